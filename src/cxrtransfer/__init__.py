@@ -1,0 +1,46 @@
+"""Transfer-learning classification of chest X-rays, with numbers that can be trusted.
+
+The names below are the handful most scripts need; each lives in a subpackage, where the rest is.
+They are loaded on first use, so that ``import cxrtransfer`` stays quick and pulls in neither
+matplotlib nor openTSNE nor timm.
+"""
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .data import StratifiedResplit
+    from .embedding import embed_tsne
+    from .explain import GradCAM
+    from .models import build_finetune_model
+    from .training import WeightedTrainer
+
+__all__ = [
+    "GradCAM",
+    "StratifiedResplit",
+    "WeightedTrainer",
+    "__version__",
+    "build_finetune_model",
+    "embed_tsne",
+]
+
+__version__ = version("cxrtransfer")
+
+_HOMES = {
+    "GradCAM": "explain",
+    "StratifiedResplit": "data",
+    "WeightedTrainer": "training",
+    "build_finetune_model": "models",
+    "embed_tsne": "embedding",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

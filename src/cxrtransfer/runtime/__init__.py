@@ -1,0 +1,32 @@
+"""Which device, seed, file, optional package."""
+
+from .devices import Precision, autocast, resolve_device, resolve_precision, to_device
+from .extras import require
+from .files import (
+    atomic_path,
+    canonical_json,
+    file_digest,
+    read_json,
+    text_digest,
+    write_json,
+)
+from .seeding import preserve_rng, rng_state, seed_everything, set_rng_state
+
+__all__ = [
+    "Precision",
+    "atomic_path",
+    "autocast",
+    "canonical_json",
+    "file_digest",
+    "preserve_rng",
+    "read_json",
+    "require",
+    "resolve_device",
+    "resolve_precision",
+    "rng_state",
+    "seed_everything",
+    "set_rng_state",
+    "text_digest",
+    "to_device",
+    "write_json",
+]

@@ -1,0 +1,120 @@
+"""Which device, which number format, which memory layout."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+from torch import nn
+
+__all__ = [
+    "Precision",
+    "autocast",
+    "resolve_device",
+    "resolve_precision",
+    "to_device",
+]
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ResolvedPrecision = Literal["fp32", "bf16", "fp16"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """Turn ``"auto"`` into the best device that is present.
+
+    Args:
+        device: ``"auto"`` (a CUDA GPU, else Apple's MPS, else the CPU) or any torch device.
+
+    Returns:
+        The device.
+
+    Raises:
+        RuntimeError: If a CUDA or MPS device is named and torch cannot see one.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    resolved = torch.device(device)
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(
+            f"device {device!r} was asked for but torch sees no CUDA GPU; use 'cpu'"
+        )
+    if resolved.type == "mps" and not torch.backends.mps.is_available():
+        raise RuntimeError(f"device {device!r} was asked for but torch sees no MPS; use 'cpu'")
+    return resolved
+
+
+def resolve_precision(
+    precision: Precision, device: torch.device
+) -> Literal["fp32", "bf16", "fp16"]:
+    """Choose the number format of the forward pass.
+
+    ``"auto"`` takes bfloat16 where the hardware multiplies it natively and float16 on older GPUs;
+    anything else stays in float32, because emulated bfloat16 is slower and less exact.
+
+    Args:
+        precision: What was asked for.
+        device: Where the network runs.
+
+    Returns:
+        ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+
+    Raises:
+        ValueError: If ``precision`` is none of the four words, or is ``"fp16"`` on a CPU, where
+            torch has no loss scaling worth using.
+    """
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise ValueError(f"precision must be 'auto', 'fp32', 'bf16' or 'fp16', got {precision!r}")
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("precision 'fp16' needs a GPU; use 'bf16', 'fp32' or 'auto' on a CPU")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
+    if device.type == "cpu" and _cpu_multiplies_bf16():
+        return "bf16"
+    return "fp32"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    # torch has no public question for this yet; every release since 2.6 has these two.
+    return bool(
+        torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
+        or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
+    )
+
+
+def autocast(
+    device: torch.device, precision: Literal["fp32", "bf16", "fp16"]
+) -> AbstractContextManager[None]:
+    """Run the code inside in the chosen number format; one path for full and mixed precision.
+
+    Args:
+        device: Where the network runs.
+        precision: A resolved precision; ``"fp32"`` makes the context do nothing.
+    """
+    return torch.autocast(  # type: ignore[no-any-return, unused-ignore]
+        device.type,
+        dtype=_DTYPES[precision] if precision != "fp32" else None,
+        enabled=precision != "fp32",
+    )
+
+
+def to_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device and lay its kernels out channels-last.
+
+    The layout changes no shape and no value, only the order in memory; convolutions are faster
+    with it on CPUs and on GPUs with tensor cores.
+
+    Args:
+        model: Any network; changed in place.
+        device: Where it shall run.
+
+    Returns:
+        The same network.
+    """
+    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

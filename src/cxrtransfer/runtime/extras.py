@@ -1,0 +1,30 @@
+"""The one door to optional packages."""
+
+import importlib
+from types import ModuleType
+
+from cxrtransfer.errors import MissingExtraError
+
+__all__ = ["require"]
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it.
+
+    Args:
+        module: The module's import name, such as ``"pydicom"``.
+        extra: The extra of this project that installs it, such as ``"dicom"``.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"this needs the package {module!r}, which is not installed; "
+            f"pip install 'cxrtransfer[{extra}]' brings it"
+        ) from error
