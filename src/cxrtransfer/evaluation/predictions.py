@@ -1,0 +1,228 @@
+"""What a model said about a set of images, beside what is true."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrtransfer.types import StrPath
+
+__all__ = ["Predictions"]
+
+_SUM_TOLERANCE = 1e-4  # half-precision softmax is off by less
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions:
+    """Probabilities and true labels of a set of images.
+
+    The arrays are copied and cannot be written to. Probabilities are taken as they are, never
+    guessed from logits: a row that does not sum to 1 is refused.
+
+    Attributes:
+        ids: A unique name for each image.
+        labels: True class indices, int64 ``(N,)``.
+        probabilities: One row per image, float64 ``(N, K)`` in [0, 1], rows summing to 1
+            within 1e-4.
+        class_names: Names in label order, K of them.
+        positive_index: The class counted as disease.
+
+    Raises:
+        ValueError: If a shape, a range, a sum or an id is not as above.
+
+    Example:
+        >>> predictions = Predictions(
+        ...     ids=("a", "b"),
+        ...     labels=[0, 1],
+        ...     probabilities=[[0.9, 0.1], [0.3, 0.7]],
+        ...     class_names=("NORMAL", "PNEUMONIA"),
+        ... )
+        >>> predictions
+        Predictions(2 images, classes NORMAL and PNEUMONIA, positive PNEUMONIA)
+        >>> predictions.scores
+        array([0.1, 0.7])
+    """
+
+    ids: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    class_names: tuple[str, ...]
+    positive_index: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(self.ids))
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "labels", _whole_numbers(self.labels))
+        object.__setattr__(self, "probabilities", _frozen(self.probabilities, np.float64))
+        self._check_shapes()
+        self._check_values()
+
+    def _check_shapes(self) -> None:
+        num_images, num_classes = len(self.ids), len(self.class_names)
+        if num_images == 0 or num_classes < 2:
+            raise ValueError(
+                "predictions must hold at least one image and two classes, "
+                f"got {num_images} and {num_classes}"
+            )
+        if self.labels.shape != (num_images,):
+            raise ValueError(
+                f"labels must have shape ({num_images},) like ids, got {self.labels.shape}"
+            )
+        if self.probabilities.shape != (num_images, num_classes):
+            raise ValueError(
+                f"probabilities must have shape ({num_images}, {num_classes}), one row per id "
+                f"and one column per class, got {self.probabilities.shape}"
+            )
+        if not 0 <= self.positive_index < num_classes:
+            raise ValueError(
+                f"positive_index must be one of 0 to {num_classes - 1}, got {self.positive_index}"
+            )
+        for what, names in (("ids", self.ids), ("class names", self.class_names)):
+            repeated = _first_repeated(names)
+            if repeated is not None:
+                raise ValueError(f"{what} must be unique, got {repeated!r} more than once")
+
+    def _check_values(self) -> None:
+        if self.labels.min() < 0 or self.labels.max() >= self.num_classes:
+            raise ValueError(
+                f"labels must be class indices from 0 to {self.num_classes - 1}, "
+                f"got {self.labels.min()} to {self.labels.max()}"
+            )
+        probabilities = self.probabilities
+        self._refuse(~np.isfinite(probabilities).all(axis=1), "probabilities must be finite")
+        self._refuse(
+            ((probabilities < 0) | (probabilities > 1)).any(axis=1),
+            "probabilities must lie in [0, 1]; apply a softmax to logits first",
+        )
+        self._refuse(
+            np.abs(probabilities.sum(axis=1) - 1) > _SUM_TOLERANCE,
+            "probabilities of an image must sum to 1; apply a softmax to logits first",
+        )
+
+    def _refuse(self, wrong_rows: npt.ArrayLike, rule: str) -> None:
+        wrong = np.asarray(wrong_rows)
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            raise ValueError(
+                f"{rule}; {wrong.sum()} image(s) break this, first {self.ids[first]!r} "
+                f"with {self.probabilities[first].tolist()}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return (
+            f"Predictions({len(self)} images, classes {' and '.join(self.class_names)}, "
+            f"positive {self.class_names[self.positive_index]})"
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, K."""
+        return len(self.class_names)
+
+    @property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Probability of the positive class, ``(N,)``."""
+        return self.probabilities[:, self.positive_index]
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """Predicted class indices, int64 ``(N,)``.
+
+        Of two classes, the positive one where its probability is at least one half; of more, the
+        most probable one, and the first of them where several are equally so.
+        """
+        if self.num_classes == 2:
+            return np.where(self.scores >= 0.5, self.positive_index, 1 - self.positive_index)
+        return np.argmax(self.probabilities, axis=1)
+
+    def take(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
+        """Return the images at ``indices``, in that order."""
+        return type(self)(
+            ids=tuple(self.ids[index] for index in indices),
+            labels=self.labels[indices],
+            probabilities=self.probabilities[indices],
+            class_names=self.class_names,
+            positive_index=self.positive_index,
+        )
+
+    def to_csv(self, path: StrPath) -> None:
+        """Write one row per image: id, true class, positive class, a probability per class.
+
+        Probabilities are written with all their digits, so that :meth:`from_csv` gives back
+        exactly these predictions.
+
+        Args:
+            path: The file to write; one that exists is replaced.
+        """
+        positive = self.class_names[self.positive_index]
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["id", "label", "positive", *self.class_names])
+            for name, label, row in zip(
+                self.ids, self.labels, self.probabilities.tolist(), strict=True
+            ):
+                writer.writerow([name, self.class_names[label], positive, *row])
+
+    @classmethod
+    def from_csv(cls, path: StrPath) -> Self:
+        """Read what :meth:`to_csv` writes, or a table of the same columns from elsewhere.
+
+        Args:
+            path: A CSV file whose header is ``id, label, positive`` and the class names; the
+                column ``positive`` may be missing, and the second class is then the positive one.
+
+        Raises:
+            ValueError: If the columns are others, or a label is no class name.
+        """
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        start = 3 if header[2:3] == ["positive"] else 2
+        if header[:2] != ["id", "label"]:
+            raise ValueError(
+                f"{path} must begin with the columns 'id' and 'label', got {header[:2]}"
+            )
+        class_names = header[start:]
+        positive = {row[2] for row in rows} if start == 3 else {*class_names[1:2]}
+        unknown = ({row[1] for row in rows} | positive) - set(class_names)
+        if unknown or len(positive) > 1:
+            raise ValueError(
+                f"{path} must name its classes {class_names} in the columns 'label' and "
+                f"'positive', the latter always the same; got {sorted(unknown or positive)}"
+            )
+        return cls(
+            ids=tuple(row[0] for row in rows),
+            labels=np.array([class_names.index(row[1]) for row in rows], dtype=np.int64),
+            probabilities=np.array([[float(cell) for cell in row[start:]] for row in rows]),
+            class_names=tuple(class_names),
+            positive_index=class_names.index(positive.pop()) if positive else 1,
+        )
+
+
+def _frozen(values: npt.ArrayLike, dtype: type[np.generic]) -> npt.NDArray[np.generic]:
+    array = np.array(values, dtype=dtype)
+    array.flags.writeable = False
+    return array
+
+
+def _whole_numbers(labels: npt.ArrayLike) -> npt.NDArray[np.generic]:
+    if not np.issubdtype(np.asarray(labels).dtype, np.integer):
+        raise TypeError(
+            f"labels must be whole numbers (class indices), got {np.asarray(labels).dtype}"
+        )
+    return _frozen(labels, np.int64)
+
+
+def _first_repeated(names: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
