@@ -1,1 +1,31 @@
-"""To come."""
+"""Which images? Records, splits that do not leak, decoding, datasets."""
+
+from .dataset import StratifiedResplit
+from .decode import check_images, decode_image, decode_images
+from .folder import read_folder
+from .kermany import load_kermany
+from .patients import kermany_patient_id
+from .records import Record, Records
+from .splits import hold_out, k_folds, resplit
+from .synthetic import Anatomy, draw_radiograph, draw_radiographs, lesion_masks
+from .transforms import to_model_input
+
+__all__ = [
+    "Anatomy",
+    "Record",
+    "Records",
+    "StratifiedResplit",
+    "check_images",
+    "decode_image",
+    "decode_images",
+    "draw_radiograph",
+    "draw_radiographs",
+    "hold_out",
+    "k_folds",
+    "kermany_patient_id",
+    "lesion_masks",
+    "load_kermany",
+    "read_folder",
+    "resplit",
+    "to_model_input",
+]

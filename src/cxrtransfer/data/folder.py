@@ -1,0 +1,100 @@
+"""Records from a folder with one subfolder per class."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+from cxrtransfer.types import Split, StrPath
+
+from .patients import kermany_patient_id
+from .records import Record, Records
+
+__all__ = ["read_folder"]
+
+_SPLITS: tuple[Split, ...] = get_args(Split)
+_NOT_IMAGES = {"thumbs.db", "desktop.ini"}  # what Windows leaves in folders of images
+
+
+def read_folder(
+    root: StrPath, *, patient_id: Callable[[str], str | None] = kermany_patient_id
+) -> Records:
+    """Read ``ROOT/{train,val,test}/CLASS/*`` or ``ROOT/CLASS/*``.
+
+    Every file counts as an image whatever its name ends in, also in folders inside a class folder;
+    only names that start with a dot and Windows' own leftovers do not. So no image can be missed
+    because of its name, and a stray file is named as unreadable rather than passed over.
+
+    Args:
+        root: The folder. If it holds ``train``, ``val`` or ``test`` these are the splits and
+            anything beside them is ignored; else its subfolders are the classes and the records
+            have no split.
+        patient_id: Tells the patient from a file's name, or None where it cannot; by default it
+            knows the names of the Kermany data set.
+
+    Returns:
+        The records, sorted by id; classes sorted by name. ``patients_known`` is True if
+        ``patient_id`` knew every image; where it did not, an image is its own patient.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If the folder holds no class folders, one class only, or a class without an
+            image in one of the splits.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"images are read from a folder, and {root} is none")
+    splits = [split for split in _SPLITS if (root / split).is_dir()]
+    parts: dict[Split | None, Path] = {split: root / split for split in splits} or {None: root}
+    class_names = tuple(sorted({path.name for part in parts.values() for path in _folders(part)}))
+    _check_classes(root, class_names)
+
+    index = {name: label for label, name in enumerate(class_names)}
+    rows, known = [], True
+    for split, part in parts.items():
+        for name in class_names:
+            files = _files(part / name)
+            if not files:
+                raise ValueError(
+                    f"every class needs images in every split, {part / name} holds none"
+                )
+            for path in files:
+                patient = patient_id(path.name)
+                known = known and patient is not None
+                rows.append(
+                    Record(path, index[name], patient or path.relative_to(root).as_posix(), split)
+                )
+    rows.sort(key=lambda row: row.path.relative_to(root).as_posix())
+    return Records(tuple(rows), class_names, root, known)
+
+
+def _check_classes(root: Path, class_names: tuple[str, ...]) -> None:
+    nested = [path for path in _folders(root) if (path / "train").is_dir()]
+    way_out = f"; did you mean {nested[0]}?" if nested else ""
+    if not class_names:
+        raise ValueError(f"{root} must hold one folder per class, it holds no folder{way_out}")
+    if len(class_names) == 1:
+        raise ValueError(
+            f"a classifier needs at least two classes, {root} holds only "
+            f"{class_names[0]!r}{way_out}"
+        )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"]
+
+
+def _files(folder: Path) -> list[Path]:
+    """List the files below a folder; a link that leads nowhere or in circles counts as a file."""
+    found: list[Path] = []
+    waiting, visited = [folder], set()
+    while waiting:
+        current = waiting.pop()
+        visited.add(current.resolve())
+        for path in current.iterdir() if current.is_dir() else ():
+            if path.name.startswith(".") or path.name.lower() in _NOT_IMAGES:
+                continue
+            if path.is_dir() and path.resolve() not in visited:
+                waiting.append(path)
+            else:
+                found.append(path)
+    return found

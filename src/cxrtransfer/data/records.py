@@ -1,0 +1,218 @@
+"""One row per image: where it is, what it shows, who it shows, which split it is in."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrtransfer.runtime import atomic_path, text_digest
+from cxrtransfer.types import Split, StrPath
+
+__all__ = ["Record", "Records"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image.
+
+    Attributes:
+        path: The image file.
+        label: Index of its class in the ``class_names`` of its :class:`Records`.
+        patient_id: The unit that may not cross a split. Where nobody knows the patient this is
+            the image's own id, which makes every image its own patient.
+        split: The split it belongs to; None where the source has none.
+    """
+
+    path: Path
+    label: int
+    patient_id: str
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class Records(Sequence[Record]):
+    """The images of a study, in a fixed order.
+
+    Attributes:
+        rows: One :class:`Record` per image.
+        class_names: Names of the classes, in label order.
+        root: The folder that ids are relative to; None makes the whole path the id.
+        patients_known: Whether ``patient_id`` really names patients in every row.
+
+    Raises:
+        ValueError: If a label has no class name, or two rows have the same id.
+
+    Example:
+        >>> rows = (Record(Path("a.png"), 0, "ann"), Record(Path("b.png"), 1, "bob"))
+        >>> records = Records(rows, ("NORMAL", "PNEUMONIA"), patients_known=True)
+        >>> records
+        Records(2 images of 2 patients: 1 NORMAL, 1 PNEUMONIA)
+    """
+
+    rows: tuple[Record, ...]
+    class_names: tuple[str, ...]
+    root: Path | None = None
+    patients_known: bool = False
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if not 0 <= row.label < len(self.class_names):
+                raise ValueError(
+                    f"label must be an index into class_names {self.class_names}, "
+                    f"got {row.label} for {row.path}"
+                )
+        if len(set(self.ids)) < len(self.rows):
+            seen: set[str] = set()
+            twice = next(name for name in self.ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise ValueError(f"every image must be listed once, got {twice!r} more than once")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Record, ...]: ...
+    def __getitem__(self, index: int | slice) -> Record | tuple[Record, ...]:
+        return self.rows[index]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        classes = ", ".join(
+            f"{count:,} {name}" for count, name in zip(counts, self.class_names, strict=True)
+        )
+        patients = (
+            f"of {len(set(self.patient_ids)):,} patients"
+            if self.patients_known
+            else "(patients unknown: each image counts as its own)"
+        )
+        return f"Records({len(self):,} images {patients}: {classes})"
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Class indices, int64 ``(N,)``."""
+        labels = np.array([row.label for row in self.rows], dtype=np.int64)
+        labels.flags.writeable = False
+        return labels
+
+    @property
+    def patient_ids(self) -> tuple[str, ...]:
+        """The patient of each image."""
+        return tuple(row.patient_id for row in self.rows)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The name of each image: its path relative to ``root``, with forward slashes."""
+        if self.root is None:
+            return tuple(row.path.as_posix() for row in self.rows)
+        return tuple(row.path.relative_to(self.root).as_posix() for row in self.rows)
+
+    def where(self, split: Split | None) -> "Records":
+        """Return the images of one split."""
+        return self._with(row for row in self.rows if row.split == split)
+
+    def take(self, indices: Iterable[int] | npt.NDArray[np.intp]) -> "Records":
+        """Return the images at these positions, in this order."""
+        return self._with(self.rows[index] for index in indices)
+
+    def _with(self, rows: Iterable[Record]) -> "Records":
+        return Records(tuple(rows), self.class_names, self.root, self.patients_known)
+
+    def digest(self) -> str:
+        """Return a SHA-256 over ids, classes, patients and splits, whatever order they are in.
+
+        It tells two studies apart; it does not look into the image files.
+        """
+        lines = sorted(
+            f"{name}\0{self.class_names[row.label]}\0{row.patient_id}\0{row.split}"
+            for name, row in zip(self.ids, self.rows, strict=True)
+        )
+        return text_digest("\n".join([*self.class_names, *lines]))
+
+    def to_csv(self, path: StrPath) -> None:
+        """Write the columns ``path``, ``label``, ``patient_id`` and ``split``.
+
+        Paths are the ids, so the table means the same on another machine. Labels are class names;
+        an unknown patient and a missing split are empty cells.
+
+        Args:
+            path: The file to write, atomically.
+        """
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["path", "label", "patient_id", "split"])
+            for name, row in zip(self.ids, self.rows, strict=True):
+                unknown = not self.patients_known and row.patient_id == name
+                writer.writerow(
+                    [
+                        name,
+                        self.class_names[row.label],
+                        "" if unknown else row.patient_id,
+                        row.split or "",
+                    ]
+                )
+
+    @staticmethod
+    def from_csv(
+        path: StrPath,
+        *,
+        root: StrPath | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> "Records":
+        """Read what :meth:`to_csv` wrote.
+
+        Args:
+            path: The table.
+            root: The folder its paths are relative to; by default the table's own folder.
+            class_names: The classes in label order; by default the table's, sorted by name.
+
+        Returns:
+            The records, equal to those written if ``root`` and ``class_names`` are.
+
+        Raises:
+            ValueError: If a column is missing, a cell is empty that may not be, or a class or
+                split is unknown.
+        """
+        folder = Path(path).parent if root is None else Path(root)
+        with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = {"path", "label"} - set(reader.fieldnames or ())
+            if missing:
+                raise ValueError(
+                    f"{path} must have the columns path and label, it lacks {sorted(missing)}"
+                )
+            cells = list(reader)
+        names = tuple(class_names) if class_names else tuple(sorted({c["label"] for c in cells}))
+        index = {name: label for label, name in enumerate(names)}
+        rows = []
+        for number, cell in enumerate(cells, start=2):
+            if cell["label"] not in index:
+                raise ValueError(
+                    f"line {number} of {path}: label must be one of {names}, got {cell['label']!r}"
+                )
+            patient_id = cell.get("patient_id") or cell["path"]
+            split = _split(cell.get("split") or "", where=f"line {number} of {path}")
+            rows.append(Record(folder / cell["path"], index[cell["label"]], patient_id, split))
+        known = bool(cells) and all(cell.get("patient_id") for cell in cells)
+        return Records(tuple(rows), names, folder, known)
+
+
+def _split(cell: str, where: str) -> Split | None:
+    match cell:
+        case "":
+            return None
+        case "train" | "val" | "test":
+            return cell
+        case _:
+            raise ValueError(f"{where}: split must be train, val, test or empty, got {cell!r}")
