@@ -140,7 +140,8 @@ class Predictions:
         """
         if self.num_classes == 2:
             return np.where(self.scores >= 0.5, self.positive_index, 1 - self.positive_index)
-        return np.argmax(self.probabilities, axis=1)
+        most_probable: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return most_probable
 
     def take(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """Return the images at ``indices``, in that order."""

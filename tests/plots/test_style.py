@@ -1,0 +1,88 @@
+"""What holds for every figure."""
+
+import inspect
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cxrtransfer import plots
+
+ROWS = [{"epoch": 1, "train_loss": 0.7, "val_loss": 0.6, "val_accuracy": 0.8}]
+IMAGE = np.zeros((4, 4), np.uint8)
+
+
+@pytest.fixture
+def arguments(predictions):
+    """Arguments that every function takes, by its name."""
+    labels = predictions.labels
+    return {
+        "plot_class_balance": ({"train": labels}, ("NORMAL", "PNEUMONIA")),
+        "plot_confusion_matrix": (predictions,),
+        "plot_embedding": (np.zeros((8, 2)), labels, predictions.predicted, ("A", "B")),
+        "plot_heatmap_grid": ({"TN": [IMAGE]},),
+        "plot_image_statistics": ({"NORMAL": np.array([1.0, 2.0])},),
+        "plot_loss_curves": ({"run": ROWS},),
+        "plot_metric_bars": ({"run": {"accuracy": 0.9, "f1_macro": 0.8, "auroc": 0.7}},),
+        "plot_metric_curves": ({"run": ROWS},),
+        "plot_results_table": ([{"model": "run", "accuracy": 0.9}],),
+        "plot_roc_curves": ({"run": predictions},),
+        "plot_samples": ([IMAGE], [0], ("NORMAL",)),
+    }
+
+
+FUNCTIONS = sorted(name for name in plots.__all__ if name.startswith("plot_"))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_draws_on_the_axes_it_is_given(name, arguments):
+    ax = Figure().subplots()
+
+    assert getattr(plots, name)(*arguments[name], ax=ax) is ax
+    assert ax.get_children() != Figure().subplots().get_children()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_touches_nothing_global(name, arguments):
+    before = dict(mpl.rcParams)
+
+    ax = getattr(plots, name)(*arguments[name])
+
+    assert isinstance(ax, Axes)
+    assert dict(mpl.rcParams) == before
+    assert ax.figure.canvas.manager is None  # pyplot does not know the figure
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_figure_can_be_saved(name, arguments, tmp_path):
+    ax = getattr(plots, name)(*arguments[name])
+
+    ax.figure.savefig(tmp_path / "figure.png", dpi=40)
+
+    assert (tmp_path / "figure.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_axes_come_last_and_are_optional(name):
+    *_, last = inspect.signature(getattr(plots, name)).parameters.values()
+
+    assert (last.name, last.default) == ("ax", None)
+
+
+def test_importing_the_package_loads_no_matplotlib():
+    command = "import sys, cxrtransfer; sys.exit('matplotlib' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0  # noqa: S603
+
+
+def test_plotting_does_not_load_pyplot():
+    command = (
+        "import sys, cxrtransfer.plots as p; p.plot_class_balance({'a': [0]}, ('x',)); "
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0  # noqa: S603
