@@ -1,0 +1,162 @@
+"""The plumbing: one forward pass that keeps some layers' outputs and their gradients."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cxrtransfer.models import TargetLayer
+from cxrtransfer.runtime import preserve_rng
+
+__all__ = ["LayerTap", "Reading", "read_layers", "undisturbed"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one layer gave for a batch.
+
+    Attributes:
+        activations: The layer's output.
+        gradients: Derivative of each image's score by it; same shape.
+    """
+
+    activations: Tensor
+    gradients: Tensor
+
+
+class LayerTap:
+    """A forward hook that keeps a layer's output and lets the gradient graph begin there.
+
+    The forward pass runs without gradients up to the first tapped layer. That layer's output
+    becomes a leaf and gradients are switched on for the rest, so the backward pass stops there
+    and nothing before it is stored. Between calls the hook does nothing.
+
+    Args:
+        target: The layer. If the network overwrites its output in place, as torchvision's
+            DenseNet does by a ReLU that is no module, ``after_inplace`` says to keep what is there
+            when the pass is over; otherwise what the layer itself returned is kept.
+    """
+
+    def __init__(self, target: TargetLayer) -> None:
+        self.target = target
+        self.listening = False
+        self.kept: Tensor | None = None
+        self._handle = target.module.register_forward_hook(self._keep)
+
+    def remove(self) -> None:
+        """Take the hook off the layer."""
+        self._handle.remove()
+
+    def _keep(self, _module: nn.Module, _inputs: Any, output: Any) -> Tensor | None:  # noqa: ANN401
+        if not self.listening:
+            return None
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"the target layer must return one tensor, but {self.target.name!r} returned "
+                f"{type(output).__name__}; choose a layer inside it or after it"
+            )
+        if not torch.is_grad_enabled():
+            torch.set_grad_enabled(True)  # no_grad around the pass undoes it
+            output = output.detach().requires_grad_()
+        # What follows gets a copy, so an in-place operation cannot overwrite the layer's output.
+        passed_on: Tensor = output.clone()
+        self.kept = passed_on if self.target.after_inplace else output
+        return passed_on
+
+
+def read_layers(
+    model: nn.Module,
+    taps: Sequence[LayerTap],
+    images: Tensor,
+    score: Callable[[Tensor], Tensor],
+) -> list[Reading]:
+    """Run a batch once and read the tapped layers' outputs and gradients.
+
+    Works inside ``no_grad`` and ``inference_mode``, on frozen networks and in half precision.
+    The network is left as it was found (see :func:`undisturbed`).
+
+    Args:
+        model: The network, which returns one ``(N, K)`` tensor.
+        taps: Hooks on the layers to read.
+        images: ``(N, C, H, W)``; moved to the network's device and dtype.
+        score: Takes the network's output and returns one number per image, ``(N,)``.
+
+    Returns:
+        One reading for each tap.
+
+    Raises:
+        RuntimeError: If a tapped layer does not run, or the scores do not depend on it.
+        TypeError: If the network or a tapped layer returns something other than one tensor.
+    """
+    # inference_mode tensors cannot enter a graph; a copy made outside that mode can.
+    with undisturbed(model), torch.inference_mode(mode=False), torch.no_grad():
+        images = _as_parameters(model, images.clone() if images.is_inference() else images)
+        try:
+            for tap in taps:
+                tap.listening = True
+            output = model(images)
+            if not isinstance(output, Tensor):
+                raise TypeError(
+                    f"the network must return one tensor of logits, got {type(output).__name__}"
+                )
+            kept = [_kept(tap) for tap in taps]
+            gradients = _gradients(score(output).sum(), kept)
+            for tap, gradient in zip(taps, gradients, strict=True):
+                if gradient is None:
+                    raise RuntimeError(
+                        f"the class score does not depend on layer {tap.target.name!r}; "
+                        "choose a layer on the way to the head"
+                    )
+            return [
+                Reading(tensor.detach(), gradient)
+                for tensor, gradient in zip(kept, gradients, strict=True)
+                if gradient is not None
+            ]
+        finally:
+            for tap in taps:
+                tap.listening, tap.kept = False, None
+
+
+def _kept(tap: LayerTap) -> Tensor:
+    if tap.kept is None:
+        raise RuntimeError(
+            f"layer {tap.target.name!r} did not run in the forward pass; choose one that does"
+        )
+    return tap.kept
+
+
+def _gradients(score: Tensor, kept: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    if not score.requires_grad:
+        return [None] * len(kept)
+    return torch.autograd.grad(score, kept, allow_unused=True)
+
+
+def _as_parameters(model: nn.Module, images: Tensor) -> Tensor:
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            return images.to(parameter.device, parameter.dtype)
+    return images
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Put a network in eval mode, and afterwards every module and generator as it was.
+
+    Only the flags are set, by hand: ``train()`` may be overridden with side effects, and would
+    set every module alike although a frozen part of the network was in eval mode before.
+
+    Args:
+        model: The network.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with preserve_rng():
+            for module, _ in modes:
+                module.training = False
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

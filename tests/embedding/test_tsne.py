@@ -1,0 +1,122 @@
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from cxrtransfer.embedding import embed_tsne
+from cxrtransfer.embedding.tsne import _standardized
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Three groups of 40 points in 60 dimensions, and which group each is in."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    return rng.normal(size=(3, 60))[labels] * 2 + rng.normal(size=(120, 60)), labels
+
+
+def neighbour_accuracy(coordinates, labels):
+    """How often a point's five nearest others are mostly of its own group."""
+    others = KNeighborsClassifier(6).fit(coordinates, labels).kneighbors(return_distance=False)
+    return np.mean([np.bincount(labels[row[:5]]).argmax() for row in others] == labels)
+
+
+def test_groups_stay_groups(blobs):
+    features, labels = blobs
+    embedding = embed_tsne(features)
+
+    assert embedding.coordinates.shape == (120, 2)
+    assert embedding.coordinates.dtype == np.float64
+    assert neighbour_accuracy(embedding.coordinates, labels) > 0.95
+    assert neighbour_accuracy(np.random.default_rng(0).normal(size=(120, 2)), labels) < 0.7
+
+
+def test_seed_makes_the_result(blobs):
+    first, again, other = (embed_tsne(blobs[0], seed=seed) for seed in (0, 0, 1))
+
+    assert np.array_equal(first.coordinates, again.coordinates)
+    assert first.kl_divergence == again.kl_divergence > 0
+    assert not np.array_equal(first.coordinates, other.coordinates)
+
+
+def test_global_generator_is_left_alone(blobs):
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    embed_tsne(blobs[0])
+
+    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_unit_of_a_feature_does_not_matter_when_standardized(blobs):
+    scaled = blobs[0] * np.geomspace(1e-3, 1e3, 60) + 7
+
+    np.testing.assert_allclose(_standardized(scaled), _standardized(blobs[0]), atol=1e-9)
+    assert not np.allclose(
+        embed_tsne(scaled, standardize=False).coordinates,
+        embed_tsne(blobs[0], standardize=False).coordinates,
+    )
+
+
+def test_constant_features_change_nothing(blobs):
+    with_constant = np.column_stack([blobs[0][:, :40], np.full(120, 0.1)])
+    assert with_constant[:, -1].std() > 0  # rounding: the mean of 120 times 0.1 is not 0.1
+
+    assert np.array_equal(
+        embed_tsne(with_constant).coordinates, embed_tsne(blobs[0][:, :40]).coordinates
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "pca", "used"),
+    [((120, 60), 50, 50), ((120, 50), 50, None), ((40, 60), 50, None), ((120, 60), None, None)],
+)
+def test_pca_only_where_it_reduces(blobs, shape, pca, used):
+    embedding = embed_tsne(blobs[0][: shape[0], : shape[1]], perplexity=10, pca=pca)
+
+    assert embedding.parameters["pca"] == used
+
+
+def test_too_large_a_perplexity_warns_and_names_the_one_used(blobs):
+    with pytest.warns(UserWarning, match="30 is too large for 31 rows; using 10"):
+        embedding = embed_tsne(blobs[0][:31])
+
+    assert embedding.perplexity == embedding.parameters["perplexity"] == 10
+    assert np.array_equal(
+        embedding.coordinates, embed_tsne(blobs[0][:31], perplexity=10).coordinates
+    )
+
+
+def test_largest_allowed_perplexity_does_not_warn(blobs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+
+        assert embed_tsne(blobs[0][:91], perplexity=30).perplexity == 30
+
+
+def test_repr_shows_no_numbers_of_the_points(blobs):
+    assert repr(embed_tsne(blobs[0])).startswith("Embedding(120 points, KL divergence ")
+
+
+@pytest.mark.parametrize(
+    ("features", "perplexity", "reason"),
+    [
+        (np.zeros((4, 3)), 30, "N >= 5"),
+        (np.zeros(9), 30, r"\(N, F\)"),
+        (np.zeros((9, 0)), 30, r"\(N, F\)"),
+        (np.ones((9, 3)), 2, "all rows of features are alike"),
+        (np.array([[0.0], [1], [2], [np.nan], [3], [np.inf]]), 1, r"2 row\(s\) .* first row 3"),
+        (np.eye(9), 0.5, "at least 1"),
+        (np.eye(9), float("nan"), "at least 1"),
+    ],
+)
+def test_refuses(features, perplexity, reason):
+    with pytest.raises(ValueError, match=reason):
+        embed_tsne(features, perplexity=perplexity)
+
+
+def test_importing_the_package_does_not_import_opentsne():
+    code = "import sys, cxrtransfer.embedding; sys.exit('openTSNE' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603

@@ -1,0 +1,74 @@
+"""Grad-CAM equals CAM where the theory says so, on the networks of the study."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from cxrtransfer.explain import GradCAM
+
+# The last map before the head, and the head.
+NETWORKS = {
+    "resnet50": ("layer4", "fc"),
+    "googlenet": ("inception5b", "fc"),
+    "densenet121": (
+        None,
+        "classifier",
+    ),  # its last map is after an in-place ReLU: no layer's output
+}
+
+
+def build(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    return getattr(torchvision.models, name)(num_classes=3, **options).double()
+
+
+def class_activation_by_hand(model: nn.Module, head: nn.Linear, images: torch.Tensor):
+    """CAM (Zhou et al. 2016): the head's weights over the map that is averaged before it."""
+    with torch.no_grad():
+        model.eval()
+        maps = last_map(model, images)  # (N, C, h, w)
+        pooled = maps.mean(dim=(2, 3))
+        torch.testing.assert_close(head(pooled), model(images), rtol=1e-9, atol=1e-9)
+        area = maps.shape[2] * maps.shape[3]
+        return torch.einsum("nchw,kc->nkhw", maps, head.weight / area)
+
+
+def last_map(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    if isinstance(model, torchvision.models.DenseNet):
+        return model.features(images).relu()
+    layer = model.layer4 if hasattr(model, "layer4") else model.inception5b
+    outputs: list[torch.Tensor] = []
+    handle = layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    model(images)
+    handle.remove()
+    return outputs[0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradcam_equals_cam_at_the_last_map(name):
+    layer, head = NETWORKS[name]
+    model = build(name)
+    images = torch.randn(2, 3, 96, 64, dtype=torch.float64)
+    expected = class_activation_by_hand(model, model.get_submodule(head), images)
+    model.train()
+
+    switches = {"relu": False, "normalize": False, "upsample": False}
+    for target_layer in {None, layer}:
+        with GradCAM(model, target_layer, **switches) as cam:
+            for class_index in range(3):
+                torch.testing.assert_close(
+                    cam(images, class_index), expected[:, class_index], rtol=1e-9, atol=1e-12
+                )
+
+
+def test_densenet_map_before_its_inplace_relu_is_another():
+    model = build("densenet121")
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    after = class_activation_by_hand(model, model.classifier, images)[:, 1]
+
+    with GradCAM(model, "features", relu=False, normalize=False, upsample=False) as cam:
+        before = cam(images, 1)
+
+    assert (before - after).norm() > 0.1 * after.norm()
