@@ -10,6 +10,7 @@ from .files import (
     text_digest,
     write_json,
 )
+from .modes import eval_mode
 from .seeding import preserve_rng, rng_state, seed_everything, set_rng_state
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "atomic_path",
     "autocast",
     "canonical_json",
+    "eval_mode",
     "file_digest",
     "preserve_rng",
     "read_json",

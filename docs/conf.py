@@ -1,0 +1,47 @@
+"""Sphinx settings; the pages build without a network."""
+
+import os
+from importlib.metadata import version as installed_version
+
+project = "cxrtransfer"
+author = "The cxrtransfer authors"
+copyright = "the cxrtransfer authors"  # noqa: A001  (Sphinx wants this name)
+release = version = installed_version("cxrtransfer")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"cxrtransfer {release}"
+
+autosummary_generate = True
+autosummary_ignore_module_all = False
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+# Links into other projects need their inventories, that is, a network.
+if os.environ.get("CXRTRANSFER_INTERSPHINX"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+        "matplotlib": ("https://matplotlib.org/stable", None),
+    }
+else:
+    nitpick_ignore_regex = [
+        (r"py:.*", r"(torch|torchvision|timm|numpy|np|npt|matplotlib)\b.*"),
+        (r"py:.*", r"(pathlib|collections|abc)\b.*"),
+        (r"py:.*", r"(Tensor|Path|Axes|Figure|NDArray|ArrayLike|Dataset|DataLoader|Module|Self)"),
+        (r"py:.*", r"(os|typing|types|contextlib|nn|str|int|float|bool|tuple)\b.*"),
+        (r"py:.*", r"[A-Z]\w*Error"),
+        (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None)"),
+    ]

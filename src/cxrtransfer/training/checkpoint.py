@@ -1,0 +1,59 @@
+"""One file from which a run goes on as if it had never stopped."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cxrtransfer.errors import RunFolderError
+from cxrtransfer.runtime import atomic_path
+
+__all__ = ["CHECKPOINT_NAME", "load_checkpoint", "save_checkpoint"]
+
+CHECKPOINT_NAME = "checkpoint.pt"
+_FORMAT = 1
+
+
+def save_checkpoint(run_dir: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of a run; the file before it stays whole until the new one is.
+
+    Args:
+        run_dir: The run's folder; made if need be.
+        state: Tensors and plain values, as ``torch.load(weights_only=True)`` accepts them.
+    """
+    with atomic_path(run_dir / CHECKPOINT_NAME) as temporary:
+        torch.save({"format": _FORMAT, **state}, temporary)
+
+
+def load_checkpoint(run_dir: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the state of a run that was begun with the same settings.
+
+    Args:
+        run_dir: The run's folder.
+        identity: Settings that must be those the run was begun with, under ``"identity"``.
+
+    Returns:
+        The state, on the CPU, or None where no checkpoint has been written yet.
+
+    Raises:
+        RunFolderError: If the folder holds a run with other settings or of another format.
+    """
+    path = run_dir / CHECKPOINT_NAME
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if state["format"] != _FORMAT:
+        raise RunFolderError(
+            f"{path} must be a checkpoint of format {_FORMAT}, got {state['format']}; "
+            "choose another run_dir"
+        )
+    found = state["identity"]
+    differing = sorted(key for key in {*identity, *found} if identity.get(key) != found.get(key))
+    if differing:
+        changes = ", ".join(f"{key}: {found.get(key)} -> {identity.get(key)}" for key in differing)
+        raise RunFolderError(
+            f"{run_dir} holds a run with other settings ({changes}); "
+            "choose another run_dir, or delete this one to start afresh"
+        )
+    return state

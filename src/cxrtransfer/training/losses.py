@@ -1,0 +1,102 @@
+"""Class weights that do what they say."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["ClassWeights", "resolve_class_weights", "weighted_cross_entropy"]
+
+ClassWeights = Literal["balanced"] | Sequence[float] | Mapping[str, float] | None
+
+
+def weighted_cross_entropy(
+    logits: Tensor, labels: Tensor, class_weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sum the weighted losses of a batch, and the weights they were given.
+
+    The two sums are returned apart because only sums can be added up over batches, accumulation
+    steps and processes. ``torch.nn.CrossEntropyLoss(weight=...)`` divides one by the other inside
+    every batch, so that its average over an epoch depends on how the batches fell and, with one
+    image a batch, the weights cancel.
+
+    Args:
+        logits: ``(N, K)``, any float dtype; the loss is computed in float32 or float64.
+        labels: True classes, int64, ``(N,)``.
+        class_weight: Weight of each class, ``(K,)``.
+
+    Returns:
+        ``sum(w[y] * loss)`` and ``sum(w[y])``, both scalars; only the first carries gradients.
+
+    Example:
+        >>> logits, labels = torch.zeros(2, 2), torch.tensor([0, 1])
+        >>> total, weight = weighted_cross_entropy(logits, labels, torch.tensor([3.0, 1.0]))
+        >>> float(weight), round(float(total / weight), 4)
+        (4.0, 0.6931)
+    """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    class_weight = class_weight.to(logits)
+    losses = functional.cross_entropy(logits, labels, reduction="none")  # (N,)
+    sample_weight = class_weight[labels]  # (N,)
+    return (losses * sample_weight).sum(), sample_weight.sum()
+
+
+def resolve_class_weights(
+    class_weights: ClassWeights,
+    labels: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+) -> Tensor:
+    """Turn what a user may say about class weights into one number per class.
+
+    Args:
+        class_weights: ``None`` for equal weights; ``"balanced"`` for scikit-learn's
+            ``N / (K * count)``; a sequence in label order; or a mapping by class name.
+        labels: Labels of the training images, ``(N,)``.
+        class_names: Names in label order; their number is K.
+
+    Returns:
+        Weights, float32, ``(K,)``.
+
+    Raises:
+        ValueError: If the weights are not K, are not all finite and positive, name other classes,
+            or ``"balanced"`` meets a class without images.
+
+    Example:
+        >>> resolve_class_weights("balanced", np.array([0, 1, 1, 1]), ("NORMAL", "PNEUMONIA"))
+        tensor([2.0000, 0.6667])
+    """
+    num_classes = len(class_names)
+    if class_weights is None:
+        return torch.ones(num_classes)
+    if isinstance(class_weights, str):
+        if class_weights != "balanced":
+            raise ValueError(
+                "class_weights must be None, 'balanced', numbers in label order or a mapping by "
+                f"class name, got {class_weights!r}"
+            )
+        counts = np.bincount(labels, minlength=num_classes)
+        if (counts == 0).any():
+            empty = [name for name, count in zip(class_names, counts, strict=True) if not count]
+            raise ValueError(f"'balanced' needs a training image of every class, none of {empty}")
+        return torch.from_numpy(len(labels) / (num_classes * counts)).float()
+    if isinstance(class_weights, Mapping):
+        if set(class_weights) != set(class_names):
+            raise ValueError(
+                f"class_weights must name exactly the classes {list(class_names)}, "
+                f"got {list(class_weights)}"
+            )
+        class_weights = [class_weights[name] for name in class_names]
+    values = torch.tensor([float(value) for value in class_weights])
+    if len(values) != num_classes:
+        raise ValueError(
+            f"class_weights must have one number for each of {list(class_names)}, "
+            f"got {len(values)}"
+        )
+    if not bool(torch.isfinite(values).all()) or bool((values <= 0).any()):
+        raise ValueError(f"class_weights must be finite and positive, got {values.tolist()}")
+    return values

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
+
+from cxrtransfer.inference import extract_features, ids_of, labels_of, predict, probabilities_of
+
+
+class Named(Dataset[tuple[torch.Tensor, int]]):
+    """Five images with names; reading one is counted."""
+
+    class_names = ("NORMAL", "PNEUMONIA")
+    ids = tuple("abcde")
+    labels = np.array([0, 1, 1, 0, 1])
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.images = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        self.reads += 1
+        return self.images[index], int(self.labels[index])
+
+    def __len__(self) -> int:
+        return 5
+
+
+def test_batches_of_any_size_predict_the_same(tiny_net: nn.Module) -> None:
+    one = predict(tiny_net, Named(), batch_size=1, device="cpu")
+    all_ = predict(tiny_net, Named(), batch_size=5, device="cpu")
+
+    np.testing.assert_allclose(one.probabilities, all_.probabilities, atol=1e-6)
+    assert one.ids == all_.ids == tuple("abcde")
+    assert one.class_names == ("NORMAL", "PNEUMONIA")
+
+
+def test_predictions_are_the_softmax_of_the_networks_own_output(tiny_net: nn.Module) -> None:
+    data = Named()
+    with torch.no_grad():
+        expected = tiny_net.eval()(data.images).softmax(1).numpy()
+
+    np.testing.assert_allclose(predict(tiny_net, data).probabilities, expected, atol=1e-6)
+
+
+def test_one_logit_is_read_as_log_odds() -> None:
+    logits = np.array([[0.0], [2.0]], np.float32)
+
+    np.testing.assert_allclose(
+        probabilities_of(logits)[:, 1], 1 / (1 + np.exp(-logits[:, 0].astype(float)))
+    )
+
+
+def test_the_network_comes_back_in_the_mode_it_was_in(tiny_net: nn.Module) -> None:
+    tiny_net.train()
+    tiny_net.bn.eval()
+    before = [module.training for module in tiny_net.modules()]
+    statistics = tiny_net.bn.running_mean.clone()
+
+    predict(tiny_net, Named())
+
+    assert [module.training for module in tiny_net.modules()] == before
+    assert torch.equal(tiny_net.bn.running_mean, statistics)
+
+
+def test_features_times_head_are_the_logits(tiny_net: nn.Module) -> None:
+    features = extract_features(tiny_net, Named(), batch_size=2)
+    logits = features @ tiny_net.fc.weight.detach().numpy().T + tiny_net.fc.bias.detach().numpy()
+
+    assert features.shape == (5, 6)
+    np.testing.assert_allclose(
+        probabilities_of(logits), predict(tiny_net, Named()).probabilities, atol=1e-6
+    )
+
+
+def test_a_subset_keeps_names_and_labels(tiny_net: nn.Module) -> None:
+    subset = Subset(Named(), [4, 0])
+    predictions = predict(tiny_net, subset)
+
+    assert predictions.ids == ("e", "a")
+    assert predictions.labels.tolist() == [1, 0]
+
+
+def test_a_loader_that_shuffles_is_refused(tiny_net: nn.Module) -> None:
+    with pytest.raises(ValueError, match="in order, got RandomSampler; pass shuffle=False"):
+        predict(tiny_net, DataLoader(Named(), shuffle=True))
+
+
+def test_a_loader_that_drops_images_is_refused(tiny_net: nn.Module) -> None:
+    with pytest.raises(ValueError, match="must not drop images"):
+        predict(tiny_net, DataLoader(Named(), batch_size=2, drop_last=True))
+
+
+def test_labels_are_read_without_decoding_where_the_dataset_knows_them() -> None:
+    data = Named()
+
+    assert labels_of(ConcatDataset([data, Subset(data, [1])])).tolist() == [0, 1, 1, 0, 1, 1]
+    assert data.reads == 0
+
+
+def test_labels_are_read_item_by_item_where_nothing_else_helps() -> None:
+    class Plain(Dataset[tuple[torch.Tensor, int]]):
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            return torch.zeros(1), index % 2
+
+        def __len__(self) -> int:
+            return 3
+
+    assert labels_of(Plain()).tolist() == [0, 1, 0]
+    assert ids_of(Plain(), 3) == ("0", "1", "2")
+
+
+def test_labels_beyond_the_networks_classes_are_refused(tiny_net: nn.Module) -> None:
+    data = TensorDataset(torch.zeros(2, 3, 16, 16), torch.tensor([0, 2]))
+
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\)"):
+        predict(tiny_net, data)
+
+
+def test_empty_data_are_refused(tiny_net: nn.Module) -> None:
+    data = TensorDataset(torch.zeros(0, 3, 16, 16), torch.zeros(0, dtype=torch.int64))
+
+    with pytest.raises(ValueError, match="at least one image"):
+        predict(tiny_net, data)
+
+
+def test_a_network_that_gives_no_single_tensor_is_refused() -> None:
+    class Pair(nn.Module):
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return images, images
+
+    with pytest.raises(ValueError, match=r"one \(N, K\) tensor of logits, got tuple"):
+        predict(Pair(), TensorDataset(torch.zeros(1, 3, 4, 4), torch.tensor([0])))
