@@ -1,0 +1,124 @@
+"""Where a network keeps its classifier."""
+
+from torch import nn
+
+__all__ = ["classifier_names", "get_head", "replace_head"]
+
+
+def get_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """Find the layer that turns features into one number per class.
+
+    timm's networks are asked; of any other network it is the last fully connected layer, or, where
+    there is none (SqueezeNet), the last 1 x 1 convolution.
+
+    Args:
+        model: Any classifier.
+
+    Returns:
+        Its dotted name and the layer. Of several heads (a distilled transformer) the first.
+
+    Raises:
+        ValueError: If no such layer is found.
+
+    Example:
+        >>> get_head(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+        ('2', Linear(in_features=3, out_features=2, bias=True))
+    """
+    classifier = _classifiers(model)[0]
+    head = _last_projection(classifier)
+    if head is None:
+        raise ValueError(
+            f"a head must hold a fully connected layer or a 1 x 1 convolution, got {classifier}"
+        )
+    return _name_of(head, model), head
+
+
+def classifier_names(model: nn.Module) -> tuple[str, ...]:
+    """Name the modules that are new when a network gets other classes.
+
+    Returns:
+        Dotted names; more than one for a distilled transformer. A classifier may hold more than
+        the layer :func:`get_head` returns, such as a norm of its own.
+    """
+    return tuple(_name_of(module, model) for module in _classifiers(model))
+
+
+def replace_head(model: nn.Module, num_classes: int) -> None:
+    """Give a network a new, randomly initialised head, in place.
+
+    For a network of your own; :func:`~cxrtransfer.models.build_finetune_model` does it for the
+    others.
+
+    Args:
+        model: Any classifier whose head :func:`get_head` finds.
+        num_classes: Number of classes of the new head.
+
+    Raises:
+        ValueError: If ``num_classes`` is below 1 or no head is found.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 1000))
+        >>> replace_head(model, 2)
+        >>> model[1]
+        Linear(in_features=4, out_features=2, bias=True)
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+    name, head = get_head(model)
+    new = (
+        nn.Linear(head.in_features, num_classes)
+        if isinstance(head, nn.Linear)
+        else nn.Conv2d(head.in_channels, num_classes, kernel_size=1)
+    )
+    parent, _, child = name.rpartition(".")
+    new.to(head.weight)
+    setattr(model.get_submodule(parent), child, new)
+
+
+def free_logits(model: nn.Module) -> None:
+    """Remove a ReLU that follows a convolutional head, in place (torchvision's SqueezeNet).
+
+    With a thousand classes some logits stay above zero. With two, an output that falls below zero
+    everywhere has no gradient any more, on any image: that class is dead for the rest of the
+    training. Without the ReLU, SqueezeNet's head is a linear one on pooled features, like others.
+    """
+    name, head = get_head(model)
+    parent = model.get_submodule(name.rpartition(".")[0])
+    if isinstance(head, nn.Conv2d) and isinstance(parent, nn.Sequential):
+        after = list(parent).index(head) + 1
+        if after < len(parent) and isinstance(parent[after], nn.ReLU):
+            parent[after] = nn.Identity()
+
+
+def _classifiers(model: nn.Module) -> list[nn.Module]:
+    ask = getattr(model, "get_classifier", None)
+    if callable(ask):
+        answer = ask()
+        several = isinstance(answer, tuple | list | nn.ModuleList)
+        found = list(answer) if several else [answer]
+    else:
+        last = _last_projection(model)
+        found = [last] if last is not None else []
+    found = [module for module in found if any(True for _ in module.parameters())]
+    if not found:
+        raise ValueError(
+            f"a classifier must end in a fully connected layer or a 1 x 1 convolution, "
+            f"and {type(model).__name__} has neither"
+        )
+    return found
+
+
+def _last_projection(module: nn.Module) -> nn.Linear | nn.Conv2d | None:
+    layers = list(module.modules())
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    pointwise = [
+        layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)
+    ]
+    if linear:
+        return linear[-1]
+    return pointwise[-1] if pointwise else None
+
+
+def _name_of(module: nn.Module, model: nn.Module) -> str:
+    names: dict[int, str] = {id(candidate): name for name, candidate in model.named_modules()}
+    return names[id(module)]
