@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from cxrtransfer.data import StratifiedResplit, decode_image, read_folder
+from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.types import InputSpec
+
+SPEC = InputSpec(size=32)
+SPLITS = ("train", "val", "test")
+
+
+def test_three_splits_cover_the_tree(image_tree: Path) -> None:
+    datasets = [StratifiedResplit(image_tree, split, input_spec=SPEC) for split in SPLITS]
+
+    assert [len(dataset) for dataset in datasets] == [36, 4, 12]
+    assert {name for dataset in datasets for name in dataset.ids} == set(
+        read_folder(image_tree).ids
+    )
+
+
+def test_an_item_is_a_normalised_image_and_its_class(image_tree: Path) -> None:
+    dataset = StratifiedResplit(image_tree, "test", input_spec=SPEC)
+
+    image, label = dataset[7]
+
+    assert image.dtype == torch.float32
+    assert image.shape == (3, 32, 32)
+    assert isinstance(label, int)
+    assert label == dataset.labels[7] == dataset.records[7].label
+    grey = torch.from_numpy(decode_image(dataset.records[7].path, 32)) / 255
+    torch.testing.assert_close(image[0], (grey - SPEC.mean[0]) / SPEC.std[0])
+
+
+def test_a_batch_equals_one_by_one(image_tree: Path) -> None:
+    dataset = StratifiedResplit(image_tree, "test", input_spec=SPEC)
+
+    images, labels = next(iter(DataLoader(dataset, batch_size=12)))
+
+    torch.testing.assert_close(
+        images, torch.stack([dataset[i][0] for i in range(12)]), rtol=0, atol=0
+    )
+    assert labels.tolist() == [dataset[i][1] for i in range(12)]
+
+
+def test_a_transform_gets_grey_bytes(image_tree: Path) -> None:
+    dataset = StratifiedResplit(
+        image_tree, "val", input_spec=SPEC, transform=lambda image: 255 - image
+    )
+
+    images, _ = next(iter(DataLoader(dataset, batch_size=4)))
+
+    assert images.dtype == torch.uint8
+    np.testing.assert_array_equal(images[1, 0], 255 - dataset.image(1))
+
+
+def test_records_serve_as_source(image_tree: Path) -> None:
+    from_folder = StratifiedResplit(image_tree, "val", input_spec=SPEC, seed=3)
+    from_records = StratifiedResplit(read_folder(image_tree), "val", input_spec=SPEC, seed=3)
+
+    assert from_folder.records == from_records.records
+
+
+def test_unreadable_images_are_named_before_training(image_tree: Path) -> None:
+    (image_tree / "test" / "NORMAL" / "image001.png").write_bytes(b"not an image")
+
+    with pytest.raises(UnreadableImagesError, match="image001"):
+        StratifiedResplit(image_tree, "test", input_spec=SPEC)
+
+
+def test_an_unknown_split_is_refused(image_tree: Path) -> None:
+    with pytest.raises(ValueError, match="split must be 'train', 'val' or 'test', got 'dev'"):
+        StratifiedResplit(image_tree, "dev")
+
+
+def test_repr_says_that_patients_are_unknown(image_tree: Path) -> None:
+    assert "patients unknown" in repr(StratifiedResplit(image_tree, "val", input_spec=SPEC))
+
+
+def test_workers_give_the_same_batches(image_tree: Path) -> None:
+    dataset = StratifiedResplit(image_tree, "test", input_spec=SPEC)
+
+    here, there = (
+        torch.cat([images for images, _ in DataLoader(dataset, batch_size=5, num_workers=workers)])
+        for workers in (0, 1)
+    )
+
+    assert torch.equal(here, there)

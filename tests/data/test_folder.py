@@ -1,0 +1,147 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cxrtransfer.data import load_kermany, read_folder
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_a_tree_with_splits(image_tree: Path) -> None:
+    records = read_folder(image_tree)
+
+    assert records.class_names == ("NORMAL", "PNEUMONIA")
+    assert len(records.where("train")) == 40
+    assert len(records.where("test")) == 12
+    assert not records.patients_known
+    assert records.ids == tuple(sorted(records.ids))
+    assert all(row.path.parent.name == records.class_names[row.label] for row in records)
+
+
+def test_a_tree_without_splits(image_tree: Path) -> None:
+    records = read_folder(image_tree / "train")
+
+    assert len(records) == 40
+    assert {row.split for row in records} == {None}
+
+
+def test_every_file_counts_whatever_its_name(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "IM0001", tmp_path / "a" / "deep" / "x.JPEG", tmp_path / "a" / "n.txt")
+    touch(tmp_path / "b" / "x.png", tmp_path / "b" / ".DS_Store", tmp_path / "b" / "Thumbs.db")
+
+    assert read_folder(tmp_path).ids == ("a/IM0001", "a/deep/x.JPEG", "a/n.txt", "b/x.png")
+
+
+def test_more_than_two_classes(tmp_path: Path) -> None:
+    touch(*(tmp_path / name / "x.png" for name in ("viral", "bacterial", "none")))
+
+    assert read_folder(tmp_path).class_names == ("bacterial", "none", "viral")
+
+
+def test_links_that_lead_nowhere_or_in_circles_are_rows(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "x.png", tmp_path / "b" / "x.png")
+    (tmp_path / "a" / "circle").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "itself.png").symlink_to(tmp_path / "a" / "itself.png")
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "gone.png")
+
+    assert read_folder(tmp_path).ids == (
+        "a/circle",
+        "a/gone.png",
+        "a/itself.png",
+        "a/x.png",
+        "b/x.png",
+    )
+
+
+def test_linked_folders_are_read(tmp_path: Path) -> None:
+    touch(tmp_path / "store" / "x.png", tmp_path / "tree" / "b" / "x.png")
+    (tmp_path / "tree" / "a").symlink_to(tmp_path / "store")
+
+    assert read_folder(tmp_path / "tree").ids == ("a/x.png", "b/x.png")
+
+
+def test_patients_can_be_told_by_the_caller(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "ann-1.png", tmp_path / "b" / "bob-1.png")
+
+    records = read_folder(tmp_path, patient_id=lambda name: name.split("-", maxsplit=1)[0])
+
+    assert records.patient_ids == ("ann", "bob")
+    assert records.patients_known
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere is none"):
+        read_folder(tmp_path / "nowhere")
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no folder"):
+        read_folder(tmp_path)
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "x.png")
+
+    with pytest.raises(ValueError, match=r"at least two classes.* only 'a'"):
+        read_folder(tmp_path)
+
+
+def test_the_folder_above_the_right_one_is_pointed_out(image_tree: Path) -> None:
+    with pytest.raises(ValueError, match=f"did you mean {image_tree}"):
+        read_folder(image_tree.parent)
+
+
+def test_a_class_without_an_image_is_refused(image_tree: Path) -> None:
+    shutil.rmtree(image_tree / "test" / "NORMAL")
+
+    with pytest.raises(ValueError, match="NORMAL holds none"):
+        read_folder(image_tree)
+
+
+@pytest.mark.parametrize(
+    ("normal", "pneumonia"),
+    [
+        ("NORMAL2-IM-0095-0001-0002.jpeg", "person12_virus_34.jpeg"),
+        ("IM-0115-0001.jpeg", "person12_bacteria_34.jpeg"),
+        ("NORMAL-1003233-0001.jpeg", "BACTERIA-1008087-0001.jpeg"),
+    ],
+)
+def test_kermany_names_tell_the_patient(tmp_path: Path, normal: str, pneumonia: str) -> None:
+    touch(tmp_path / "train" / "NORMAL" / normal, tmp_path / "train" / "PNEUMONIA" / pneumonia)
+
+    records = load_kermany(tmp_path)
+
+    assert records.patients_known
+    assert len(set(records.patient_ids)) == 2
+    assert all(
+        name.rsplit("/")[-1].startswith(row.patient_id)
+        for name, row in zip(records.ids, records, strict=True)
+    )
+
+
+def test_bacteria_and_virus_of_one_number_are_two_patients(tmp_path: Path) -> None:
+    touch(tmp_path / "NORMAL" / "IM-1-1.jpeg")
+    touch(
+        *(tmp_path / "PNEUMONIA" / f"person12_{cause}_3.jpeg" for cause in ("bacteria", "virus"))
+    )
+
+    assert len(set(load_kermany(tmp_path).patient_ids)) == 3
+
+
+def test_load_kermany_refuses_other_names(image_tree: Path) -> None:
+    with pytest.raises(
+        ValueError, match="no patient can be told from the name 'test/NORMAL/image000"
+    ):
+        load_kermany(image_tree)
+
+
+def test_load_kermany_refuses_other_classes(tmp_path: Path) -> None:
+    touch(tmp_path / "cat" / "IM-1-1.jpeg", tmp_path / "dog" / "IM-2-1.jpeg")
+
+    with pytest.raises(ValueError, match="classes NORMAL and PNEUMONIA"):
+        load_kermany(tmp_path)

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from cxrtransfer.data import Record, Records
+
+ROWS = (
+    Record(Path("/x/train/A/1.png"), 0, "ann", "train"),
+    Record(Path("/x/train/B/2, odd.png"), 1, "bob", "train"),
+    Record(Path("/x/test/B/3.png"), 1, "cem", "test"),
+)
+RECORDS = Records(ROWS, ("A", "B"), Path("/x"), patients_known=True)
+
+
+def test_records_are_a_sequence() -> None:
+    assert len(RECORDS) == 3
+    assert RECORDS[1] is ROWS[1]
+    assert list(RECORDS) == list(ROWS)
+    assert RECORDS.labels.tolist() == [0, 1, 1]
+
+
+def test_ids_are_relative_to_the_root() -> None:
+    assert RECORDS.ids == ("train/A/1.png", "train/B/2, odd.png", "test/B/3.png")
+
+
+def test_where_and_take_keep_everything_but_rows() -> None:
+    assert RECORDS.where("test").rows == ROWS[2:]
+    assert RECORDS.take([2, 0]).rows == (ROWS[2], ROWS[0])
+    assert RECORDS.take([2, 0]).class_names == ("A", "B")
+    assert RECORDS.take([2, 0]).patients_known
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_csv_gives_back_what_went_in(tmp_path: Path, known: bool) -> None:
+    rows = tuple(
+        Record(
+            tmp_path / f"{index}é, \n.png",
+            index % 2,
+            f"p{index}" if known else f"{index}é, \n.png",
+        )
+        for index in range(3)
+    )
+    records = Records(rows, ("B", "A"), tmp_path, patients_known=known)
+
+    records.to_csv(tmp_path / "records.csv")
+
+    read = Records.from_csv(tmp_path / "records.csv", class_names=("B", "A"))
+    assert read == records
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path\na.png\n", r"lacks \['label'\]"),
+        ("path,label,split\na.png,A,dev\n", "line 2 .* split must be train, val, test or empty"),
+        ("path,label\na.png,C\n", "line 2 .* label must be one of"),
+    ],
+)
+def test_a_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+
+    with pytest.raises(ValueError, match=message):
+        Records.from_csv(tmp_path / "bad.csv", class_names=("A", "B"))
+
+
+def test_digest_depends_on_what_is_studied_and_not_on_order_or_place() -> None:
+    elsewhere = tuple(
+        Record(Path("/y") / name, row.label, row.patient_id, row.split)
+        for name, row in zip(RECORDS.ids, ROWS, strict=True)
+    )
+    moved = Records(elsewhere[::-1], ("A", "B"), Path("/y"), patients_known=True)
+
+    assert moved.digest() == RECORDS.digest()
+    assert RECORDS.take([0, 1]).digest() != RECORDS.digest()
+
+
+def test_a_label_without_a_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="label must be an index into class_names"):
+        Records(ROWS, ("A",))
+
+
+def test_an_image_listed_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"listed once, got '/x/train/A/1.png'"):
+        Records((*ROWS, ROWS[0]), ("A", "B"))
+
+
+def test_repr_says_whether_patients_are_known() -> None:
+    unknown = Records(ROWS, ("A", "B"))
+
+    assert repr(RECORDS) == "Records(3 images of 3 patients: 1 A, 2 B)"
+    assert "patients unknown" in repr(unknown)

@@ -1,0 +1,52 @@
+"""The real 5,856 images, where CXRTRANSFER_DATA points to them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cxrtransfer.data import Records, load_kermany, resplit
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif("CXRTRANSFER_DATA" not in os.environ, reason="CXRTRANSFER_DATA is unset"),
+]
+
+
+@pytest.fixture(scope="module")
+def kermany() -> Records:
+    return load_kermany(Path(os.environ["CXRTRANSFER_DATA"]))
+
+
+def test_all_images_and_patients_are_there(kermany: Records) -> None:
+    assert [len(kermany.where(split)) for split in ("train", "val", "test")] == [5216, 16, 624]
+    assert kermany.patients_known
+
+
+def test_the_original_split_shares_no_patient(kermany: Records) -> None:
+    patients = [set(kermany.where(split).patient_ids) for split in ("train", "val", "test")]
+
+    assert len(set.union(*patients)) == sum(map(len, patients))
+
+
+def test_patients_stay_whole_at_no_cost(kermany: Records) -> None:
+    divided = resplit(kermany)
+    train, val = divided.where("train"), divided.where("val")
+
+    assert [len(train), len(val), len(divided.where("test"))] == [4694, 538, 624]
+    assert abs(train.labels.mean() - val.labels.mean()) < 0.01
+    assert not set(train.patient_ids) & set(val.patient_ids)
+
+
+def test_the_papers_split_has_the_patients_of_train_behind_two_fifths_of_val(
+    kermany: Records,
+) -> None:
+    shares = []
+    for seed in range(5):
+        divided = resplit(kermany, group_by=None, seed=seed)
+        in_train = set(divided.where("train").patient_ids)
+        moved = set(divided.where("val").rows) - set(resplit(kermany, val_fraction=0).where("val"))
+        shares.append(sum(row.patient_id in in_train for row in moved) / len(moved))
+
+    assert [len(divided.where(split)) for split in ("train", "val", "test")] == [4694, 538, 624]
+    assert sum(shares) / 5 == pytest.approx(0.41, abs=0.02)
