@@ -96,12 +96,9 @@ def to_map(output: Tensor, num_prefix_tokens: int | None = None) -> Tensor:
         torch.Size([2, 192, 14, 14])
     """
     if output.ndim == 3:
-        tokens = output.shape[1]
-        prefix = (
-            tokens - math.isqrt(tokens) ** 2 if num_prefix_tokens is None else num_prefix_tokens
-        )
-        side = math.isqrt(tokens - prefix)
-        if side**2 == tokens - prefix:
+        prefix = _class_tokens(output) if num_prefix_tokens is None else num_prefix_tokens
+        side = math.isqrt(output.shape[1] - prefix)
+        if side**2 == output.shape[1] - prefix:
             patches = output[:, prefix:].transpose(1, 2)  # (N, C, T)
             return patches.reshape(*patches.shape[:2], side, side)
     elif output.ndim == 4:
@@ -218,17 +215,18 @@ def _reaching(outputs: list[_Output], features: Tensor) -> list[_Output]:
         (features * direction.to(features)).sum(),
         [output.tensor for output in tracked],
         allow_unused=True,
+        materialize_grads=True,
     )
-    kept = []
-    for output, gradient in zip(tracked, gradients, strict=True):
-        if gradient is None:
-            continue
-        patches = gradient
-        if gradient.ndim == 3:
-            patches = gradient[:, gradient.shape[1] - math.isqrt(gradient.shape[1]) ** 2 :]
-        if patches.count_nonzero():
-            kept.append(output)
-    return kept
+    return [
+        output
+        for output, gradient in zip(tracked, gradients, strict=True)
+        if (gradient[:, _class_tokens(gradient) :] if gradient.ndim == 3 else gradient).any()
+    ]
+
+
+def _class_tokens(tokens: Tensor) -> int:
+    """Count the tokens ``(N, T, C)`` in front of a square number of patches."""
+    return int(tokens.shape[1] - math.isqrt(tokens.shape[1]) ** 2)
 
 
 def _feature_sizes(model: nn.Module) -> set[int]:

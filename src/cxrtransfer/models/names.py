@@ -74,8 +74,8 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
         torchvision's and timm's is listed with its prefix.
 
     Example:
-        >>> list_models("*resnet50")
-        ('legacy_seresnet50', ..., 'resnet50', ..., 'timm:resnet50', ...)
+        >>> list_models("mobilenet_v*")
+        ('mobilenet_v2', 'mobilenet_v3_large', 'mobilenet_v3_small')
     """
     import timm  # noqa: PLC0415  (slow to import, and not needed for torchvision's networks)
 
