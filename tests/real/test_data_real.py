@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrtransfer.data import Records, load_kermany, resplit
+from cxrtransfer.data import Records, decode_image, load_kermany, resplit
 
 pytestmark = [
     pytest.mark.real,
@@ -50,3 +50,22 @@ def test_the_papers_split_has_the_patients_of_train_behind_two_fifths_of_val(
 
     assert [len(divided.where(split)) for split in ("train", "val", "test")] == [4694, 538, 624]
     assert sum(shares) / 5 == pytest.approx(0.41, abs=0.02)
+
+
+def test_a_real_dicom_comes_out_upright_and_positive() -> None:
+    pytest.importorskip("pydicom")
+    pytest.importorskip("openjpeg")
+    path = Path(os.environ["CXRTRANSFER_DATA"]).parent / "dicom" / "RG1_J2KI.dcm"
+    if not path.is_file():
+        pytest.skip("the DICOM file is not beside the images")
+
+    image = decode_image(path, 64).astype(float)
+
+    # MONOCHROME1: air outside the shoulders is dark, spine, diaphragm and belly are bright.
+    assert image[:3, :6].mean() < 120
+    assert image[:3, -6:].mean() < 120
+    spine, right_lung, left_lung = image[20:32, 28:36], image[16:28, 14:24], image[16:28, 40:52]
+    assert spine.mean() > right_lung.mean() + 20
+    assert spine.mean() > left_lung.mean() + 20
+    # Upright: the lungs are in the upper half, the belly is below them.
+    assert image[54:62, 12:24].mean() > right_lung.mean() + 20

@@ -1,77 +1,163 @@
 """From a file to grey pixels."""
 
-import logging
+import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.errors import MissingExtraError, UnreadableImagesError
 from cxrtransfer.types import StrPath
 
+from .dicom import is_dicom, read_dicom
 from .records import Record
 
-__all__ = ["Fit", "check_images", "decode_image", "decode_images"]
+__all__ = [
+    "DECODER_VERSION",
+    "Fit",
+    "ImageInfo",
+    "Interpolation",
+    "check_images",
+    "decode_image",
+    "decode_images",
+    "grey_square",
+    "in_threads",
+    "read_file",
+    "reason",
+]
 
 Fit = Literal["squash", "pad"]
 Interpolation = Literal["bilinear", "bicubic"]
 Grey = npt.NDArray[np.uint8]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-MAX_PIXELS = 100_000_000  # ten times the largest radiograph; more is a decompression bomb
+DECODER_VERSION = 1  # goes up whenever the same file would give other pixels; caches look at it
+MAX_PIXELS = 80_000_000  # ten times a large radiograph; more is taken for a decompression bomb
+MAX_BYTES = 2**29
 
-_log = logging.getLogger(__name__)
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
+@dataclass(frozen=True)
+class ImageInfo:
+    """How an image was stored, before anything was done to it.
+
+    Attributes:
+        width: Width in pixels.
+        height: Height in pixels.
+        mode: Kind of pixels, as Pillow names them (``"L"``, ``"RGB"``, ...) or DICOM does.
+    """
+
+    width: int
+    height: int
+    mode: str
+
+
 def decode_image(
-    path: StrPath,
+    source: StrPath | bytes,
     size: int,
     *,
     fit: Fit = "squash",
     interpolation: Interpolation = "bilinear",
 ) -> Grey:
-    """Read an image file as a square of grey pixels.
+    """Read an image as a square of grey pixels.
 
-    The file's content decides how it is read, not its name. The orientation that a camera or
-    scanner noted in EXIF is applied. Transparent pixels become black.
+    The content decides how a file is read, not its name: anything Pillow knows, and DICOM. The
+    orientation noted in EXIF is applied, transparent pixels become black. Of 10 to 16 bits the
+    ones in use are scaled to 8, so that 12-bit images in 16-bit files do not come out black.
 
     Args:
-        path: The image file.
+        source: An image file, or its content.
         size: Height and width wanted, in pixels.
         fit: ``"squash"`` stretches the image to the square, as the paper did; ``"pad"`` keeps
             its proportions and fills the rest with black.
         interpolation: Filter of the resize, widened when shrinking so that nothing aliases.
 
     Returns:
-        Grey values, uint8 ``(size, size)``.
+        Grey values, uint8 ``(size, size)``; in a radiograph, bone is bright.
 
     Raises:
         OSError: If the file cannot be opened or is cut short.
-        ValueError: If its pixels have no fixed meaning as grey values, or are too many.
+        ValueError: If it is empty, of no known format, has several frames, too many pixels, or
+            pixels with no fixed meaning as grey values.
+        MissingExtraError: If it is DICOM and pydicom, or the codec it needs, is not installed.
     """
-    with Image.open(path) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
-        if image.format == "JPEG":
-            # The decoder halves the image as often as it stays large enough: much less to do.
-            image.draft("L", (size, size))
-        grey = _to_grey(ImageOps.exif_transpose(image))
+    data = source if isinstance(source, bytes) else read_file(source)
+    return grey_square(data, size, fit=fit, interpolation=interpolation)[0]
+
+
+def read_file(path: StrPath) -> bytes:
+    """Read an image file whole, unless it is no ordinary file or beyond all bounds.
+
+    Raises:
+        OSError: If the file cannot be opened.
+        ValueError: If it is a folder, a pipe or the like, or larger than any radiograph.
+    """
+    path = Path(path)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a file")
+    if status.st_size > MAX_BYTES:
+        raise ValueError(f"{status.st_size:,} bytes are more than {MAX_BYTES:,}")
+    return path.read_bytes()
+
+
+def grey_square(
+    data: bytes,
+    size: int,
+    *,
+    fit: Fit = "squash",
+    interpolation: Interpolation = "bilinear",
+) -> tuple[Grey, ImageInfo]:
+    """Decode an image file's content, and tell how it was stored; see :func:`decode_image`."""
+    if is_dicom(data):
+        pixels, mode = read_dicom(data)
+        grey = Image.fromarray(pixels)
+        info = ImageInfo(grey.width, grey.height, mode)
+    else:
+        grey, info = _read_with_pillow(data, size)
     resample = _FILTERS[interpolation]
     if fit == "pad":
         grey = ImageOps.pad(grey, (size, size), method=resample)
-    else:
+    elif grey.size != (size, size):
         grey = grey.resize((size, size), resample)
-    return np.array(grey)
+    return np.array(grey), info
+
+
+def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
+    if not data:
+        raise ValueError("the file is empty")
+    try:
+        opened = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise ValueError("not an image of a known format") from None
+    with opened as image:
+        info = ImageInfo(image.width, image.height, image.mode)
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+        # MPO is a JPEG with its own preview behind it; anything else with frames is ambiguous.
+        num_frames = getattr(image, "n_frames", 1)
+        if image.format != "MPO" and num_frames > 1:
+            raise ValueError(f"{num_frames} frames in one file; save the one that is meant")
+        if image.format == "JPEG":
+            # Decodes at a half, quarter or eighth where that is still large enough, and colour
+            # straight to grey: far fewer pixels to work on.
+            image.draft("L", (size, size))
+        return _to_grey(ImageOps.exif_transpose(image)), info
 
 
 def _to_grey(image: Image.Image) -> Image.Image:
     """Turn any mode into 8-bit grey."""
-    if image.mode == "L":
+    if image.mode == "L" and not image.has_transparency_data:
         return image
     if image.mode.startswith("I"):
         return Image.fromarray(_sixteen_to_eight_bits(np.asarray(image)))
@@ -84,7 +170,7 @@ def _to_grey(image: Image.Image) -> Image.Image:
 
 
 def _sixteen_to_eight_bits(pixels: npt.NDArray[np.integer]) -> Grey:
-    """Scale by the number of bits in use: 12-bit images are common in 16-bit files."""
+    """Scale the bits in use, at least 8, to 8 bits."""
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high >= 2**16:
         raise ValueError(f"grey values must lie in 0 to 65,535, got {low} to {high}")
@@ -111,21 +197,23 @@ def decode_images(
     Returns:
         Grey values, uint8 ``(N, size, size)``, and why each unreadable file is so, by its path.
         Rows of unreadable files are zero.
+
+    Raises:
+        MissingExtraError: If there is DICOM and pydicom is not installed.
     """
     images = np.zeros((len(paths), size, size), dtype=np.uint8)
 
     def decode(index: int) -> str | None:
         try:
             images[index] = decode_image(paths[index], size, fit=fit, interpolation=interpolation)
+        except MissingExtraError:
+            raise
         except Exception as error:  # noqa: BLE001  (decoders raise anything on broken bytes)
-            return _reason(error)
+            return reason(error)
         return None
 
-    with ThreadPoolExecutor(_num_threads()) as pool:  # decoders let go of the interpreter lock
-        reasons = pool.map(decode, range(len(paths)))
-        failed = {path: why for path, why in zip(paths, reasons, strict=True) if why is not None}
-    _log.info("decoded %d images to %d px, %d unreadable", len(paths), size, len(failed))
-    return images, failed
+    reasons = in_threads(decode, range(len(paths)))
+    return images, {path: why for path, why in zip(paths, reasons, strict=True) if why is not None}
 
 
 def check_images(records: Iterable[Record]) -> None:
@@ -136,37 +224,37 @@ def check_images(records: Iterable[Record]) -> None:
 
     Raises:
         UnreadableImagesError: If there is one; its ``reasons`` hold them all.
+        MissingExtraError: If there is DICOM and pydicom is not installed.
     """
-    paths = [row.path for row in records]
-
-    def check(path: Path) -> str | None:
-        try:
-            decode_image(path, 8)
-        except Exception as error:  # noqa: BLE001  (decoders raise anything on broken bytes)
-            return _reason(error)
-        return None
-
-    with ThreadPoolExecutor(_num_threads()) as pool:
-        failed = {
-            path: why for path, why in zip(paths, pool.map(check, paths), strict=True) if why
-        }
-    raise_if_unreadable(failed)
+    _, unreadable = decode_images([row.path for row in records], 1)
+    raise_if_unreadable(unreadable)
 
 
-def raise_if_unreadable(failed: Mapping[Path, str]) -> None:
+def raise_if_unreadable(unreadable: Mapping[Path, str]) -> None:
     """Raise the error that names them all, if there are any."""
-    if failed:
-        raise UnreadableImagesError(failed)
+    if unreadable:
+        raise UnreadableImagesError(unreadable)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Say in a line why a file could not be read."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
-def _num_threads() -> int:
-    return min(
-        16,
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-    )
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 256
+) -> Iterator[Result]:
+    """Map over items on all cores, in order, with few results waiting at any time.
+
+    Threads suffice: reading, decoding, resizing and hashing let go of the interpreter lock.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        num_threads = len(os.sched_getaffinity(0))
+    else:
+        num_threads = os.cpu_count() or 1
+    remaining = iter(items)
+    with ThreadPoolExecutor(min(16, num_threads)) as pool:
+        while batch := list(islice(remaining, chunk)):
+            yield from pool.map(function, batch)

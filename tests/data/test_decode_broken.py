@@ -1,0 +1,133 @@
+"""Files as they come: broken, empty, disguised, circular.
+
+None may crash, hang or pass in silence.
+"""
+
+import io
+import os
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cxrtransfer.data import Record, check_images, decode_image, decode_images
+from cxrtransfer.errors import UnreadableImagesError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 48), dtype=np.uint8)
+
+
+def encoded(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(PIXELS).save(file, kind)
+    return file.getvalue()
+
+
+WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")}
+
+
+def names(root: Path, contents: dict[str, bytes]) -> list[Path]:
+    paths = [root / name for name in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_every_format_is_read_whatever_the_name(tmp_path: Path, kind: str) -> None:
+    (path,) = names(tmp_path, {"picture.txt": WHOLE[kind]})
+
+    assert decode_image(path, 16).shape == (16, 16)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "GIF"])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_a_file_cut_short_is_refused(kind: str, part: float) -> None:
+    data = WHOLE[kind][: int(part * len(WHOLE[kind]))]
+
+    with pytest.raises((OSError, ValueError, SyntaxError, EOFError, struct.error)):
+        decode_image(data, 16)
+
+
+def test_everything_broken_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe")
+    good, *broken = names(
+        tmp_path,
+        {
+            "good.png": WHOLE["PNG"],
+            "empty.png": b"",
+            "text.jpeg": b"not an image at all",
+            "cut.jpeg": WHOLE["JPEG"][:200],
+            "bomb.png": png_header(60_000, 60_000),
+            "frames.gif": two_frames(),
+        },
+    )
+    broken += [tmp_path / name for name in ("folder", "circle", "nowhere", "pipe")]
+
+    with pytest.raises(UnreadableImagesError) as caught:
+        check_images([Record(path, 0, "x") for path in (good, *broken)])
+
+    assert set(caught.value.reasons) == set(broken)
+    reasons = {path.name: why for path, why in caught.value.reasons.items()}
+    assert reasons["empty.png"] == "the file is empty"
+    assert reasons["text.jpeg"] == "not an image of a known format"
+    assert "pixels" in reasons["bomb.png"]
+    assert "2 frames" in reasons["frames.gif"]
+    assert reasons["folder"] == reasons["pipe"] == "not a file"
+    assert reasons["circle"] == "Too many levels of symbolic links"
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(sorted(WHOLE)),
+    st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_flipped_bytes_decode_or_are_named(kind: str, changes: list[tuple[int, int]]) -> None:
+    data = bytearray(WHOLE[kind])
+    for place, value in changes:
+        data[place % len(data)] = value
+
+    check_content(bytes(data))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(WHOLE)), st.integers(0, 2**16), st.binary(max_size=64))
+def test_garbage_inside_decodes_or_is_named(kind: str, place: int, garbage: bytes) -> None:
+    place %= len(WHOLE[kind])
+
+    check_content(WHOLE[kind][:place] + garbage + WHOLE[kind][place + len(garbage) :])
+
+
+def check_content(data: bytes) -> None:
+    """Through the public door: either pixels, or one reason that is not empty."""
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = names(Path(folder), {"image": data})
+        images, unreadable = decode_images([path], 8)
+    assert images.shape == (1, 8, 8)
+    assert all(unreadable.values())
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The start of a PNG that claims to be huge."""
+    size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", size) + png_chunk(b"IDAT", b"")
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(name + body)
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+
+
+def two_frames() -> bytes:
+    file = io.BytesIO()
+    frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    return file.getvalue()
