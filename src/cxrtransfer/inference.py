@@ -240,7 +240,7 @@ def labels_of(data: ImageData) -> npt.NDArray[np.int64]:
         return dataset.tensors[1].numpy().astype(np.int64)
     known = getattr(dataset, "labels", getattr(dataset, "targets", None))
     if known is not None:
-        return np.asarray(known, dtype=np.int64)
+        return np.array(known, dtype=np.int64)
     if isinstance(dataset, IterableDataset):
         raise TypeError(
             "labels cannot be counted ahead in an IterableDataset; pass class_weights as numbers"

@@ -280,7 +280,7 @@ class WeightedTrainer:
                     f"got {logits.shape[1]}; build it with num_classes={len(class_weight)}"
                 )
             loss, weight = weighted_cross_entropy(logits, labels, class_weight)
-            scaler.scale(loss / (len(labels) * mean_weight)).backward()
+            scaler.scale(loss / (len(labels) * mean_weight)).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,161 @@
+"""What to run: one frozen value per run, and the study's own grid of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self
+
+from cxrtransfer.runtime import Precision
+from cxrtransfer.training import ClassWeights, TrainConfig
+
+__all__ = ["PAPER_MODELS", "ExperimentConfig", "paper_grid"]
+
+PAPER_MODELS = ("googlenet", "resnet50", "densenet121")
+_PAPER_BATCH_SIZES = {"googlenet": 32, "resnet50": 16, "densenet121": 32}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """One run: which network, on which split, trained how. The defaults are the paper's.
+
+    Attributes:
+        name: Name of the run and of its folder.
+        model: A name that :func:`cxrtransfer.models.build_finetune_model` knows.
+        pretrained: Whether to start from ImageNet parameters.
+        mode: Train everything, or the head on frozen features.
+        image_size: Side of the square input in pixels; ``None`` is the network's own.
+        val_fraction: Share of the training images that is moved to val.
+        test_fraction: Share of all images set aside for test; only for data without a test split.
+        group_by: ``"patient_id"`` keeps each patient on one side, ``None`` is the paper's
+            image-level split.
+        split_seed: Seed of the split, apart from ``seed`` so that several seeds share one split.
+        class_weights: Weights of the loss.
+        lr: Learning rate.
+        weight_decay: Decoupled weight decay.
+        batch_size: Images per step.
+        epochs: Most passes over the training split.
+        early_stopping: Patience in epochs, or ``None``.
+        seed: Seed of the new head, of shuffling and of dropout.
+        precision: Number format of the forward pass.
+
+    Raises:
+        ValueError: If ``name`` is no plain folder name or a training setting is out of range.
+    """
+
+    name: str
+    model: str
+    pretrained: bool = True
+    mode: Literal["finetune", "features"] = "finetune"
+    image_size: int | None = None
+    val_fraction: float = 0.10
+    test_fraction: float | None = None
+    group_by: Literal["patient_id"] | None = "patient_id"
+    split_seed: int = 0
+    class_weights: ClassWeights = None
+    lr: float = 1e-5
+    weight_decay: float = 0.0
+    batch_size: int = 32
+    epochs: int = 10
+    early_stopping: int | None = None
+    seed: int = 0
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name in (".", "..") or "/" in self.name or "\\" in self.name:
+            raise ValueError(f"name must be a plain folder name, got {self.name!r}")
+        object.__setattr__(self, "class_weights", self.train_config().class_weights)
+
+    def train_config(self) -> TrainConfig:
+        """Return the part that concerns the trainer."""
+        shared = {field.name for field in fields(TrainConfig)}
+        return TrainConfig(**{k: v for k, v in vars(self).items() if k in shared})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON holds them."""
+        values = asdict(self)
+        if isinstance(self.class_weights, tuple):
+            values["class_weights"] = list(self.class_weights)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from :meth:`to_dict`.
+
+        Raises:
+            ValueError: If a key is not a setting; names it.
+        """
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"settings must be those of ExperimentConfig, got also {unknown}")
+        return cls(**values)
+
+
+def paper_grid(
+    models: Sequence[str] = PAPER_MODELS,
+    *,
+    seeds: Sequence[int] = (0,),
+    early_stopping: int = 3,
+    epochs: int = 10,
+    lr: float = 1e-5,
+    image_size: int | None = None,
+    pretrained: bool = True,
+    group_by: Literal["patient_id"] | None = "patient_id",
+) -> tuple[ExperimentConfig, ...]:
+    """List the runs of the paper's table, for its networks or for others.
+
+    Each network is trained plainly and with class weights [100, 1] and weight decay 0.01; the
+    weighted ResNet-50 is trained once more, up to three times as long, until its validation loss
+    stops falling. The batch sizes are the paper's: 16 for ResNet-50, 32 otherwise.
+
+    Args:
+        models: Names of networks.
+        seeds: Each run is repeated with each of them; the split stays the same.
+        early_stopping: Patience, in epochs, of the early-stopped ResNet-50.
+        epochs: Passes over the training split.
+        lr: Learning rate.
+        image_size: Side of the input in pixels; ``None`` is each network's own.
+        pretrained: Whether to start from ImageNet parameters.
+        group_by: See :class:`ExperimentConfig`.
+
+    Returns:
+        The configurations, runs of one network next to each other.
+
+    Example:
+        >>> [config.name for config in paper_grid(["googlenet"])]
+        ['googlenet_plain', 'googlenet_weighted']
+    """
+    configs = []
+    for model in models:
+        stem = model.replace(":", "-").replace("/", "-")
+        plain = ExperimentConfig(
+            name=f"{stem}_plain",
+            model=model,
+            pretrained=pretrained,
+            image_size=image_size,
+            group_by=group_by,
+            lr=lr,
+            batch_size=_PAPER_BATCH_SIZES.get(model, 32),
+            epochs=epochs,
+        )
+        weighted = replace(
+            plain,
+            name=f"{stem}_weighted",
+            class_weights=(100.0, 1.0),
+            weight_decay=0.01,
+        )
+        configs += [plain, weighted]
+        if model == "resnet50":
+            configs.append(
+                replace(
+                    weighted,
+                    name=f"{weighted.name}_early_stopping",
+                    epochs=3 * epochs,
+                    early_stopping=early_stopping,
+                )
+            )
+    if tuple(seeds) == (0,):
+        return tuple(configs)
+    return tuple(
+        replace(config, name=f"{config.name}_seed{seed}", seed=seed)
+        for config in configs
+        for seed in seeds
+    )

@@ -1,0 +1,440 @@
+"""One configuration in, one complete run folder out."""
+
+import logging
+import math
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save_model
+from tqdm.auto import tqdm
+
+from cxrtransfer.data import Records, StratifiedResplit, read_folder, resplit
+from cxrtransfer.embedding import embed_tsne
+from cxrtransfer.errors import RunFolderError
+from cxrtransfer.evaluation import Metrics, Predictions, compute_metrics
+from cxrtransfer.explain import GradCAM
+from cxrtransfer.models import build_finetune_model, input_spec
+from cxrtransfer.runtime import (
+    atomic_path,
+    preserve_rng,
+    read_json,
+    resolve_device,
+    seed_everything,
+    write_json,
+)
+from cxrtransfer.training import Callback, WeightedTrainer
+from cxrtransfer.types import InputSpec, Split, StrPath
+
+from .grid import ExperimentConfig
+
+__all__ = ["RunResult", "load_run", "run_experiment", "run_study"]
+
+_logger = logging.getLogger(__name__)
+
+CONFIG_NAME = "config.json"
+MANIFEST_NAME = "manifest.json"
+STUDY_NAME = "study.json"
+SUMMARY_NAME = "summary.npz"
+_FORMAT = 1
+_HEATMAPS_PER_CELL = 3
+_SAMPLES_PER_CLASS = 4
+_SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """A finished run, as its folder holds it.
+
+    Attributes:
+        config: What was asked for.
+        folder: Where everything is.
+        rows: The training history, one mapping an epoch.
+        best_epoch: The epoch whose weights were tested.
+        val: Predictions on val by those weights.
+        test: Predictions on test by those weights; made once.
+        seconds: Time for the run, training included, in seconds.
+    """
+
+    config: ExperimentConfig
+    folder: Path
+    rows: tuple[Mapping[str, float], ...]
+    best_epoch: int
+    val: Predictions
+    test: Predictions
+    seconds: float
+
+    @property
+    def test_metrics(self) -> Metrics:
+        """The metrics on test, at threshold one half."""
+        return compute_metrics(self.test)
+
+
+def run_study(
+    configs: Sequence[ExperimentConfig],
+    source: StrPath | Records,
+    out: StrPath,
+    *,
+    title: str = "Transfer learning on chest X-rays",
+    note: str = "These numbers hold for the images they were measured on.",
+    device: str | torch.device = "auto",
+    progress: bool = True,
+) -> tuple[RunResult, ...]:
+    """Run every configuration on one set of images.
+
+    A run whose folder is complete is loaded, not repeated; one that was broken off goes on after
+    its last finished epoch.
+
+    Args:
+        configs: The runs, with names that differ.
+        source: Folder of images, or records.
+        out: Folder that gets one folder a run, by the run's name, and what
+            :func:`write_report` needs to make a page of them.
+        title: Heading of that page.
+        note: Its first line: what a reader has to know before any number.
+        device: Where to run.
+        progress: Whether to show a bar over all epochs with the time left.
+
+    Returns:
+        The results, in the order of ``configs``.
+
+    Raises:
+        ValueError: If two configurations share a name, or there are none.
+        UnreadableImagesError: If images cannot be decoded; names them all before any training.
+        RunFolderError: If a run's folder holds a run with other settings or images.
+    """
+    names = [config.name for config in configs]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"configs must be one or more with names that differ, got {names}")
+    records = source if isinstance(source, Records) else read_folder(source)
+    out = Path(out)
+    bar = _StudyBar(sum(config.epochs for config in configs), shown=progress)
+    results = []
+    datasets = _Datasets(records)
+    for config in configs:
+        bar.begin(config)
+        results.append(_run(config, datasets, out / config.name, device=device, callbacks=(bar,)))
+        bar.end()
+    bar.close()
+    if not (out / SUMMARY_NAME).exists():
+        spec = InputSpec(size=configs[0].image_size or InputSpec().size)
+        _save_arrays(out / SUMMARY_NAME, **_summary(datasets.prepare(configs[0], spec)))
+    write_json(
+        out / STUDY_NAME,
+        {
+            "title": title,
+            "note": note,
+            "runs": names,
+            "split": _split_sentence(configs[0], records),
+        },
+    )
+    return tuple(results)
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    source: StrPath | Records,
+    folder: StrPath,
+    *,
+    device: str | torch.device = "auto",
+    callbacks: Sequence[Callback] = (),
+) -> RunResult:
+    """Train, test, explain and project one network, and keep everything in one folder.
+
+    The folder gets ``config.json``, ``split.csv``, ``history.csv``, ``model.safetensors``,
+    ``predictions_val.csv``, ``predictions_test.csv``, ``embedding.npz`` (with the features),
+    ``heatmaps.npz``, the trainer's checkpoint and, last of all, ``manifest.json`` with the
+    metrics, the versions and the digest of the data: with a manifest a run is complete.
+
+    Args:
+        config: What to run.
+        source: Folder of images, or records.
+        folder: The run's folder. A complete run in it is loaded, an incomplete one resumed.
+        device: Where to run.
+        callbacks: Told of every finished epoch.
+
+    Returns:
+        The result.
+
+    Raises:
+        RunFolderError: If the folder holds a run with other settings or images.
+    """
+    records = source if isinstance(source, Records) else read_folder(source)
+    return _run(config, _Datasets(records), Path(folder), device=device, callbacks=callbacks)
+
+
+def load_run(folder: StrPath) -> RunResult:
+    """Read a complete run folder.
+
+    Args:
+        folder: A folder that :func:`run_experiment` finished.
+
+    Raises:
+        RunFolderError: If the folder holds no manifest or one of another format.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST_NAME).exists():
+        raise RunFolderError(f"{folder} must hold a complete run, but has no {MANIFEST_NAME}")
+    manifest = read_json(folder / MANIFEST_NAME)
+    if manifest["format"] != _FORMAT:
+        raise RunFolderError(
+            f"{folder} must hold a run of format {_FORMAT}, got {manifest['format']}; run it anew"
+        )
+    return RunResult(
+        config=ExperimentConfig.from_dict(manifest["config"]),
+        folder=folder,
+        rows=tuple(
+            {name: float("nan") if value is None else value for name, value in row.items()}
+            for row in manifest["history"]
+        ),
+        best_epoch=manifest["best_epoch"],
+        val=Predictions.from_csv(folder / "predictions_val.csv"),
+        test=Predictions.from_csv(folder / "predictions_test.csv"),
+        seconds=manifest["seconds"],
+    )
+
+
+class _Datasets:
+    """The three splits of one set of images, kept for the next run that wants the same ones."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self._settings: dict[str, Any] = {}
+        self._splits: dict[Split, StratifiedResplit] = {}
+
+    def prepare(self, config: ExperimentConfig, spec: InputSpec) -> dict[Split, StratifiedResplit]:
+        settings = {**_split_settings(config), "input_spec": spec}
+        if settings != self._settings:
+            self._splits.clear()  # before the new ones are decoded: both may not fit in memory
+            self._splits |= {
+                split: StratifiedResplit(self.records, split, **settings) for split in _SPLITS
+            }
+            self._settings = settings
+        return self._splits
+
+
+def _split_settings(config: ExperimentConfig) -> dict[str, Any]:
+    return {
+        "val_fraction": config.val_fraction,
+        "test_fraction": config.test_fraction,
+        "group_by": config.group_by,
+        "seed": config.split_seed,
+    }
+
+
+def _run(
+    config: ExperimentConfig,
+    datasets: _Datasets,
+    folder: Path,
+    *,
+    device: str | torch.device,
+    callbacks: Sequence[Callback],
+) -> RunResult:
+    records = resplit(datasets.records, **_split_settings(config))
+    _claim(folder, config, records.digest())
+    if (folder / MANIFEST_NAME).exists():
+        _logger.info("%s is complete, not run again", folder)
+        return load_run(folder)
+
+    with preserve_rng():
+        seed_everything(config.seed)
+        model = build_finetune_model(
+            config.model,
+            num_classes=len(records.class_names),
+            pretrained=config.pretrained,
+            mode=config.mode,
+        )
+    spec = input_spec(model)
+    spec = replace(spec, size=config.image_size or spec.size)
+    splits = datasets.prepare(config, spec)
+    trainer = WeightedTrainer(
+        model,
+        **vars(config.train_config()),
+        device=device,
+        run_dir=folder,
+        progress=False,
+        callbacks=callbacks,
+    )
+    history = trainer.fit(splits["train"], splits["val"])
+    started = time.perf_counter()
+    test = trainer.predict(splits["test"])
+    val = trainer.predict(splits["val"])
+    features = trainer.features(splits["test"])
+    embedding = embed_tsne(
+        features, perplexity=min(30.0, (len(features) - 1) / 3), seed=config.seed
+    )
+
+    records.to_csv(folder / "split.csv")
+    history.to_csv(folder / "history.csv")
+    val.to_csv(folder / "predictions_val.csv")
+    test.to_csv(folder / "predictions_test.csv")
+    with atomic_path(folder / "model.safetensors") as path:
+        save_model(model, str(path))
+    _save_arrays(folder / "embedding.npz", coordinates=embedding.coordinates, features=features)
+    _save_arrays(folder / "heatmaps.npz", **_heatmaps(model, splits["test"], test))
+    write_json(
+        folder / MANIFEST_NAME,
+        {
+            "format": _FORMAT,
+            "config": config.to_dict(),
+            "data": {
+                "digest": records.digest(),
+                "images": len(records),
+                "counts": _counts(records),
+            },
+            "input": vars(spec),
+            "history": [
+                {name: _or_none(value) for name, value in row.items()} for row in history.rows
+            ],
+            "best_epoch": history.best_epoch,
+            "stopped_early": history.stopped_early,
+            "val": {k: _or_none(v) for k, v in compute_metrics(val).as_dict().items()},
+            "test": {k: _or_none(v) for k, v in compute_metrics(test).as_dict().items()},
+            "embedding": {"kl_divergence": embedding.kl_divergence, **embedding.parameters},
+            "seconds": sum(row["seconds"] for row in history.rows) + time.perf_counter() - started,
+            "device": str(resolve_device(device)),
+            "precision": trainer.precision,
+            "versions": _versions(),
+        },
+    )
+    return load_run(folder)
+
+
+def _claim(folder: Path, config: ExperimentConfig, digest: str) -> None:
+    """Take the folder for this configuration and these images, or say whose it is."""
+    asked = {**config.to_dict(), "data digest": digest}
+    path = folder / CONFIG_NAME
+    if not path.exists():
+        write_json(path, asked)
+        return
+    found = read_json(path)
+    changes = [
+        f"{key}: {found.get(key)!r} -> {asked.get(key)!r}"
+        for key in sorted({*asked, *found})
+        if found.get(key) != asked.get(key)
+    ]
+    if changes:
+        raise RunFolderError(
+            f"{folder} belongs to another run ({'; '.join(changes)}); "
+            "choose another out folder, or delete this one to start afresh"
+        )
+
+
+def _heatmaps(
+    model: torch.nn.Module, dataset: StratifiedResplit, predictions: Predictions
+) -> dict[str, npt.NDArray[Any]]:
+    """Explain the most confident images of each cell of the confusion matrix.
+
+    The rule is fixed beforehand, so that nobody chooses the maps that look well.
+    """
+    confidence = predictions.probabilities.max(axis=1)
+    positive = predictions.positive_index
+    truly, called = predictions.labels == positive, predictions.predicted == positive
+    chosen: list[int] = []
+    for truth, call in ((False, False), (False, True), (True, False), (True, True)):
+        cell = np.flatnonzero((truly == truth) & (called == call))
+        chosen += cell[np.argsort(-confidence[cell], kind="stable")][:_HEATMAPS_PER_CELL].tolist()
+    device = next(model.parameters()).device
+    images = torch.stack([dataset[index][0] for index in chosen]).to(device)
+    with GradCAM(model) as cam:
+        heatmaps = cam(images, class_index=predictions.predicted[chosen].tolist())
+    return {
+        "ids": np.array([predictions.ids[index] for index in chosen]),
+        "images": np.stack([dataset.image(index) for index in chosen]),
+        "heatmaps": heatmaps.float().cpu().numpy(),
+        "labels": predictions.labels[chosen],
+        "predicted": predictions.predicted[chosen],
+        "confidence": confidence[chosen],
+    }
+
+
+def _save_arrays(path: Path, **arrays: npt.NDArray[Any]) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def _summary(splits: Mapping[Split, StratifiedResplit]) -> dict[str, npt.NDArray[Any]]:
+    """Keep what figures about the images themselves need, so that a report needs no images."""
+    train = splits["train"]
+    rng = np.random.default_rng(0)
+    samples = [
+        index
+        for label in range(len(train.class_names))
+        for index in rng.permutation(np.flatnonzero(train.labels == label))[:_SAMPLES_PER_CLASS]
+    ]
+    return {
+        "class_names": np.array(train.class_names),
+        "samples": np.stack([train.image(index) for index in samples]),
+        "sample_labels": train.labels[samples],
+        "intensity": np.array(
+            [data.image(index).mean() for data in splits.values() for index in range(len(data))]
+        ),
+        "intensity_labels": np.concatenate([data.labels for data in splits.values()]),
+        **{f"labels_{split}": data.labels for split, data in splits.items()},
+    }
+
+
+def _split_sentence(config: ExperimentConfig, records: Records) -> str:
+    share = f"{config.val_fraction:.0%} of the training images were moved to val"
+    if config.group_by is None:
+        return f"{share}, image by image: a patient may be on both sides, as in the paper."
+    if records.patients_known:
+        return f"{share}, patient by patient: no patient is on both sides."
+    return f"{share}; no patients are known, so each image was taken for a patient of its own."
+
+
+def _counts(records: Records) -> dict[str, dict[str, int]]:
+    return {
+        split: dict(
+            zip(
+                records.class_names,
+                np.bincount(
+                    records.where(split).labels, minlength=len(records.class_names)
+                ).tolist(),
+                strict=True,
+            )
+        )
+        for split in _SPLITS
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _versions() -> dict[str, str]:
+    packages = ("cxrtransfer", "torch", "torchvision", "timm", "numpy", "scikit-learn", "openTSNE")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+class _StudyBar:
+    """One bar over all epochs of all runs; tqdm estimates the time left."""
+
+    def __init__(self, total_epochs: int, *, shown: bool) -> None:
+        self._bar = tqdm(total=total_epochs, unit="epoch", disable=not shown)
+        self._end = 0
+
+    def begin(self, config: ExperimentConfig) -> None:
+        self._bar.set_description(config.name)
+        self._end = int(self._bar.n) + config.epochs
+
+    def on_epoch_end(self, row: Mapping[str, float]) -> None:
+        self._bar.update()
+        self._bar.set_postfix(
+            val_loss=f"{row['val_loss']:.3f}", val_auroc=f"{row['val_auroc']:.3f}"
+        )
+
+    def end(self) -> None:
+        self._bar.update(
+            self._end - int(self._bar.n)
+        )  # epochs that early stopping or resuming saved
+
+    def close(self) -> None:
+        self._bar.close()
