@@ -256,6 +256,7 @@ def _in_order(data: ImageData, batch_size: int, num_workers: int) -> DataLoader[
             batch_size=batch_size,
             num_workers=num_workers,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else every pass would draw from the global one
         )
     if isinstance(data.dataset, IterableDataset):
         return data

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from cxrtransfer.study import PUBLISHED, ExperimentConfig, paper_grid, published_for
+
+
+def test_the_paper_has_six_cells_and_one_early_stopped_run() -> None:
+    configs = paper_grid()
+
+    assert [(c.model, c.class_weights, c.weight_decay, c.batch_size) for c in configs] == [
+        ("googlenet", None, 0.0, 32),
+        ("googlenet", (100.0, 1.0), 0.01, 32),
+        ("resnet50", None, 0.0, 16),
+        ("resnet50", (100.0, 1.0), 0.01, 16),
+        ("resnet50", (100.0, 1.0), 0.01, 16),
+        ("densenet121", None, 0.0, 32),
+        ("densenet121", (100.0, 1.0), 0.01, 32),
+    ]
+    assert [c.early_stopping is not None for c in configs].count(True) == 1
+    assert {c.lr for c in configs} == {1e-5}
+
+
+def test_every_run_of_the_paper_finds_its_own_printed_row() -> None:
+    found = [published_for(config) for config in paper_grid()]
+
+    assert sorted(map(repr, found)) == sorted(map(repr, PUBLISHED))
+
+
+def test_a_run_the_paper_does_not_have_finds_none() -> None:
+    assert published_for(ExperimentConfig(name="a", model="vgg11")) is None
+
+
+def test_seeds_repeat_each_run_on_the_same_split() -> None:
+    configs = paper_grid(["googlenet"], seeds=(3, 4))
+
+    assert [c.name for c in configs] == [
+        "googlenet_plain_seed3",
+        "googlenet_plain_seed4",
+        "googlenet_weighted_seed3",
+        "googlenet_weighted_seed4",
+    ]
+    assert {c.split_seed for c in configs} == {0}
+
+
+def test_a_config_survives_json() -> None:
+    config = paper_grid(["timm:resnet10t"])[1]
+
+    assert ExperimentConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_an_unknown_setting_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="'learning_rate'"):
+        ExperimentConfig.from_dict({"name": "a", "model": "resnet18", "learning_rate": 1})
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b"])
+def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="plain folder name"):
+        ExperimentConfig(name=name, model="resnet18")
