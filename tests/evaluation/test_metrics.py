@@ -48,17 +48,7 @@ def test_swapping_columns_labels_and_positive_class_changes_nothing(draw):
     )
 
 
-def binary(labels, scores):
-    scores = np.asarray(scores, float)
-    return Predictions(
-        tuple(map(str, range(len(labels)))),
-        np.asarray(labels),
-        np.stack([1 - scores, scores], axis=1),
-        ("NORMAL", "PNEUMONIA"),
-    )
-
-
-def test_one_class_only_leaves_what_it_cannot_say_open():
+def test_one_class_only_leaves_what_it_cannot_say_open(binary):
     only_positive = compute_metrics(binary([1, 1], [0.9, 0.2]))
     only_negative = compute_metrics(binary([0, 0], [0.1, 0.2]))
 
@@ -79,7 +69,7 @@ def test_a_missing_third_class_leaves_the_auroc_open(draw):
     assert metrics.confusion_matrix.shape == (3, 3)
 
 
-def test_a_constant_score_ranks_nothing():
+def test_a_constant_score_ranks_nothing(binary):
     assert compute_metrics(binary([0, 1, 0, 1], [0.5] * 4)).auroc == 0.5
 
 

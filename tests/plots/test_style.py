@@ -73,12 +73,6 @@ def test_axes_come_last_and_are_optional(name):
     assert (last.name, last.default) == ("ax", None)
 
 
-def test_importing_the_package_loads_no_matplotlib():
-    command = "import sys, cxrtransfer; sys.exit('matplotlib' in sys.modules)"
-
-    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0  # noqa: S603
-
-
 def test_plotting_does_not_load_pyplot():
     command = (
         "import sys, cxrtransfer.plots as p; p.plot_class_balance({'a': [0]}, ('x',)); "

@@ -1,6 +1,111 @@
 """How good are these predictions? Needs labels and probabilities, and knows no torch."""
 
+from .bootstrap import bootstrap_metrics, patient_codes, resampled_weights
+from .calibration import (
+    Platt,
+    Reliability,
+    Temperature,
+    fit_platt,
+    fit_temperature,
+    reliability,
+)
+from .comparison import (
+    Anova,
+    Comparison,
+    McNemar,
+    align,
+    anova_over_folds,
+    compare,
+    compare_all,
+    holm,
+    mcnemar,
+)
+from .delong import auroc_covariance
+from .ensemble import (
+    average,
+    fit_ensemble_weights,
+    geometric_mean,
+    kundu_weights,
+    majority_vote,
+)
+from .evaluate import Evaluation, evaluate, evaluate_groups
+from .generalisation import Drop, metric_drop, metric_drops, validation_report
+from .intervals import Estimate, auroc_interval, proportion_interval, wilson_interval
+from .likeness import (
+    ImageProfile,
+    Shift,
+    compare_profiles,
+    feature_separability,
+    profile_images,
+)
 from .metrics import Metrics, compute_metrics
 from .predictions import Predictions
+from .prior_shift import PriorEstimate, adjust_priors, estimate_priors, weighted_priors
+from .thresholds import (
+    OperatingPoint,
+    OperatingResult,
+    compare_thresholds,
+    threshold_for_cost,
+    threshold_for_max_f1,
+    threshold_for_prevalence,
+    threshold_for_sensitivity,
+    threshold_for_youden,
+)
 
-__all__ = ["Metrics", "Predictions", "compute_metrics"]
+__all__ = [
+    "Anova",
+    "Comparison",
+    "Drop",
+    "Estimate",
+    "Evaluation",
+    "ImageProfile",
+    "McNemar",
+    "Metrics",
+    "OperatingPoint",
+    "OperatingResult",
+    "Platt",
+    "Predictions",
+    "PriorEstimate",
+    "Reliability",
+    "Shift",
+    "Temperature",
+    "adjust_priors",
+    "align",
+    "anova_over_folds",
+    "auroc_covariance",
+    "auroc_interval",
+    "average",
+    "bootstrap_metrics",
+    "compare",
+    "compare_all",
+    "compare_profiles",
+    "compare_thresholds",
+    "compute_metrics",
+    "estimate_priors",
+    "evaluate",
+    "evaluate_groups",
+    "feature_separability",
+    "fit_ensemble_weights",
+    "fit_platt",
+    "fit_temperature",
+    "geometric_mean",
+    "holm",
+    "kundu_weights",
+    "majority_vote",
+    "mcnemar",
+    "metric_drop",
+    "metric_drops",
+    "patient_codes",
+    "profile_images",
+    "proportion_interval",
+    "reliability",
+    "resampled_weights",
+    "threshold_for_cost",
+    "threshold_for_max_f1",
+    "threshold_for_prevalence",
+    "threshold_for_sensitivity",
+    "threshold_for_youden",
+    "validation_report",
+    "weighted_priors",
+    "wilson_interval",
+]

@@ -138,8 +138,31 @@ class Predictions:
         Of two classes, the positive one where its probability is at least one half; of more, the
         most probable one, and the first of them where several are equally so.
         """
+        return self.predicted_at(0.5)
+
+    def predicted_at(self, threshold: float) -> npt.NDArray[np.int64]:
+        """Predict the positive class where its probability reaches a threshold.
+
+        Args:
+            threshold: In [0, 1]. With more than two classes there is no such choice, and 0.5
+                stands for the most probable class.
+
+        Returns:
+            Predicted class indices, int64 ``(N,)``.
+
+        Raises:
+            ValueError: If the threshold is not in [0, 1], or other than 0.5 for three classes.
+        """
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
         if self.num_classes == 2:
-            return np.where(self.scores >= 0.5, self.positive_index, 1 - self.positive_index)
+            other = 1 - self.positive_index
+            return np.where(self.scores >= threshold, self.positive_index, other)
+        if threshold != 0.5:
+            raise ValueError(
+                f"a threshold divides two classes, got {threshold} for {self.num_classes}; leave "
+                "it at 0.5, or make one class positive and pool the others first"
+            )
         most_probable: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return most_probable
 

@@ -1,0 +1,367 @@
+"""Is one model better than another, on the same images?"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom, f_oneway, norm
+from scipy.stats import f as fisher
+
+from .bootstrap import bootstrap_metrics, patient_codes
+from .delong import auroc_covariance
+from .predictions import Predictions
+from .weighted import weighted_metrics
+
+__all__ = [
+    "Anova",
+    "Comparison",
+    "McNemar",
+    "align",
+    "anova_over_folds",
+    "compare",
+    "compare_all",
+    "holm",
+    "mcnemar",
+]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference of a metric between two models on the same images.
+
+    Attributes:
+        metric: Which metric.
+        first: Its value for the first model.
+        second: Its value for the second model.
+        difference: First minus second.
+        low: Lower end of the difference's interval; nan if there is none.
+        high: Upper end of the difference's interval; nan if there is none.
+        p_value: Two-sided, of no difference.
+        method: How the interval and the p-value were found.
+        reason: Why a number is missing; empty if none is.
+        p_holm: The p-value corrected for all comparisons made (:func:`compare_all`).
+    """
+
+    metric: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    method: Literal["paired DeLong", "paired cluster bootstrap"]
+    reason: str = ""
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """McNemar's test (1947): do two models err equally often?
+
+    Attributes:
+        only_first_right: Images that only the first model got right.
+        only_second_right: Images that only the second model got right.
+        p_exact: Exact two-sided binomial p-value, which is conservative.
+        p_mid: Mid-p-value (Fagerland et al. 2013 recommend it): the exact one less half the
+            probability of the observed outcome on each side.
+    """
+
+    only_first_right: int
+    only_second_right: int
+    p_exact: float
+    p_mid: float
+
+
+@dataclass(frozen=True)
+class Anova:
+    """Analysis of variance of a metric over folds.
+
+    Attributes:
+        f_statistic: Variance between models over variance within.
+        p_value: Of no difference between models.
+        df_between: Degrees of freedom of the numerator.
+        df_within: Degrees of freedom of the denominator.
+    """
+
+    f_statistic: float
+    p_value: float
+    df_between: int
+    df_within: int
+
+
+def align(first: Predictions, second: Predictions) -> Predictions:
+    """Put the images of ``second`` in the order of ``first``.
+
+    Raises:
+        ValueError: If the two are not of the same images, labels, classes and positive class.
+    """
+    if first.class_names != second.class_names or first.positive_index != second.positive_index:
+        raise ValueError(
+            f"both must have the same classes and positive class, got {first} and {second}"
+        )
+    places = {name: place for place, name in enumerate(second.ids)}
+    odd = sorted(set(first.ids) ^ set(places))
+    if odd:
+        raise ValueError(
+            f"both must be of the same images; {len(odd)} are in one only, first {odd[0]!r}"
+        )
+    aligned = second.take([places[name] for name in first.ids])
+    if (aligned.labels != first.labels).any():
+        name = first.ids[int(np.argmax(aligned.labels != first.labels))]
+        raise ValueError(f"both must have the same labels; {name!r} has two")
+    return aligned
+
+
+def compare(
+    first: Predictions,
+    second: Predictions,
+    metric: str = "auroc",
+    *,
+    patients: Sequence[str] | None = None,
+    threshold: float = 0.5,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two models by one metric on the same images.
+
+    The AUROC of two classes by DeLong et al. (1988), any other metric by the cluster bootstrap:
+    both models are measured on the same resamples of the patients. Its p-value is twice the
+    smaller share of resamples on one side of zero, so never below ``2 / (resamples + 1)``.
+
+    Args:
+        first: One model's predictions.
+        second: The other's, of the same images in any order.
+        metric: Any metric of :class:`~cxrtransfer.evaluation.Evaluation`.
+        patients: The patient of each image, in the order of ``first.ids``.
+        threshold: Probability from which an image is called positive; for two classes.
+        confidence: Between 0 and 1.
+        resamples: How many bootstrap resamples.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: If the images or labels differ, or there is no such metric.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
+    second = align(first, second)
+    codes = patient_codes(patients, len(first))
+    positive = first.labels == first.positive_index
+    if metric == "auroc" and first.num_classes == 2 and 0 < positive.sum() < len(positive):
+        return _delong(positive, np.stack([first.scores, second.scores]), codes, confidence)
+    values, samples = [], []
+    for model in (first, second):
+        whole = weighted_metrics(model, model.predicted_at(threshold), np.ones((1, len(model))))
+        if metric not in whole:
+            raise ValueError(f"metric must be one of {list(whole)}, got {metric!r}")
+        values.append(float(whole[metric][0]))
+        resampled = bootstrap_metrics(
+            model, patients=patients, threshold=threshold, resamples=resamples, seed=seed
+        )
+        samples.append(resampled[metric])
+    return _bootstrap(metric, values, samples[0] - samples[1], confidence)
+
+
+def _delong(
+    positive: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.float64],
+    codes: npt.NDArray[np.int64],
+    confidence: float,
+) -> Comparison:
+    areas, covariance = auroc_covariance(positive, scores, codes)
+    difference = float(areas[0] - areas[1])
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    low = high = math.nan
+    reason = ""
+    if variance > 1e-15:
+        half = float(norm.ppf(0.5 + confidence / 2)) * math.sqrt(variance)
+        low, high = difference - half, difference + half
+        p_value = 2 * float(norm.sf(abs(difference) / math.sqrt(variance)))
+    elif math.isnan(variance):
+        p_value, reason = math.nan, "only one patient has positive images, or only one has others"
+    else:
+        p_value, reason = 1.0, "both rank the two classes alike, so nothing varies"
+    return Comparison(
+        metric="auroc",
+        first=float(areas[0]),
+        second=float(areas[1]),
+        difference=difference,
+        low=low,
+        high=high,
+        p_value=p_value,
+        method="paired DeLong",
+        reason=reason,
+    )
+
+
+def _bootstrap(
+    metric: str, values: list[float], differences: npt.NDArray[np.float64], confidence: float
+) -> Comparison:
+    defined = differences[np.isfinite(differences)]
+    low = high = p_value = math.nan
+    reason = ""
+    if len(defined) < 0.95 * len(differences):
+        share = 1 - len(defined) / len(differences)
+        reason = f"{share:.0%} of the resamples leave the difference undefined"
+    else:
+        tail = (1 - confidence) / 2
+        low, high = map(float, np.quantile(defined, [tail, 1 - tail]))
+        rarer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+        p_value = min(1.0, 2 * (rarer + 1) / (len(defined) + 1))
+    return Comparison(
+        metric=metric,
+        first=values[0],
+        second=values[1],
+        difference=values[0] - values[1],
+        low=low,
+        high=high,
+        p_value=p_value,
+        method="paired cluster bootstrap",
+        reason=reason,
+    )
+
+
+def compare_all(
+    predictions_by_run: Mapping[str, Predictions],
+    metric: str = "auroc",
+    *,
+    patients: Sequence[str] | None = None,
+    threshold: float = 0.5,
+    confidence: float = 0.95,
+) -> dict[tuple[str, str], Comparison]:
+    """Compare every two runs of a study, with Holm's correction over all of them.
+
+    Args:
+        predictions_by_run: Each run's predictions of the same images, by its name.
+        metric: Any metric of :class:`~cxrtransfer.evaluation.Evaluation`.
+        patients: The patient of each image, in the order of the first run's ids.
+        threshold: As in :func:`compare`.
+        confidence: Of each interval by itself; the intervals are not corrected.
+
+    Returns:
+        The comparisons by the names of their runs, in the order given.
+    """
+    runs = list(predictions_by_run)
+    if len(runs) < 2:
+        return {}
+    reference = predictions_by_run[runs[0]]
+    aligned = {run: align(reference, predictions_by_run[run]) for run in runs}
+    found = {
+        (first, second): compare(
+            aligned[first],
+            aligned[second],
+            metric,
+            patients=patients,
+            threshold=threshold,
+            confidence=confidence,
+        )
+        for first, second in combinations(runs, 2)
+    }
+    corrected = holm([comparison.p_value for comparison in found.values()])
+    return {
+        pair: replace(comparison, p_holm=float(p_holm))
+        for (pair, comparison), p_holm in zip(found.items(), corrected, strict=True)
+    }
+
+
+def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Correct p-values so that the chance of any false alarm among them keeps its level.
+
+    Holm's step-down procedure (1979); needs no independence. A nan stays nan and is not counted.
+
+    Args:
+        p_values: One per comparison.
+
+    Returns:
+        Corrected p-values in the same order, at most 1.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03]).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(given)  # nan last
+    count = int(np.isfinite(given).sum())
+    factors = np.concatenate([np.arange(count, 0, -1), np.ones(len(given) - count)])
+    corrected = np.empty_like(given)
+    corrected[order] = np.maximum.accumulate(given[order] * factors)
+    return np.minimum(corrected, 1.0)
+
+
+def mcnemar(
+    first: Predictions, second: Predictions, *, thresholds: tuple[float, float] = (0.5, 0.5)
+) -> McNemar:
+    """Test whether two models err equally often on the same images.
+
+    It takes images for independent; where patients have several, use
+    ``compare(first, second, "accuracy", patients=...)``.
+
+    Args:
+        first: One model's predictions.
+        second: The other's, of the same images in any order.
+        thresholds: From which probability each model calls an image positive.
+
+    Raises:
+        ValueError: If the images or labels differ.
+    """
+    second = align(first, second)
+    first_right = first.predicted_at(thresholds[0]) == first.labels
+    second_right = second.predicted_at(thresholds[1]) == second.labels
+    only_first = int((first_right & ~second_right).sum())
+    only_second = int((second_right & ~first_right).sum())
+    fewer, both = min(only_first, only_second), only_first + only_second
+    below = 2 * float(binom.cdf(fewer, both, 0.5))
+    return McNemar(
+        only_first_right=only_first,
+        only_second_right=only_second,
+        p_exact=min(1.0, below),
+        p_mid=below - float(binom.pmf(fewer, both, 0.5)),
+    )
+
+
+def anova_over_folds(
+    scores_by_model: Mapping[str, Sequence[float]],
+    *,
+    design: Literal["repeated", "one-way"] = "repeated",
+) -> Anova:
+    """Test whether a metric differs between models over the folds of a cross-validation.
+
+    ``"one-way"`` is what Kundu et al. (2021) report: it takes the folds of different models for
+    independent. They are the same folds, some easier for every model, which ``"repeated"`` takes
+    out (repeated measures, the fold being the subject). Either way the training sets of folds
+    overlap, so p-values are somewhat too small (Bengio and Grandvalet 2004).
+
+    Args:
+        scores_by_model: One score per fold, in the same order of folds, by model.
+        design: What is taken for independent, as above.
+
+    Raises:
+        ValueError: If there are fewer than two models or folds, or models have different numbers
+            of folds.
+    """
+    scores = list(scores_by_model.values())
+    lengths = {len(row) for row in scores}
+    if len(scores) < 2 or len(lengths) != 1 or min(lengths) < 2:
+        raise ValueError(
+            "there must be at least two models with the same number of folds, at least two, "
+            f"got { ({name: len(row) for name, row in scores_by_model.items()}) }"
+        )
+    table = np.asarray(scores, dtype=np.float64)  # (models, folds)
+    models, folds = table.shape
+    if design == "one-way":
+        result = f_oneway(*table)
+        return Anova(
+            float(result.statistic), float(result.pvalue), models - 1, models * (folds - 1)
+        )
+    by_model, by_fold = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
+    between = folds * ((by_model - table.mean()) ** 2).sum() / (models - 1)
+    residuals = table - by_model - by_fold + table.mean()
+    df_within = (models - 1) * (folds - 1)
+    within = (residuals**2).sum() / df_within
+    statistic = between / within if within > 0 else math.nan
+    p_value = float(fisher.sf(statistic, models - 1, df_within))
+    return Anova(float(statistic), p_value, models - 1, df_within)

@@ -1,0 +1,148 @@
+"""Several models' predictions of the same images, made into one.
+
+Weights come from validation predictions; no function here takes the labels of the images it
+combines into account. Test-time augmentation is :func:`average` over passes of one model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from .comparison import align
+from .metrics import compute_metrics
+from .predictions import Predictions
+
+__all__ = [
+    "average",
+    "fit_ensemble_weights",
+    "geometric_mean",
+    "kundu_weights",
+    "majority_vote",
+]
+
+Floats = npt.NDArray[np.float64]
+
+
+def average(
+    members: Sequence[Predictions], *, ensemble_weights: Sequence[float] | None = None
+) -> Predictions:
+    """Average probabilities.
+
+    Args:
+        members: Predictions of the same images by several models.
+        ensemble_weights: One non-negative number per member; only ratios matter. None counts
+            them equally.
+
+    Raises:
+        ValueError: If the images or labels differ, or weights are negative, all zero, or not one
+            per member.
+    """
+    stacked, weights = _stack(members), _weights(ensemble_weights, len(members))
+    return replace(members[0], probabilities=np.tensordot(weights, stacked, axes=1))
+
+
+def geometric_mean(
+    members: Sequence[Predictions], *, ensemble_weights: Sequence[float] | None = None
+) -> Predictions:
+    """Average logarithms of probabilities: one member's firm "no" weighs more than in a mean.
+
+    Arguments and errors as :func:`average`. Probabilities below 1e-12 are taken for that.
+    """
+    stacked, weights = _stack(members), _weights(ensemble_weights, len(members))
+    logs = np.tensordot(weights, np.log(np.maximum(stacked, 1e-12)), axes=1)
+    odds = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return replace(members[0], probabilities=odds / odds.sum(axis=1, keepdims=True))
+
+
+def majority_vote(
+    members: Sequence[Predictions], *, ensemble_weights: Sequence[float] | None = None
+) -> Predictions:
+    """Let each member vote for one class; "probabilities" are shares of the votes.
+
+    Few members give few distinct scores, so an AUROC of votes is coarse. Arguments and errors as
+    :func:`average`.
+    """
+    _stack(members)
+    weights = _weights(ensemble_weights, len(members))
+    classes = np.eye(members[0].num_classes)
+    votes = np.stack([classes[align(members[0], member).predicted] for member in members])
+    return replace(members[0], probabilities=np.tensordot(weights, votes, axes=1))
+
+
+def fit_ensemble_weights(
+    val_members: Sequence[Predictions], *, iterations: int = 1000
+) -> tuple[float, ...]:
+    """Find the weights of :func:`average` that make validation labels most probable.
+
+    By EM for a mixture of fixed components, which keeps weights non-negative and never makes the
+    likelihood worse.
+
+    Args:
+        val_members: Validation predictions of the same images by several models.
+        iterations: Rounds of EM.
+
+    Returns:
+        One weight per member, summing to 1.
+
+    Raises:
+        ValueError: If the images or labels differ.
+    """
+    stacked = _stack(val_members)
+    of_truth = stacked[:, np.arange(len(val_members[0])), val_members[0].labels]  # (M, N)
+    of_truth = np.maximum(of_truth, 1e-12)
+    weights = _weights(None, len(val_members))
+    for _ in range(iterations):
+        blame = weights[:, None] * of_truth
+        weights = (blame / blame.sum(axis=0)).mean(axis=1)
+    return tuple(map(float, weights))
+
+
+def kundu_weights(val_members: Sequence[Predictions]) -> tuple[float, ...]:
+    """Weigh members by the tanh of four validation metrics, summed (Kundu et al. 2021).
+
+    Precision, recall, F1 and AUROC of the positive class, in their paper's equation. Their
+    published code takes the AUROC of hard classes for two classes; here it is that of the
+    scores. As tanh is flat near 1 the weights of good models hardly differ, so this is nearly
+    :func:`average`.
+
+    Args:
+        val_members: Validation predictions of the same images by several models.
+
+    Returns:
+        One weight per member, summing to 1.
+
+    Raises:
+        ValueError: If the images or labels differ, or a metric of a member is undefined.
+    """
+    _stack(val_members)
+    sums = []
+    for number, member in enumerate(val_members):
+        metrics = compute_metrics(member)
+        four = np.array([metrics.precision, metrics.recall, metrics.f1_positive, metrics.auroc])
+        if np.isnan(four).any():
+            raise ValueError(
+                "precision, recall, F1 and AUROC must be defined for every member, "
+                f"got {four.tolist()} for number {number}"
+            )
+        sums.append(float(np.tanh(four).sum()))
+    return tuple(value / sum(sums) for value in sums)
+
+
+def _stack(members: Sequence[Predictions]) -> Floats:
+    """Return probabilities ``(M, N, K)``, all in the order of the first member's images."""
+    if not members:
+        raise ValueError("an ensemble needs at least one member, got none")
+    return np.stack([align(members[0], member).probabilities for member in members])
+
+
+def _weights(given: Sequence[float] | None, num_members: int) -> Floats:
+    weights = np.ones(num_members) if given is None else np.asarray(given, dtype=np.float64)
+    if weights.shape != (num_members,) or (weights < 0).any() or not 0 < weights.sum() < np.inf:
+        raise ValueError(
+            f"ensemble_weights must be {num_members} non-negative numbers, not all zero, "
+            f"got {given}"
+        )
+    normalised: Floats = weights / weights.sum()
+    return normalised

@@ -1,0 +1,195 @@
+"""How far a number measured on a sample may be from the truth."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from .delong import auroc_covariance
+
+__all__ = [
+    "Estimate",
+    "IntervalMethod",
+    "auroc_interval",
+    "bootstrap_interval",
+    "proportion_interval",
+    "wilson_interval",
+]
+
+IntervalMethod = Literal[
+    "Wilson", "DeLong", "Newcombe", "cluster bootstrap", "reflected cluster bootstrap", "none"
+]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and the interval that holds the truth as often as its confidence says.
+
+    Attributes:
+        value: What was measured; nan if it is not defined, and ``reason`` then says why.
+        low: Lower end of the interval, nan if there is none.
+        high: Upper end of the interval, nan if there is none.
+        method: How the interval was found.
+        reason: Why a number is missing; empty if none is.
+
+    Example:
+        >>> print(Estimate(value=0.921, low=0.897, high=0.940, method="Wilson"))
+        0.921 (0.897 to 0.940)
+    """
+
+    value: float
+    low: float
+    high: float
+    method: IntervalMethod
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return f"undefined: {self.reason}"
+        if math.isnan(self.low):
+            return f"{self.value:.3f} (no interval: {self.reason})"
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def wilson_interval(
+    successes: float, total: float, *, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return Wilson's score interval (1927) for a proportion.
+
+    Args:
+        successes: How many, at most ``total``.
+        total: Of how many, at least one; need not be whole (an effective sample size).
+        confidence: Between 0 and 1.
+
+    Example:
+        >>> low, high = wilson_interval(81, 263)
+        >>> round(low, 4), round(high, 4)
+        (0.2553, 0.3662)
+    """
+    return _score_interval(successes / total, total, norm.ppf(0.5 + confidence / 2))
+
+
+def _score_interval(share: float, total: float, z: float) -> tuple[float, float]:
+    middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + (z / total) ** 2 / 4)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def proportion_interval(
+    success: npt.NDArray[np.bool_], codes: npt.NDArray[np.int64], *, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return Wilson's interval with the sample size that repeated patients leave.
+
+    Images of one patient tell less than images of as many patients. The number of images is
+    divided by the design effect: the variance of the share between patients over the variance it
+    would have if images were independent, and never below 1 (Korn and Graubard 1998, who also
+    take the t distribution with one degree of freedom per patient but one). Where all images
+    agree, nothing tells the design effect, and its largest possible value is taken.
+
+    Args:
+        success: Whether each image counts, ``(n,)``, at least one image.
+        codes: The number of each image's patient, ``(n,)``.
+        confidence: Between 0 and 1.
+
+    Returns:
+        The lower and the upper end; with one image per patient they are Wilson's.
+    """
+    total, share = len(success), float(success.mean())
+    sizes = np.bincount(codes)
+    sizes = sizes[sizes > 0]
+    if sizes.max() == 1:
+        return wilson_interval(int(success.sum()), total, confidence=confidence)
+    if len(sizes) == 1:
+        return 0.0, 1.0
+    if share in (0.0, 1.0):
+        design_effect = float((sizes**2).sum()) / total
+    else:
+        residuals = np.bincount(codes, success - share)
+        variance = (residuals**2).sum() / total**2 * len(sizes) / (len(sizes) - 1)
+        design_effect = max(1.0, float(variance) / (share * (1 - share) / total))
+    z = student.ppf(0.5 + confidence / 2, df=len(sizes) - 1)
+    return _score_interval(share, total / design_effect, z)
+
+
+def auroc_interval(
+    positive: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.float64],
+    codes: npt.NDArray[np.int64],
+    *,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Estimate the AUROC with DeLong's variance on the logit scale, which stays within [0, 1].
+
+    Where the classes are perfectly separated, DeLong's variance is zero and would claim
+    certainty; Newcombe's interval (2006, method 5) is given then, with patients for images.
+
+    Args:
+        positive: Which images are positive, ``(N,)``, at least one of each kind.
+        scores: Higher means more probably positive, ``(N,)``.
+        codes: The number of each image's patient, ``(N,)``.
+        confidence: Between 0 and 1.
+    """
+    areas, covariance = auroc_covariance(positive, scores[None], codes)
+    area, variance = float(areas[0]), float(covariance[0, 0])
+    z = float(norm.ppf(0.5 + confidence / 2))
+    if area in (0.0, 1.0):
+        sizes = len(np.unique(codes[positive])), len(np.unique(codes[~positive]))
+        bound = _newcombe_bound(*sizes, z)
+        low, high = (bound, 1.0) if area == 1 else (0.0, 1 - bound)
+        return Estimate(value=area, low=low, high=high, method="Newcombe")
+    if math.isnan(variance):
+        reason = "only one patient has positive images, or only one has others"
+        return Estimate(area, math.nan, math.nan, "none", reason)
+    logit, half = math.log(area / (1 - area)), z * math.sqrt(variance) / (area * (1 - area))
+    low, high = 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
+    return Estimate(value=area, low=low, high=high, method="DeLong")
+
+
+def _newcombe_bound(num_positive: int, num_negative: int, z: float) -> float:
+    """Find the area whose Hanley-McNeil deviation just reaches an observed area of 1."""
+    extra = (num_positive + num_negative) / 2 - 1
+
+    def excess(area: float) -> float:
+        spread = 1 + extra * (1 - area) / (2 - area) + extra * area / (1 + area)
+        variance = area * (1 - area) * spread / (num_positive * num_negative)
+        return (1 - area) ** 2 - z**2 * variance
+
+    return float(brentq(excess, 0.0, 1.0 - 1e-12))
+
+
+def bootstrap_interval(
+    value: float,
+    resampled: npt.NDArray[np.float64],
+    *,
+    confidence: float = 0.95,
+    reflected: bool = False,
+) -> Estimate:
+    """Cut the same share off both ends of the resampled values.
+
+    Args:
+        value: The metric on the sample itself.
+        resampled: The metric on its resamples, ``(B,)``; nan where one left it undefined.
+        confidence: Between 0 and 1.
+        reflected: Mirror the interval at the value (the basic bootstrap), for a metric that is
+            biased upwards: its resamples are as far above the value as the value is above the
+            truth. Ends below 0 become 0.
+
+    Returns:
+        The estimate; without an interval if over a twentieth of the resamples are undefined, as
+        the rest are then no fair picture.
+    """
+    undefined = float(np.isnan(resampled).mean())
+    if undefined > 0.05:
+        reason = f"{undefined:.0%} of the resamples leave it undefined"
+        return Estimate(value, math.nan, math.nan, "none", reason)
+    tail = (1 - confidence) / 2
+    low, high = map(float, np.nanquantile(resampled, [tail, 1 - tail]))
+    if not reflected:
+        return Estimate(value, low, high, "cluster bootstrap")
+    low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
+    return Estimate(value, low, high, "reflected cluster bootstrap")

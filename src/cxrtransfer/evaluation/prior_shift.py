@@ -1,0 +1,136 @@
+"""What if disease is rarer, or more frequent, in use than it was in training?
+
+A network learns how frequent each class was. Where that changes and nothing else does (how each
+disease looks stays the same), its probabilities are mended by one factor per class.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from .predictions import Predictions
+
+__all__ = ["PriorEstimate", "adjust_priors", "estimate_priors", "weighted_priors"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PriorEstimate:
+    """How frequent each class seems to be.
+
+    Attributes:
+        priors: One share per class, in label order, summing to 1.
+        iterations: How many rounds it took.
+        converged: Whether the last round changed no share by more than the tolerance.
+    """
+
+    priors: tuple[float, ...]
+    iterations: int
+    converged: bool
+
+
+def adjust_priors(
+    predictions: Predictions, *, trained_on: Sequence[float], expected: Sequence[float]
+) -> Predictions:
+    """Adapt probabilities to other class frequencies (Saerens et al. 2002, equation 2.4).
+
+    Args:
+        predictions: Probabilities under the frequencies of training; calibrated ones, or the
+            result is no better.
+        trained_on: How frequent each class was in training, as the loss saw it: under class
+            weights that is :func:`weighted_priors`.
+        expected: How frequent each class is where the predictions are used.
+
+    Returns:
+        The same images with adapted probabilities; ranks within two classes stay.
+
+    Raises:
+        ValueError: If the frequencies are not one positive number per class, summing to 1.
+
+    Example:
+        >>> predictions = Predictions(("a",), [1], [[0.5, 0.5]], ("NORMAL", "PNEUMONIA"))
+        >>> adjusted = adjust_priors(predictions, trained_on=(0.25, 0.75), expected=(0.5, 0.5))
+        >>> adjusted.scores.round(3)
+        array([0.25])
+    """
+    before = _priors(trained_on, predictions.num_classes, "trained_on")
+    after = _priors(expected, predictions.num_classes, "expected")
+    return replace(predictions, probabilities=_adapted(predictions.probabilities, after / before))
+
+
+def estimate_priors(
+    predictions: Predictions,
+    *,
+    trained_on: Sequence[float],
+    tolerance: float = 1e-8,
+    max_iterations: int = 10_000,
+) -> PriorEstimate:
+    """Estimate class frequencies from unlabelled predictions by EM (Saerens et al. 2002).
+
+    The labels are not looked at. Overconfident probabilities give estimates too near to the share
+    of hard predictions, so calibrate first.
+
+    Args:
+        predictions: Probabilities under the frequencies of training.
+        trained_on: How frequent each class was in training; see :func:`adjust_priors`.
+        tolerance: Stop when no frequency changes by more.
+        max_iterations: Stop here in any case.
+
+    Raises:
+        ValueError: If ``trained_on`` is not one positive number per class, summing to 1.
+    """
+    before = _priors(trained_on, predictions.num_classes, "trained_on")
+    priors = before
+    for iteration in range(1, max_iterations + 1):
+        # E: adapt each image's probabilities; M: average them.
+        updated = _adapted(predictions.probabilities, priors / before).mean(axis=0)
+        change = float(np.abs(updated - priors).max())
+        priors = updated
+        if change < tolerance:
+            return PriorEstimate(tuple(map(float, priors)), iteration, converged=True)
+    return PriorEstimate(tuple(map(float, priors)), max_iterations, converged=False)
+
+
+def weighted_priors(
+    labels: npt.NDArray[np.int64],
+    class_weights: Sequence[float] | None = None,
+    *,
+    num_classes: int,
+) -> tuple[float, ...]:
+    """Return how frequent each class was in training, as a weighted loss saw it.
+
+    Args:
+        labels: Labels of the training images, ``(N,)``.
+        class_weights: What each class's images counted in the loss; None for equally much.
+        num_classes: K.
+
+    Raises:
+        ValueError: If there is not one weight per class.
+
+    Example:
+        >>> weighted_priors(np.array([0, 1, 1, 1]), (3.0, 1.0), num_classes=2)
+        (0.5, 0.5)
+    """
+    weights = np.ones(num_classes) if class_weights is None else np.asarray(class_weights)
+    if weights.shape != (num_classes,):
+        raise ValueError(f"there must be {num_classes} class weights, got {class_weights}")
+    mass = np.bincount(labels, minlength=num_classes) * weights
+    return tuple(map(float, mass / mass.sum()))
+
+
+def _adapted(probabilities: Floats, factors: Floats) -> Floats:
+    scaled = probabilities * factors
+    adapted: Floats = scaled / scaled.sum(axis=1, keepdims=True)
+    return adapted
+
+
+def _priors(given: Sequence[float], num_classes: int, name: str) -> Floats:
+    priors = np.asarray(given, dtype=np.float64)
+    if priors.shape != (num_classes,) or not (priors > 0).all() or abs(priors.sum() - 1) > 1e-6:
+        raise ValueError(
+            f"{name} must be {num_classes} positive frequencies that sum to 1, got {list(given)}"
+        )
+    return priors

@@ -1,0 +1,239 @@
+"""From which probability on is an image called positive? Chosen by a rule, never on the test set.
+
+Each rule reads validation predictions and gives an :class:`OperatingPoint`; hand its ``threshold``
+to :func:`~cxrtransfer.evaluation.evaluate`, or all of them to :func:`compare_thresholds`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .evaluate import Evaluation, evaluate
+from .predictions import Predictions
+
+__all__ = [
+    "OperatingPoint",
+    "OperatingResult",
+    "compare_thresholds",
+    "threshold_for_cost",
+    "threshold_for_max_f1",
+    "threshold_for_prevalence",
+    "threshold_for_sensitivity",
+    "threshold_for_youden",
+]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and how it came about.
+
+    Attributes:
+        threshold: Probability from which an image is called positive.
+        rule: In words.
+    """
+
+    threshold: float
+    rule: str
+
+
+@dataclass(frozen=True, eq=False)
+class OperatingResult:
+    """What one threshold gives where it was chosen, and where it was not.
+
+    Attributes:
+        point: The threshold.
+        val: On the images it was chosen on, so optimistic.
+        test: On others.
+    """
+
+    point: OperatingPoint
+    val: Evaluation
+    test: Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class _Cuts:
+    """Every way to divide the images by score: all positive first, fewer and fewer then."""
+
+    thresholds: Floats  # (S,), midway between neighbouring scores
+    hits: Floats  # positives called positive
+    alarms: Floats  # others called positive
+    num_positive: int
+    num_negative: int
+
+    def best(self, merit: Floats, rule: str) -> OperatingPoint:
+        """Take the threshold of most merit, and of equally good ones the nearest to one half."""
+        good = np.flatnonzero(merit >= merit.max() - 1e-12)
+        nearest = good[np.argmin(np.abs(self.thresholds[good] - 0.5))]
+        return OperatingPoint(float(self.thresholds[nearest]), rule)
+
+
+def _cuts(val: Predictions) -> _Cuts:
+    if val.num_classes != 2:
+        raise ValueError(f"a threshold divides two classes, got {val.num_classes}")
+    positive = val.labels == val.positive_index
+    if positive.all() or not positive.any():
+        raise ValueError(
+            "a threshold can only be chosen on images of both classes, "
+            f"got {positive.sum()} positive of {len(positive)}"
+        )
+    scores = np.unique(val.scores)
+    thresholds = np.concatenate([[0.0], (scores[1:] + scores[:-1]) / 2])
+    if scores[-1] < 1:
+        thresholds = np.append(thresholds, (scores[-1] + 1) / 2)  # calls nothing positive
+    of_positive, of_negative = np.sort(val.scores[positive]), np.sort(val.scores[~positive])
+    return _Cuts(
+        thresholds=thresholds,
+        hits=len(of_positive) - np.searchsorted(of_positive, thresholds).astype(float),
+        alarms=len(of_negative) - np.searchsorted(of_negative, thresholds).astype(float),
+        num_positive=len(of_positive),
+        num_negative=len(of_negative),
+    )
+
+
+def threshold_for_max_f1(val: Predictions) -> OperatingPoint:
+    """Choose the threshold with the highest F1 of the positive class.
+
+    Args:
+        val: Validation predictions of two classes, with images of both.
+
+    Raises:
+        ValueError: If there are more classes, or images of one only.
+    """
+    cuts = _cuts(val)
+    f1 = 2 * cuts.hits / (cuts.hits + cuts.alarms + cuts.num_positive)
+    return cuts.best(f1, "highest F1 on validation")
+
+
+def threshold_for_youden(val: Predictions) -> OperatingPoint:
+    """Choose the threshold with the highest sensitivity plus specificity (Youden 1950).
+
+    It does not depend on the prevalence. Arguments and errors as
+    :func:`threshold_for_max_f1`.
+    """
+    cuts = _cuts(val)
+    index = cuts.hits / cuts.num_positive - cuts.alarms / cuts.num_negative
+    return cuts.best(index, "highest Youden index on validation")
+
+
+def threshold_for_sensitivity(val: Predictions, minimum: float) -> OperatingPoint:
+    """Choose, of the thresholds that keep a sensitivity, the one of highest specificity.
+
+    Args:
+        val: Validation predictions of two classes, with images of both.
+        minimum: The sensitivity on validation, in (0, 1]. On other images it will be lower about
+            as often as higher.
+
+    Raises:
+        ValueError: If the minimum is out of range, or as :func:`threshold_for_max_f1`.
+    """
+    if not 0 < minimum <= 1:
+        raise ValueError(f"minimum must lie in (0, 1], got {minimum}")
+    cuts = _cuts(val)
+    enough = cuts.hits >= minimum * cuts.num_positive - 1e-9
+    merit = np.where(enough, cuts.num_negative - cuts.alarms, -1.0)
+    return cuts.best(merit, f"sensitivity of at least {minimum:g} on validation")
+
+
+def threshold_for_cost(
+    val: Predictions,
+    *,
+    false_negative: float,
+    false_positive: float,
+    prevalence: float | None = None,
+) -> OperatingPoint:
+    """Choose the threshold with the lowest total cost of errors.
+
+    Args:
+        val: Validation predictions of two classes, with images of both.
+        false_negative: What a missed positive image costs, in any unit.
+        false_positive: What a false alarm costs, in the same unit.
+        prevalence: Share of positive images where the threshold will be used; that of ``val`` by
+            default.
+
+    Raises:
+        ValueError: If a cost is not positive, the prevalence is not strictly between 0 and 1, or
+            as :func:`threshold_for_max_f1`.
+    """
+    if min(false_negative, false_positive) <= 0:
+        raise ValueError(f"costs must be positive, got {false_negative} and {false_positive}")
+    cuts = _cuts(val)
+    share = _prevalence(prevalence, cuts)
+    missed = (1 - cuts.hits / cuts.num_positive) * share
+    alarms = cuts.alarms / cuts.num_negative * (1 - share)
+    rule = f"lowest cost on validation at {false_negative:g} to {false_positive:g}"
+    return cuts.best(-(missed * false_negative + alarms * false_positive), rule)
+
+
+def threshold_for_prevalence(val: Predictions, prevalence: float) -> OperatingPoint:
+    """Choose the threshold that calls as many images positive as are positive in use.
+
+    Validation images are weighted so that the share of positive ones is the one in use.
+
+    Args:
+        val: Validation predictions of two classes, with images of both.
+        prevalence: Share of positive images where the threshold will be used.
+
+    Raises:
+        ValueError: If the prevalence is not strictly between 0 and 1, or as
+            :func:`threshold_for_max_f1`.
+    """
+    cuts = _cuts(val)
+    share = _prevalence(prevalence, cuts)
+    called = cuts.hits / cuts.num_positive * share
+    called += cuts.alarms / cuts.num_negative * (1 - share)
+    return cuts.best(-np.abs(called - share), f"calls {share:.1%} positive, as in use")
+
+
+def _prevalence(given: float | None, cuts: _Cuts) -> float:
+    if given is None:
+        return cuts.num_positive / (cuts.num_positive + cuts.num_negative)
+    if not 0 < given < 1:
+        raise ValueError(f"prevalence must lie strictly between 0 and 1, got {given}")
+    return given
+
+
+def compare_thresholds(
+    val: Predictions,
+    test: Predictions,
+    points: Sequence[OperatingPoint],
+    *,
+    val_patients: Sequence[str] | None = None,
+    test_patients: Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> tuple[OperatingResult, ...]:
+    """Show what thresholds chosen on validation give there and on the test set.
+
+    One half, which needs no choice, comes first.
+
+    Args:
+        val: The predictions that the thresholds were chosen on.
+        test: Predictions of other images.
+        points: What the rules chose.
+        val_patients: The patient of each validation image.
+        test_patients: The patient of each test image.
+        confidence: Of the intervals.
+
+    Raises:
+        ValueError: If an image is in both sets.
+    """
+    shared = sorted(set(val.ids) & set(test.ids))
+    if shared:
+        raise ValueError(
+            "thresholds must be tested on other images than they were chosen on; "
+            f"{len(shared)} are in both, first {shared[0]!r}"
+        )
+    return tuple(
+        OperatingResult(
+            point,
+            evaluate(val, patients=val_patients, threshold=point.threshold, confidence=confidence),
+            evaluate(
+                test, patients=test_patients, threshold=point.threshold, confidence=confidence
+            ),
+        )
+        for point in (OperatingPoint(0.5, "one half, not chosen"), *points)
+    )

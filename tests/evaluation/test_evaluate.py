@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+
+from cxrtransfer.evaluation import (
+    bootstrap_metrics,
+    compute_metrics,
+    evaluate,
+    evaluate_groups,
+    wilson_interval,
+)
+
+METRICS = [
+    *("accuracy", "balanced_accuracy", "f1_macro", "f1_positive", "f1_weighted", "precision"),
+    *("recall", "specificity", "npv", "mcc", "auroc", "average_precision", "brier"),
+    *("log_loss", "ece"),
+]
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_every_metric_has_a_value_and_an_interval(draw, num_classes):
+    found = evaluate(draw(num_classes=num_classes), resamples=200).estimates()
+
+    assert list(found) == METRICS
+    for name, estimate in found.items():
+        assert math.isfinite(estimate.value), name
+        assert 0 <= estimate.low < estimate.high, name
+        if name != "ece":  # its interval allows for the bias of the value
+            assert estimate.low <= estimate.value <= estimate.high, name
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_it_agrees_with_compute_metrics(draw, num_classes):
+    predictions = draw(num_classes=num_classes)
+
+    evaluation = evaluate(predictions, resamples=1)
+
+    metrics = compute_metrics(predictions)
+    values = {name: estimate.value for name, estimate in evaluation.estimates().items()}
+    assert {name: values[name] for name in metrics.as_dict()} == pytest.approx(metrics.as_dict())
+    np.testing.assert_array_equal(evaluation.confusion_matrix, metrics.confusion_matrix)
+
+
+def test_shares_have_wilsons_interval_and_the_rest_percentiles(draw):
+    predictions = draw()
+    right = int((predictions.predicted == predictions.labels).sum())
+
+    evaluation = evaluate(predictions, resamples=300, seed=4)
+
+    resampled = bootstrap_metrics(predictions, resamples=300, seed=4)["mcc"]
+    assert (evaluation.accuracy.low, evaluation.accuracy.high) == wilson_interval(right, 200)
+    assert (evaluation.mcc.low, evaluation.mcc.high) == pytest.approx(
+        tuple(np.quantile(resampled, [0.025, 0.975]))
+    )
+
+
+def test_repeated_patients_widen_every_interval(draw):
+    once = draw(100, seed=3)
+    places = np.repeat(np.arange(100), 4)
+    copied = type(once)(
+        ids=tuple(map(str, range(400))),
+        labels=once.labels[places],
+        probabilities=once.probabilities[places],
+        class_names=once.class_names,
+    )
+    naive = evaluate(copied, resamples=500).estimates()
+    honest = evaluate(copied, patients=[str(place) for place in places], resamples=500).estimates()
+    plain = evaluate(once, resamples=500).estimates()
+
+    for name in METRICS[:-1]:
+        width = honest[name].high - honest[name].low
+        assert width > 1.6 * (naive[name].high - naive[name].low), name
+        assert width == pytest.approx(plain[name].high - plain[name].low, rel=0.2), name
+
+
+def test_a_threshold_moves_sensitivity_and_not_the_area(draw):
+    predictions = draw()
+
+    low, high = (evaluate(predictions, threshold=value, resamples=10) for value in (0.2, 0.8))
+
+    assert low.recall.value > high.recall.value
+    assert low.specificity.value < high.specificity.value
+    assert low.auroc == high.auroc
+    assert low.recall.value == (predictions.scores[predictions.labels == 1] >= 0.2).mean()
+
+
+def test_one_class_only_says_why_numbers_are_missing(binary):
+    found = evaluate(binary([1, 1, 1, 1], [0.9, 0.8, 0.7, 0.2]), resamples=50).estimates()
+
+    assert found["auroc"].reason == "a class has no image, or has them all"
+    assert found["specificity"].reason == "every image is positive"
+    assert found["balanced_accuracy"].reason == "a class has no image"
+    assert found["mcc"].reason == "all images are of one class, or given one class"
+    assert found["recall"].value == 0.75
+    for name, estimate in found.items():
+        assert math.isnan(estimate.value) == bool(estimate.reason), name
+
+
+@pytest.mark.parametrize(
+    ("labels", "score", "missing"),
+    [
+        ([0, 0, 1], 0.9, {"npv", "mcc"}),
+        ([0, 0, 1], 0.1, {"precision", "mcc"}),
+        (
+            [0, 0, 0],
+            0.1,
+            {"balanced_accuracy", "f1_positive", "precision", "recall", "mcc", "auroc"}
+            | {"average_precision"},
+        ),
+    ],
+)
+def test_a_constant_score_leaves_only_what_it_must(binary, labels, score, missing):
+    found = evaluate(binary(labels, [score] * 3), resamples=20).estimates()
+
+    assert {name for name in METRICS if math.isnan(found[name].value)} == missing
+    assert all(found[name].reason for name in missing)
+
+
+def test_the_text_names_everything(draw):
+    predictions = draw(num_classes=3)
+
+    text = str(evaluate(predictions, patients=[str(i // 2) for i in range(200)], resamples=20))
+
+    assert text.startswith("200 images of 100 patients; positive is PNEUMONIA, threshold 0.5;")
+    assert all(f"\n{name} " in text for name in METRICS)
+
+
+def test_arguments_out_of_range_are_refused(draw):
+    with pytest.raises(ValueError, match="strictly between 0 and 1, got 95"):
+        evaluate(draw(), confidence=95)
+    with pytest.raises(ValueError, match=r"threshold must lie in \[0, 1\], got 1.5"):
+        evaluate(draw(), threshold=1.5)
+    with pytest.raises(ValueError, match=r"divides two classes, got 0.4 for 3"):
+        evaluate(draw(num_classes=3), threshold=0.4)
+    with pytest.raises(ValueError, match="each of 200 images, got 1"):
+        evaluate(draw(), patients=["a"])
+
+
+def test_each_group_has_its_share_of_right_answers(binary):
+    predictions = binary([0, 0, 1, 1, 1], [0.1, 0.9, 0.9, 0.8, 0.3])
+
+    found = evaluate_groups(predictions, ["normal", "normal", "virus", "bacteria", "virus"])
+
+    assert {name: estimate.value for name, estimate in found.items()} == {
+        "bacteria": 1.0,
+        "normal": 0.5,
+        "virus": 0.5,
+    }
+    assert (found["virus"].low, found["virus"].high) == wilson_interval(1, 2)
+    with pytest.raises(ValueError, match="each of 5 images, got 1"):
+        evaluate_groups(predictions, ["normal"])

@@ -1,0 +1,128 @@
+import math
+
+import numpy as np
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from cxrtransfer.evaluation import Estimate, auroc_interval, proportion_interval, wilson_interval
+from cxrtransfer.evaluation.intervals import bootstrap_interval
+
+
+@pytest.mark.parametrize(
+    ("successes", "total", "low", "high"),
+    [  # Newcombe (1998), table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_newcombes_published_examples(successes, total, low, high):
+    assert wilson_interval(successes, total) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_wilson_agrees_with_statsmodels(confidence):
+    for successes, total in ((0, 7), (3, 7), (7, 7), (580, 624)):
+        expected = proportion_confint(successes, total, 1 - confidence, method="wilson")
+
+        assert wilson_interval(successes, total, confidence=confidence) == pytest.approx(expected)
+
+
+def test_one_image_per_patient_gives_plain_wilson():
+    success = np.arange(50) % 3 > 0
+
+    assert proportion_interval(success, np.arange(50)[::-1]) == wilson_interval(33, 50)
+
+
+def test_images_copied_four_times_tell_no_more_than_once():
+    success, codes = np.arange(50) % 3 > 0, np.arange(50)
+
+    once = proportion_interval(success, codes)
+    copied = proportion_interval(np.repeat(success, 4), np.repeat(codes, 4))
+
+    assert copied == pytest.approx(once, abs=0.008)  # t instead of the normal distribution
+    assert copied[0] < wilson_interval(33 * 4, 200)[0] - 0.02
+
+
+def test_all_right_counts_patients_not_images():
+    low, high = proportion_interval(np.ones(60, bool), np.arange(60) // 3)
+
+    assert (low, high) == pytest.approx(wilson_interval(20, 20), abs=0.03)
+    assert low < wilson_interval(60, 60)[0] - 0.05
+
+
+def test_one_patient_alone_tells_nothing():
+    assert proportion_interval(np.array([True, True]), np.array([3, 3])) == (0.0, 1.0)
+
+
+def test_the_interval_of_an_area_stays_within_bounds():
+    positive = np.arange(40) >= 20
+    scores = np.arange(40.0)
+    scores[19], scores[20] = 20, 19
+
+    estimate = auroc_interval(positive, scores, np.arange(40))
+
+    assert estimate.method == "DeLong"
+    assert 0.9 < estimate.low < estimate.value < estimate.high < 1
+
+
+def test_perfect_separation_is_not_certainty():
+    positive = np.arange(40) >= 15
+    scores, codes = np.arange(40.0), np.arange(40)
+
+    estimate = auroc_interval(positive, scores, codes)
+    reversed_ = auroc_interval(positive, -scores, codes)
+
+    # The lower end is where Hanley and McNeil's variance puts 1 just within reach.
+    area, num_positive, num_negative = estimate.low, 25, 15
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    mean = (num_positive + num_negative) / 2
+    variance = (area * (1 - area) + (mean - 1) * (q1 - area**2) + (mean - 1) * (q2 - area**2)) / (
+        num_positive * num_negative
+    )
+    assert (estimate.value, estimate.high, estimate.method) == (1.0, 1.0, "Newcombe")
+    assert 1 - area == pytest.approx(1.959964 * math.sqrt(variance))
+    assert (reversed_.low, reversed_.high) == pytest.approx((0, 1 - area))
+
+
+def test_more_confidence_is_wider():
+    positive = np.random.default_rng(0).random(100) < 0.5
+    scores = positive + np.random.default_rng(1).normal(size=100)
+
+    narrow, wide = (
+        auroc_interval(positive, scores, np.arange(100), confidence=confidence)
+        for confidence in (0.8, 0.99)
+    )
+
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_percentiles_of_resamples():
+    estimate = bootstrap_interval(0.5, np.arange(101) / 100, confidence=0.9)
+
+    assert (estimate.low, estimate.high) == pytest.approx((0.05, 0.95))
+
+
+def test_a_reflected_interval_lies_on_the_other_side():
+    estimate = bootstrap_interval(0.2, np.linspace(0.2, 0.4, 101), confidence=0.9, reflected=True)
+
+    assert (estimate.low, estimate.high) == pytest.approx((0.01, 0.19))
+
+
+def test_too_many_undefined_resamples_leave_no_interval():
+    resampled = np.where(np.arange(100) < 10, np.nan, 0.5)
+
+    estimate = bootstrap_interval(0.5, resampled)
+
+    assert math.isnan(estimate.low)
+    assert estimate.reason == "10% of the resamples leave it undefined"
+    assert bootstrap_interval(0.5, resampled[6:]).low == 0.5
+
+
+def test_an_estimate_reads_as_a_sentence():
+    nan = math.nan
+
+    assert str(Estimate(0.9, 0.8, 0.95, "Wilson")) == "0.900 (0.800 to 0.950)"
+    assert str(Estimate(nan, nan, nan, "none", "no image")) == "undefined: no image"
+    assert str(Estimate(0.9, nan, nan, "none", "why")) == "0.900 (no interval: why)"
