@@ -28,7 +28,7 @@ class History:
 
     @property
     def best(self) -> Mapping[str, float]:
-        """The row of :attr:`best_epoch`."""
+        """The row of ``best_epoch``."""
         return self.rows[self.best_epoch - 1]
 
     def to_csv(self, path: StrPath) -> None:

@@ -165,7 +165,7 @@ class WeightedTrainer:
             )
 
     def predict(self, data: ImageData) -> Predictions:
-        """Classify every image with the model as it is now; see :func:`cxrtransfer.predict`."""
+        """Classify every image with the model as it is now; see :func:`cxrtransfer.inference.predict`."""
         return predict(
             self.model,
             data,
