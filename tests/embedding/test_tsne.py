@@ -43,10 +43,10 @@ def test_seed_makes_the_result(blobs):
 
 
 def test_global_generator_is_left_alone(blobs):
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     embed_tsne(blobs[0])
 
-    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], before)
 
 
 def test_unit_of_a_feature_does_not_matter_when_standardized(blobs):

@@ -14,7 +14,7 @@ class Fails(nn.Module):
     """Draws from every generator, then raises."""
 
     def forward(self, _features: torch.Tensor) -> torch.Tensor:
-        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002, S311
+        torch.rand(1), np.random.rand(), random.random()
         raise ArithmeticError("a layer broke")
 
 
@@ -28,7 +28,7 @@ def fingerprint(model: nn.Module) -> list[object]:
         grad = None if parameter.grad is None else parameter.grad.tolist()
         facts += [name, parameter.requires_grad, grad, parameter._version, parameter.tolist()]
     facts += [(name, buffer.tolist()) for name, buffer in model.named_buffers()]
-    state = np.random.get_state()  # noqa: NPY002
+    state = np.random.get_state()
     facts += [torch.get_rng_state().tolist(), state[1].tolist(), state[2], random.getstate()]
     return facts
 
@@ -67,7 +67,7 @@ def test_nothing_is_left_after_an_error_inside_the_network(touched_net, images):
 def test_nothing_is_left_after_an_error_inside_the_with(touched_net, images):
     before = fingerprint(touched_net)
 
-    with pytest.raises(ZeroDivisionError), GradCAM(touched_net, "bn") as cam:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), GradCAM(touched_net, "bn") as cam:
         cam(images)
         raise ZeroDivisionError
 

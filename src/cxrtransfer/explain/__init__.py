@@ -1,7 +1,74 @@
-"""Which parts of an image speak for a class."""
+"""Which parts of an image speak for a class, and whether that is so."""
 
-from .gradcam import GradCAM
-from .maps import class_activation_map
+from .border import ShareComparison, compare_shares
+from .gradcam import GradCAM, Layer
+from .localisation import (
+    border_mask,
+    border_share,
+    boxes_to_mask,
+    corner_mask,
+    corner_share,
+    energy_inside,
+    pointing_game,
+)
+from .maps import (
+    class_activation_map,
+    class_activation_map_plus_plus,
+    eigen_map,
+    elementwise_map,
+)
 from .overlay import overlay
+from .perturbation import (
+    PerturbationCurve,
+    blurred,
+    class_probabilities,
+    deletion_curve,
+    insertion_curve,
+    occlusion,
+)
+from .randomisation import (
+    RandomisationCheck,
+    check_randomisation,
+    rank_correlation,
+    structural_similarity,
+)
+from .scores import ClassIndex, class_score
+from .selection import select_examples
+from .tokens import to_map
+from .variants import EigenCAM, GradCAMPlusPlus, HiResCAM
 
-__all__ = ["GradCAM", "class_activation_map", "overlay"]
+__all__ = [
+    "ClassIndex",
+    "EigenCAM",
+    "GradCAM",
+    "GradCAMPlusPlus",
+    "HiResCAM",
+    "Layer",
+    "PerturbationCurve",
+    "RandomisationCheck",
+    "ShareComparison",
+    "blurred",
+    "border_mask",
+    "border_share",
+    "boxes_to_mask",
+    "check_randomisation",
+    "class_activation_map",
+    "class_activation_map_plus_plus",
+    "class_probabilities",
+    "class_score",
+    "compare_shares",
+    "corner_mask",
+    "corner_share",
+    "deletion_curve",
+    "eigen_map",
+    "elementwise_map",
+    "energy_inside",
+    "insertion_curve",
+    "occlusion",
+    "overlay",
+    "pointing_game",
+    "rank_correlation",
+    "select_examples",
+    "structural_similarity",
+    "to_map",
+]

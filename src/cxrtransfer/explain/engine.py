@@ -1,7 +1,6 @@
 """The plumbing: one forward pass that keeps some layers' outputs and their gradients."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from cxrtransfer.models import TargetLayer
-from cxrtransfer.runtime import preserve_rng
+from cxrtransfer.runtime import eval_mode, preserve_rng
 
-__all__ = ["LayerTap", "Reading", "read_layers", "undisturbed"]
+__all__ = ["LayerTap", "Reading", "read_layers"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def read_layers(
     """Run a batch once and read the tapped layers' outputs and gradients.
 
     Works inside ``no_grad`` and ``inference_mode``, on frozen networks and in half precision.
-    The network is left as it was found (see :func:`undisturbed`).
+    Every module's mode, every gradient and all random generators are left as they were found.
 
     Args:
         model: The network, which returns one ``(N, K)`` tensor.
@@ -92,7 +91,12 @@ def read_layers(
         TypeError: If the network or a tapped layer returns something other than one tensor.
     """
     # inference_mode tensors cannot enter a graph; a copy made outside that mode can.
-    with undisturbed(model), torch.inference_mode(mode=False), torch.no_grad():
+    with (
+        eval_mode(model),
+        preserve_rng(),
+        torch.inference_mode(mode=False),
+        torch.no_grad(),
+    ):
         images = _as_parameters(model, images.clone() if images.is_inference() else images)
         try:
             for tap in taps:
@@ -139,24 +143,3 @@ def _as_parameters(model: nn.Module, images: Tensor) -> Tensor:
         if parameter.is_floating_point():
             return images.to(parameter.device, parameter.dtype)
     return images
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put a network in eval mode, and afterwards every module and generator as it was.
-
-    Only the flags are set, by hand: ``train()`` may be overridden with side effects, and would
-    set every module alike although a frozen part of the network was in eval mode before.
-
-    Args:
-        model: The network.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with preserve_rng():
-            for module, _ in modes:
-                module.training = False
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

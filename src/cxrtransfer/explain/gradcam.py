@@ -13,8 +13,12 @@ from cxrtransfer.models import TargetLayer, default_target_layer
 
 from .engine import LayerTap, Reading, read_layers
 from .maps import class_activation_map
+from .scores import ClassIndex, class_score
+from .tokens import to_map
 
-__all__ = ["GradCAM"]
+__all__ = ["GradCAM", "Layer"]
+
+Layer = nn.Module | str | TargetLayer
 
 
 class GradCAM:
@@ -35,10 +39,10 @@ class GradCAM:
     Args:
         model: A classifier that returns logits ``(N, K)``. One logit, ``(N, 1)`` or ``(N,)``, is
             read as the evidence for class 1 against class 0.
-        target_layer: A layer of ``model``, or its dotted name, whose output has the shape
-            ``(N, C, h, w)``; by default the last one that has positions (see
-            :func:`cxrtransfer.models.default_target_layer`). A layer that runs several times is
-            read at its last run.
+        target_layer: A layer of ``model`` or its dotted name, or several of them. Its output must
+            be a map or a row of tokens (see :func:`to_map`). By default the last such layer that
+            the logits depend on (see :func:`cxrtransfer.models.default_target_layer`). A layer
+            that runs several times is read at its last run.
         relu: Drop evidence against the class.
         normalize: Divide each map by its largest absolute value. Zero keeps its meaning, no
             evidence; but maps of different images are then no longer comparable.
@@ -62,14 +66,15 @@ class GradCAM:
     def __init__(
         self,
         model: nn.Module,
-        target_layer: nn.Module | str | None = None,
+        target_layer: Layer | Sequence[Layer] | None = None,
         *,
         relu: bool = True,
         normalize: bool = True,
         upsample: bool = True,
     ) -> None:
         self.model = model
-        self.target = _find_target(model, target_layer)
+        self.several = not isinstance(target_layer, Layer | None)
+        self.targets = _find_targets(model, target_layer)
         self.relu = relu
         self.normalize = normalize
         self.upsample = upsample
@@ -78,7 +83,7 @@ class GradCAM:
     def __enter__(self) -> Self:
         if self._taps:
             raise RuntimeError("this GradCAM is already in use; make a second one")
-        self._taps = [LayerTap(self.target)]
+        self._taps = [LayerTap(target) for target in self.targets]
         return self
 
     def __exit__(
@@ -90,9 +95,7 @@ class GradCAM:
         while self._taps:
             self._taps.pop().remove()
 
-    def __call__(
-        self, images: Tensor, class_index: int | Sequence[int] | Tensor | None = None
-    ) -> Tensor:
+    def __call__(self, images: Tensor, class_index: ClassIndex = None) -> Tensor:
         """Explain a batch.
 
         Args:
@@ -103,7 +106,8 @@ class GradCAM:
         Returns:
             Heatmaps ``(N, H, W)`` in [0, 1], float32 (float64 from a float64 network), on the
             network's device. Without ``relu`` values lie in [-1, 1], without ``normalize`` they
-            have the scale of the logits, without ``upsample`` the shape is ``(N, h, w)``.
+            have the scale of the logits, without ``upsample`` the shape is ``(N, h, w)``. A
+            sequence of L layers gives ``(N, L, H, W)``, in their order.
 
         Raises:
             IndexError: If a class index is not below the number of classes.
@@ -111,7 +115,8 @@ class GradCAM:
                 score does not depend on it.
             TypeError: If the network or the target layer does not return one tensor.
             ValueError: If ``images`` or ``class_index`` has the wrong shape, the layer's output
-                has no positions, or the logits are not finite.
+                has no positions, the logits are not finite, or maps of several layers differ in
+                size and are not to be upsampled.
 
         Warns:
             UserWarning: If a map is zero everywhere; the message says why.
@@ -126,78 +131,45 @@ class GradCAM:
         def score(logits: Tensor) -> Tensor:
             return class_score(logits, class_index, num_images=len(images))
 
-        (reading,) = read_layers(self.model, self._taps, images, score)
-        reading = _as_maps(reading, self.target.name)
-        maps = self._combine(reading.activations, reading.gradients, relu=self.relu)  # (N, h, w)
-        _warn_if_empty(maps, reading, self.target.name)
+        readings = read_layers(self.model, self._taps, images, score)
+        maps = []
+        for reading, target in zip(readings, self.targets, strict=True):
+            maps.append(self._heatmaps(reading, target.name, (images.shape[2], images.shape[3])))
+        if not self.several:
+            return maps[0]
+        sizes = {tuple(layer_maps.shape[1:]) for layer_maps in maps}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"maps of the sizes {sorted(sizes)} cannot be stacked; keep upsample=True, or "
+                "explain one layer at a time"
+            )
+        return torch.stack(maps, dim=1)  # (N, L, h, w)
+
+    def _heatmaps(self, reading: Reading, layer: str, image_size: tuple[int, int]) -> Tensor:
+        activations = _single_precision(to_map(reading.activations, image_size, layer))
+        gradients = _single_precision(to_map(reading.gradients, image_size, layer))
+        maps = self._combine(activations, gradients, relu=self.relu)  # (N, h, w)
+        _warn_if_empty(maps, activations, gradients, layer)
         if self.upsample:
-            maps = _resize(maps, images.shape[2:])  # (N, H, W)
+            maps = F.interpolate(maps[:, None], size=image_size, mode="bilinear")[:, 0]
         return _scale(maps) if self.normalize else maps
 
 
-def class_score(
-    logits: Tensor, class_index: int | Sequence[int] | Tensor | None, *, num_images: int
-) -> Tensor:
-    """Pick each image's score: the logit of the class to explain.
-
-    Args:
-        logits: ``(N, K)``, or one logit per image as ``(N, 1)`` or ``(N,)``.
-        class_index: One class for all images, one for each, or None for the predicted one.
-        num_images: ``N``.
-
-    Returns:
-        ``(N,)``, at least float32. With one logit, class 0 scores its negative.
-
-    Raises:
-        IndexError: If a class index is outside [0, K) (or [0, 2) with one logit).
-        TypeError: If class indices are not integers.
-        ValueError: If the shapes do not fit, or a logit is not finite.
-
-    Example:
-        >>> logits = torch.tensor([[0.5, 2.0], [3.0, -1.0]])
-        >>> class_score(logits, None, num_images=2)
-        tensor([2., 3.])
-        >>> class_score(logits, [0, 1], num_images=2)
-        tensor([ 0.5000, -1.0000])
-    """
-    if logits.ndim == 1:
-        logits = logits[:, None]
-    if logits.ndim != 2 or len(logits) != num_images:
-        raise ValueError(
-            f"the network must return logits of the shape ({num_images}, K), "
-            f"got {tuple(logits.shape)}"
-        )
-    if not logits.isfinite().all():
-        raise ValueError("the network returned logits that are not finite: nothing to explain")
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if logits.shape[1] == 1:
-        logits = torch.cat([-logits, logits], dim=1)
-    classes = _class_indices(class_index, logits)
-    return logits.gather(1, classes[:, None]).squeeze(1)
+def _find_targets(
+    model: nn.Module, layers: Layer | Sequence[Layer] | None
+) -> tuple[TargetLayer, ...]:
+    if layers is None:
+        return (default_target_layer(model),)
+    if isinstance(layers, Layer):
+        return (_find_target(model, layers),)
+    if not layers:
+        raise ValueError("target_layer must name at least one layer; None finds one")
+    return tuple(_find_target(model, layer) for layer in layers)
 
 
-def _class_indices(class_index: int | Sequence[int] | Tensor | None, logits: Tensor) -> Tensor:
-    num_images, num_classes = logits.shape
-    if class_index is None:
-        return logits.argmax(dim=1)
-    classes = torch.as_tensor(class_index, device=logits.device)
-    if classes.dtype == torch.bool or classes.is_floating_point() or classes.is_complex():
-        raise TypeError(f"class_index must hold integers, got {classes.dtype}")
-    if classes.ndim == 0:
-        classes = classes.expand(num_images)
-    if classes.shape != (num_images,):
-        raise ValueError(
-            f"class_index must be one integer or one for each of the {num_images} images, "
-            f"got shape {tuple(classes.shape)}"
-        )
-    if classes.min() < 0 or classes.max() >= num_classes:
-        raise IndexError(f"class_index must lie in [0, {num_classes}), got {classes.tolist()}")
-    return classes.long()
-
-
-def _find_target(model: nn.Module, layer: nn.Module | str | None) -> TargetLayer:
-    if layer is None:
-        return default_target_layer(model)
+def _find_target(model: nn.Module, layer: Layer) -> TargetLayer:
+    if isinstance(layer, TargetLayer):
+        return layer
     modules = dict(model.named_modules())
     if isinstance(layer, str):
         if layer not in modules:
@@ -211,34 +183,25 @@ def _find_target(model: nn.Module, layer: nn.Module | str | None) -> TargetLayer
     raise ValueError(f"the target layer must be part of the network, got {type(layer).__name__}")
 
 
-def _as_maps(reading: Reading, name: str) -> Reading:
-    shape = tuple(reading.activations.shape)
-    if len(shape) != 4:
-        raise ValueError(
-            f"the target layer must return maps (N, C, h, w), but {name!r} returned {shape}"
-        )
-    dtype = torch.promote_types(reading.activations.dtype, torch.float32)
-    return Reading(reading.activations.to(dtype), reading.gradients.to(dtype))
+def _single_precision(maps: Tensor) -> Tensor:
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
 
-def _warn_if_empty(maps: Tensor, reading: Reading, name: str) -> None:
+def _warn_if_empty(maps: Tensor, activations: Tensor, gradients: Tensor, layer: str) -> None:
     empty = (maps == 0).flatten(1).all(dim=1)
     if not empty.any():
         return
-    if (reading.activations[empty] == 0).all():
+    if (activations[empty] == 0).all():
         reason = "the layer's output is zero for them"
-    elif (reading.gradients[empty] == 0).all():
+    elif (gradients[empty] == 0).all():
         reason = "the class score does not change with the layer's output"
     else:
         reason = "nowhere does evidence for the class outweigh evidence against it"
-    indices = empty.nonzero().flatten().tolist()
     warnings.warn(
-        f"the heatmaps of images {indices} at layer {name!r} are empty: {reason}", stacklevel=3
+        f"the heatmaps of images {empty.nonzero().flatten().tolist()} at layer {layer!r} are "
+        f"empty: {reason}",
+        stacklevel=4,
     )
-
-
-def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(maps[:, None], size=tuple(size), mode="bilinear")[:, 0]
 
 
 def _scale(maps: Tensor) -> Tensor:
