@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrtransfer.data import Records, decode_image, load_kermany, resplit
+from cxrtransfer.data import Records, audit, decode_image, load_kermany, resplit
 
 pytestmark = [
     pytest.mark.real,
@@ -69,3 +69,16 @@ def test_a_real_dicom_comes_out_upright_and_positive() -> None:
     assert spine.mean() > left_lung.mean() + 20
     # Upright: the lungs are in the upper half, the belly is below them.
     assert image[54:62, 12:24].mean() > right_lung.mean() + 20
+
+
+def test_the_audit_finds_the_known_copies_and_that_none_crosses_a_split(kermany: Records) -> None:
+    table = Path(os.environ["CXRTRANSFER_DATA"]) / "duplicates.tsv"
+    known = {frozenset(line.split("\t")) for line in table.read_text().splitlines()}
+
+    report = audit(kermany)
+
+    assert {frozenset(group.ids) for group in report.duplicates} == known
+    assert len(known) == 30
+    assert not any(group.crosses_split or group.crosses_class for group in report.duplicates)
+    assert not report.leaks
+    assert report.confounds["all four"] == 0.5  # this copy was squashed to one size

@@ -95,7 +95,7 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The name of each image: its path in the source."""
+        """The name of each image, its path in the source."""
         return self.records.ids
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:

@@ -110,7 +110,7 @@ class Records(Sequence[Record]):
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The name of each image: its path relative to ``root``, with forward slashes."""
+        """The name of each image, its path relative to ``root``, with forward slashes."""
         if self.root is None:
             return tuple(row.path.as_posix() for row in self.rows)
         return tuple(row.path.relative_to(self.root).as_posix() for row in self.rows)

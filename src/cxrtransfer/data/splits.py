@@ -57,10 +57,11 @@ def k_folds(
     _check_enough(labels, groups, needed=num_folds)
     folds = np.empty(len(codes), dtype=np.int64)
     if groups is None or len(set(groups)) == len(codes):
-        splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
+        parts = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(codes, codes)
     else:
         splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
-    for fold, (_, indices) in enumerate(splitter.split(codes, codes, groups)):
+        parts = splitter.split(codes, codes, groups)
+    for fold, (_, indices) in enumerate(parts):
         folds[indices] = fold
     return folds
 

@@ -1,0 +1,162 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrtransfer.data import Records, audit, draw_radiographs, resplit
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    return draw_radiographs(tmp_path_factory.mktemp("drawn") / "study", num_images=120, size=32)
+
+
+def with_copy(
+    records: Records, folder: Path, data: bytes, *, split: str, label: int | None = None
+) -> Records:
+    """One more image of a new patient, made from the first test image."""
+    path = folder / "copy.png"
+    path.write_bytes(data)
+    first = records.where("test")[0]
+    label = first.label if label is None else label
+    row = replace(first, path=path, split=split, patient_id="new", label=label)
+    return Records((*records, row), records.class_names, patients_known=True)
+
+
+def test_a_clean_study_is_called_clean(drawn: Records) -> None:
+    report = audit(resplit(drawn))
+
+    assert not report.leaks
+    assert report.shared_patients == ()
+    assert report.duplicates == ()
+    assert not any(pair.crosses_split for pair in report.near_duplicates)
+    assert "none is in two splits" in str(report)
+
+
+def test_the_papers_split_is_found_out(drawn: Records) -> None:
+    divided = resplit(drawn, val_fraction=0.2, group_by=None)
+
+    report = audit(divided, read_content=False)
+
+    in_train = set(divided.where("train").patient_ids)
+    val = divided.where("val")
+    expected = sum(patient in in_train for patient in val.patient_ids)
+    (shared,) = report.shared_patients
+    assert report.leaks
+    assert (shared.first, shared.second) == ("train", "val")
+    assert shared.num_images == expected > 0
+    assert shared.num_images_in_second == len(val)
+    assert set(shared.patient_ids) == in_train & set(val.patient_ids)
+    assert f"behind {expected} of its {len(val)} images" in str(report)
+
+
+def test_the_same_file_in_two_splits(drawn: Records, tmp_path: Path) -> None:
+    original = drawn.where("test")[0].path
+    records = with_copy(drawn, tmp_path, original.read_bytes(), split="train")
+
+    report = audit(records)
+
+    (group,) = report.duplicates
+    assert set(group.ids) == {original.as_posix(), (tmp_path / "copy.png").as_posix()}
+    assert (group.crosses_split, group.crosses_class) == (True, False)
+    assert report.leaks
+    assert "copy.png" in str(report)
+
+
+def test_the_same_file_with_two_labels(drawn: Records, tmp_path: Path) -> None:
+    original = drawn.where("test")[0]
+    records = with_copy(
+        drawn, tmp_path, original.path.read_bytes(), split="test", label=1 - original.label
+    )
+
+    (group,) = audit(records).duplicates
+
+    assert (group.crosses_split, group.crosses_class) == (False, True)
+
+
+def test_a_brighter_jpeg_of_the_same_image(drawn: Records, tmp_path: Path) -> None:
+    original = drawn.where("test")[0].path
+    pixels = np.asarray(Image.open(original)).astype(float) * 0.8 + 30
+    Image.fromarray(pixels.astype(np.uint8)).resize((64, 64)).save(tmp_path / "bright.jpg")
+    records = with_copy(drawn, tmp_path, (tmp_path / "bright.jpg").read_bytes(), split="train")
+
+    report = audit(records)
+
+    nearest = report.near_duplicates[0]
+    assert original.as_posix() in nearest.ids
+    assert nearest.crosses_split
+    assert not nearest.same_patient
+    assert 0 < nearest.distance < 0.15
+    assert report.leaks
+    assert report.duplicates == ()
+
+
+def test_image_size_that_tells_the_class_is_reported(drawn: Records, tmp_path: Path) -> None:
+    rows = []
+    for index, row in enumerate(drawn):
+        path = tmp_path / f"{index}.png"
+        side = 40 if row.label else 48
+        Image.open(row.path).resize((side, 44)).save(path)
+        rows.append(replace(row, path=path))
+
+    confounds = audit(Records(tuple(rows), drawn.class_names, patients_known=True)).confounds
+
+    assert confounds["width"] == confounds["aspect"] == confounds["all four"] == 1.0
+    assert confounds["height"] == confounds["mode"] == 0.5
+
+
+def test_mode_that_tells_the_class_is_reported(drawn: Records, tmp_path: Path) -> None:
+    rows = []
+    for index, row in enumerate(drawn):
+        path = tmp_path / f"{index}.png"
+        Image.open(row.path).convert("RGB" if row.label else "L").save(path)
+        rows.append(replace(row, path=path))
+
+    confounds = audit(Records(tuple(rows), drawn.class_names, patients_known=True)).confounds
+
+    assert confounds["mode"] == 1.0
+    assert confounds["width"] == 0.5
+
+
+def test_unknown_patients_are_said_to_be_unknown(image_tree: Path) -> None:
+    from cxrtransfer.data import read_folder
+
+    assert "unknown: each image counts as its own" in str(audit(read_folder(image_tree)))
+
+
+def test_unreadable_images_are_listed(drawn: Records, tmp_path: Path) -> None:
+    records = with_copy(drawn, tmp_path, b"", split="train")
+
+    report = audit(records)
+
+    assert report.unreadable == {(tmp_path / "copy.png").as_posix(): "the file is empty"}
+    assert "the file is empty" in str(report)
+
+
+def test_a_report_can_be_kept(drawn: Records) -> None:
+    report = audit(drawn)
+
+    kept = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+
+    assert kept["num_images"] == 120
+    assert kept["confounds"]["width"] == 0.5
+    assert kept["class_shares"]["test"]["PNEUMONIA"] == pytest.approx(
+        drawn.where("test").labels.mean()
+    )
+
+
+def test_too_few_patients_for_a_confound_give_none(drawn: Records) -> None:
+    few = drawn.where("test").take([0, 1, 2, -3, -2, -1])
+
+    report = audit(few)
+
+    assert np.isnan(report.confounds["width"])
+    assert report.as_dict()["confounds"]["width"] is None
+
+
+def test_nothing_to_look_at(drawn: Records) -> None:
+    with pytest.raises(ValueError, match="got none"):
+        audit(drawn.take([]))
