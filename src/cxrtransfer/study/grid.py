@@ -103,8 +103,8 @@ def paper_grid(
     """List the runs of the paper's table, for its networks or for others.
 
     Each network is trained plainly and with class weights [100, 1] and weight decay 0.01; the
-    weighted ResNet-50 is trained once more, up to three times as long, until its validation loss
-    stops falling. The batch sizes are the paper's: 16 for ResNet-50, 32 otherwise.
+    weighted ResNet-50 is trained once more, up to twice as long, until its validation loss stops
+    falling. The batch sizes are the paper's: 16 for ResNet-50, 32 otherwise.
 
     Args:
         models: Names of networks.
@@ -148,7 +148,7 @@ def paper_grid(
                 replace(
                     weighted,
                     name=f"{weighted.name}_early_stopping",
-                    epochs=3 * epochs,
+                    epochs=2 * epochs,
                     early_stopping=early_stopping,
                 )
             )
