@@ -17,7 +17,7 @@ def _few_threads() -> None:
 
 @pytest.fixture
 def image_tree(tmp_path: Path) -> Path:
-    """A tree train|test / NORMAL|PNEUMONIA with 40 + 12 PNGs of 32 px; pneumonia has a bright patch."""
+    """Folders train|test / NORMAL|PNEUMONIA with 40 + 12 PNGs; pneumonia has a bright patch."""
     rng = np.random.default_rng(0)
     root = tmp_path / "chest"
     for split, per_class in (("train", 20), ("test", 6)):

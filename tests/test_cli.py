@@ -5,7 +5,6 @@ import pytest
 from cxrtransfer.cli import main
 from cxrtransfer.study import load_run
 
-
 # A network this small, hardly trained, may have nothing to show; that is said by a warning.
 pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images")
 
