@@ -1,10 +1,10 @@
 """Which network: found by name, given a new head, loaded with pretrained parameters, frozen."""
 
 from .factory import build_finetune_model
-from .freezing import freeze, set_train_mode
+from .freezing import freeze, set_train_mode, stages, unfreeze
 from .heads import get_head, replace_head
 from .inputs import input_spec
-from .layers import TargetLayer, capture_features, default_target_layer, to_map
+from .layers import TargetLayer, capture_features, default_target_layer
 from .names import ModelName, list_models, parse_name
 from .weights import find_weights, load_backbone
 
@@ -23,5 +23,6 @@ __all__ = [
     "parse_name",
     "replace_head",
     "set_train_mode",
-    "to_map",
+    "stages",
+    "unfreeze",
 ]

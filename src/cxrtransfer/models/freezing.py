@@ -4,7 +4,7 @@ from torch import nn
 
 from .heads import classifier_names
 
-__all__ = ["freeze", "set_train_mode"]
+__all__ = ["freeze", "set_train_mode", "stages", "unfreeze"]
 
 
 def freeze(model: nn.Module) -> None:
@@ -20,6 +20,82 @@ def freeze(model: nn.Module) -> None:
     model.requires_grad_(requires_grad=False)
     for name in names:
         model.get_submodule(name).requires_grad_(requires_grad=True)
+
+
+def unfreeze(model: nn.Module, num_stages: int) -> None:
+    """Let the last stages learn and freeze the others, in place: 1 is the head alone.
+
+    Args:
+        model: Any classifier whose head :func:`~cxrtransfer.models.get_head` finds.
+        num_stages: How many of :func:`stages` learn, counted from the head; more than there are
+            is all of them.
+
+    Raises:
+        ValueError: If ``num_stages`` is below 1.
+    """
+    if num_stages < 1:
+        raise ValueError(f"num_stages must be at least 1, got {num_stages}")
+    learning = {name for stage in stages(model)[-num_stages:] for name in stage}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in learning)
+
+
+def stages(model: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """Divide a network's parameters into stages, from the image to the head.
+
+    timm's networks say themselves which parameters go together. Any other network is divided at
+    its children; one that holds over half of all parameters is divided again.
+
+    Args:
+        model: Any classifier whose head :func:`~cxrtransfer.models.get_head` finds.
+
+    Returns:
+        Names of parameters, stage by stage; the head is the last stage, and no name is missing.
+
+    Example:
+        >>> stages(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)))
+        (('0.weight', '0.bias'), ('2.weight', '2.bias'))
+    """
+    heads = tuple(f"{name}." for name in classifier_names(model))
+    names = [name for name, _ in model.named_parameters()]
+    backbone = [name for name in names if not name.startswith(heads)]
+    groups: dict[object, list[str]] = {}
+    for name, group in _groups_of(model).items():
+        if name in set(backbone):
+            groups.setdefault(group, []).append(name)
+    head = tuple(name for name in names if name.startswith(heads))
+    return (*(tuple(group) for group in groups.values()), head)
+
+
+def _groups_of(model: nn.Module) -> dict[str, object]:
+    """Map each parameter, in order from the image on, to the group it belongs to."""
+    if hasattr(model, "group_matcher"):
+        from timm.models import group_parameters  # noqa: PLC0415  (a timm network: it is loaded)
+
+        depths: dict[str, int] = group_parameters(
+            model, model.group_matcher(coarse=True), reverse=True
+        )
+        return dict(sorted(depths.items(), key=lambda item: item[1]))
+    half = sum(parameter.numel() for parameter in model.parameters()) / 2
+    parts = [("", model)]
+    while any(_is_divisible(module, half) for _, module in parts):
+        parts = [
+            (f"{name}.{child}".lstrip("."), grandchild)
+            for name, module in parts
+            for child, grandchild in (
+                module.named_children() if _is_divisible(module, half) else [("", module)]
+            )
+        ]
+    groups: dict[str, object] = {}
+    for name, _ in model.named_parameters():
+        owners = (part.rstrip(".") for part, _ in parts)
+        groups[name] = next((p for p in owners if name.startswith(f"{p}.")), name)
+    return groups
+
+
+def _is_divisible(module: nn.Module, half: float) -> bool:
+    size = sum(parameter.numel() for parameter in module.parameters())
+    return size > half and any(True for _ in module.children())
 
 
 def set_train_mode(model: nn.Module) -> None:

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from cxrtransfer.runtime import eval_mode
+
 from .heads import get_head
 from .inputs import input_spec
 
-__all__ = ["TargetLayer", "capture_features", "default_target_layer", "to_map"]
+__all__ = ["TargetLayer", "capture_features", "default_target_layer"]
 
 
 # Modules that give back the map they were given, under a less telling name (the pool: VGG's).
@@ -23,7 +25,8 @@ class TargetLayer(NamedTuple):
 
     Attributes:
         name: Dotted name of the module in the network.
-        module: The module; :func:`to_map` lays out its output as ``(N, C, h, w)``.
+        module: The module. Its output is ``(N, C, h, w)``, channels-last ``(N, h, w, C)`` (Swin),
+            or tokens ``(N, T, C)``, the ones without a place in front.
         after_inplace: The network overwrites the module's output in place right after it, and
             only the overwritten map is what the head sees (torchvision's DenseNet, whose final
             ReLU is no module). Read the output when the forward pass is over, not in the hook.
@@ -62,9 +65,10 @@ def default_target_layer(model: nn.Module) -> TargetLayer:
         >>> default_target_layer(build_finetune_model("resnet18", pretrained=False)).name
         'layer4'
     """
-    outputs, features = _run_recorded(model)
-    if not features.is_meta:
-        outputs = _reaching(outputs, features)
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        outputs, features = _run_recorded(model)
+        if not features.is_meta:
+            outputs = _reaching(outputs, features)
     sizes = _feature_sizes(model)
     for output in reversed(outputs):
         if _is_map(output.tensor, sizes):
@@ -73,39 +77,6 @@ def default_target_layer(model: nn.Module) -> TargetLayer:
     raise ValueError(
         f"no module of this {type(model).__name__} gives a map of the image that the head "
         "depends on; name a target layer yourself"
-    )
-
-
-def to_map(output: Tensor, num_prefix_tokens: int | None = None) -> Tensor:
-    """Lay out a layer's output as a map, channels first.
-
-    Args:
-        output: Of a layer that sees a square image: ``(N, C, h, h)``, channels-last
-            ``(N, h, h, C)`` (Swin), or tokens ``(N, T, C)`` in rows, with class tokens in front.
-        num_prefix_tokens: How many tokens are no patches; ``None`` takes what is left over
-            from the largest square number.
-
-    Returns:
-        A view ``(N, C, h, h)`` wherever one is possible; gradients flow through it.
-
-    Raises:
-        ValueError: If the output has another shape.
-
-    Example:
-        >>> to_map(torch.zeros(2, 197, 192)).shape
-        torch.Size([2, 192, 14, 14])
-    """
-    if output.ndim == 3:
-        prefix = _class_tokens(output) if num_prefix_tokens is None else num_prefix_tokens
-        side = math.isqrt(output.shape[1] - prefix)
-        if side**2 == output.shape[1] - prefix:
-            patches = output[:, prefix:].transpose(1, 2)  # (N, C, T)
-            return patches.reshape(*patches.shape[:2], side, side)
-    elif output.ndim == 4:
-        return output.permute(0, 3, 1, 2) if _is_channels_last(output) else output
-    raise ValueError(
-        "a feature map must be (N, C, h, w), (N, h, w, C) or tokens (N, T, C) of a square image, "
-        f"got {tuple(output.shape)}"
     )
 
 
@@ -164,7 +135,6 @@ def _run_recorded(model: nn.Module) -> tuple[list[_Output], Tensor]:
         if isinstance(output, Tensor):
             outputs.append(_Output(name, module, output, output._version))  # noqa: SLF001
 
-    modes = [(module, module.training) for module in model.modules()]
     handles = [head.register_forward_pre_hook(reach)]
     handles += [
         module.register_forward_hook(lambda m, _, out, name=name: record(name, m, out))
@@ -172,8 +142,7 @@ def _run_recorded(model: nn.Module) -> tuple[list[_Output], Tensor]:
         if module is not model
     ]
     try:
-        model.eval()
-        with torch.inference_mode(mode=False), torch.enable_grad():
+        with eval_mode(model):
             model(_random_image(model))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise ValueError(
@@ -183,8 +152,6 @@ def _run_recorded(model: nn.Module) -> tuple[list[_Output], Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes:
-            module.training = training
     if not features:
         raise ValueError(f"the head of this {type(model).__name__} is not called as a module")
     return outputs, features[0]

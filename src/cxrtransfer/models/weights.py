@@ -107,7 +107,7 @@ def load_backbone(model: nn.Module, parameters: Mapping[str, Tensor], *, source:
 
     Args:
         model: The network, with any number of classes.
-        parameters: Tensors by name, as :func:`read_weights` returns them.
+        parameters: Tensors by name, as a file of parameters holds them.
         source: Where they come from, for the messages.
 
     Raises:
