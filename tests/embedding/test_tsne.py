@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import subprocess
 import sys
 import warnings
@@ -7,7 +9,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from cxrtransfer.embedding import embed_tsne
-from cxrtransfer.embedding.tsne import _standardized
+from cxrtransfer.embedding.preparation import fit_preparation
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +53,12 @@ def test_global_generator_is_left_alone(blobs):
 
 def test_unit_of_a_feature_does_not_matter_when_standardized(blobs):
     scaled = blobs[0] * np.geomspace(1e-3, 1e3, 60) + 7
+    prepared = [
+        fit_preparation(matrix, standardize=True, pca=None, seed=0).apply(matrix)
+        for matrix in (scaled, blobs[0])
+    ]
 
-    np.testing.assert_allclose(_standardized(scaled), _standardized(blobs[0]), atol=1e-9)
+    np.testing.assert_allclose(*prepared, atol=1e-9)
     assert not np.allclose(
         embed_tsne(scaled, standardize=False).coordinates,
         embed_tsne(blobs[0], standardize=False).coordinates,
@@ -95,6 +101,42 @@ def test_largest_allowed_perplexity_does_not_warn(blobs):
         assert embed_tsne(blobs[0][:91], perplexity=30).perplexity == 30
 
 
+def test_new_points_land_among_their_own_group_and_move_no_other(blobs):
+    features, labels = blobs
+    embedding = embed_tsne(features[:90], perplexity=20)
+    before = embedding.coordinates.copy()
+    placed = embedding.transform(features[90:])
+
+    nearest = ((placed[:, None] - before[None]) ** 2).sum(axis=2).argmin(axis=1)
+    assert placed.shape == (30, 2)
+    assert np.mean(labels[:90][nearest] == labels[90:]) > 0.9
+    assert np.array_equal(embedding.coordinates, before)
+    assert np.array_equal(placed, embedding.transform(features[90:]))
+
+
+def test_transform_refuses_other_features(blobs):
+    embedding = embed_tsne(blobs[0])
+    with pytest.raises(ValueError, match="60 columns"):
+        embedding.transform(blobs[0][:, :59])
+
+
+def test_quality_is_high_for_the_embedding_and_chance_for_noise(blobs):
+    features, labels = blobs
+    embedding = embed_tsne(features)
+    noise = dataclasses.replace(
+        embedding, coordinates=np.random.default_rng(0).normal(size=(120, 2))
+    )
+
+    assert embedding.trustworthiness() > 0.8
+    assert noise.trustworthiness() < 0.6
+    assert embedding.neighbor_agreement(labels) > 0.9
+    assert noise.neighbor_agreement(labels) < 0.5
+
+
+def test_parameters_can_be_written_as_json(blobs):
+    assert json.loads(json.dumps(embed_tsne(blobs[0]).parameters))["seed"] == 0
+
+
 def test_repr_shows_no_numbers_of_the_points(blobs):
     assert repr(embed_tsne(blobs[0])).startswith("Embedding(120 points, KL divergence ")
 
@@ -114,6 +156,14 @@ def test_repr_shows_no_numbers_of_the_points(blobs):
 def test_refuses(features, perplexity, reason):
     with pytest.raises(ValueError, match=reason):
         embed_tsne(features, perplexity=perplexity)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"), [({"n_components": 3}, "1 or 2"), ({"pca": 1}, "at least 2")]
+)
+def test_refuses_arguments(blobs, arguments, reason):
+    with pytest.raises(ValueError, match=reason):
+        embed_tsne(blobs[0], **arguments)
 
 
 def test_importing_the_package_does_not_import_opentsne():

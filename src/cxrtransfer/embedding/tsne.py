@@ -7,6 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .preparation import Preparation, as_matrix, fit_preparation
+from .quality import neighbor_agreement, trustworthiness
+
 __all__ = ["Embedding", "Metric", "embed_tsne"]
 
 Metric = Literal["euclidean", "cosine", "manhattan"]
@@ -14,11 +17,9 @@ Metric = Literal["euclidean", "cosine", "manhattan"]
 # Measured on 2 cores: at 624 points Barnes-Hut takes 1.0 s and interpolation by FFT 5.8 s, at
 # 5,856 points 11.9 s and 10.4 s, after PCA.
 _FFT_FROM = 5_000
-# Up to here all pairs of distances are cheap, and exact neighbours cost no more than guessed ones.
-_EXACT_NEIGHBOURS_UP_TO = 10_000
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Embedding:
     """Where t-SNE puts each row of the features.
 
@@ -29,17 +30,50 @@ class Embedding:
             features and perplexity only.
         perplexity: The perplexity used; below the one asked for if there were too few rows.
         parameters: Everything that, with the features, makes the result: all arguments as used,
-            and the methods chosen for this number of rows.
+            and the methods chosen for this number of rows. Values that JSON can hold.
+        features: What was embedded, ``(N, F)``, as given.
+        preparation: How features were scaled and reduced.
+        fitted: openTSNE's own object.
     """
 
     coordinates: npt.NDArray[np.float64]
     kl_divergence: float
     perplexity: float
     parameters: dict[str, Any]
+    features: npt.NDArray[np.float64]
+    preparation: Preparation
+    fitted: Any
+
+    def transform(self, features: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Place new rows among the old ones, which do not move (Poličar et al. 2023).
+
+        Args:
+            features: ``(M, F)``, from the same network and layer.
+
+        Returns:
+            float64, ``(M, n_components)``.
+
+        Raises:
+            ValueError: If the features are not a finite matrix with as many columns.
+        """
+        prepared = self.preparation.apply(as_matrix(features, min_rows=1))
+        return np.array(self.fitted.transform(prepared))
+
+    def trustworthiness(self, *, num_neighbors: int = 15) -> float:
+        """Compare with the scaled features in all dimensions; see :func:`trustworthiness`."""
+        return trustworthiness(
+            self.preparation.standardize(self.features),
+            self.coordinates,
+            num_neighbors=num_neighbors,
+        )
+
+    def neighbor_agreement(self, labels: npt.ArrayLike, *, num_neighbors: int = 15) -> float:
+        """Compare neighbours' labels in the embedding; see :func:`neighbor_agreement`."""
+        return neighbor_agreement(self.coordinates, labels, num_neighbors=num_neighbors)
 
     def __repr__(self) -> str:
         return (
-            f"Embedding({self.coordinates.shape[0]} points, KL divergence "
+            f"Embedding({len(self.coordinates)} points, KL divergence "
             f"{self.kl_divergence:.3f}, perplexity {self.perplexity:g})"
         )
 
@@ -48,7 +82,7 @@ def embed_tsne(
     features: npt.ArrayLike,
     *,
     perplexity: float = 30.0,
-    n_components: int = 2,
+    n_components: Literal[1, 2] = 2,
     pca: int | None = 50,
     standardize: bool = True,
     metric: Metric = "euclidean",
@@ -89,56 +123,46 @@ def embed_tsne(
         >>> embed_tsne(two_groups + noise, perplexity=10).coordinates.shape
         (40, 2)
     """
-    matrix = _as_matrix(features)
-    num_rows = len(matrix)
-    perplexity = _checked_perplexity(perplexity, num_rows)
+    matrix = as_matrix(features, min_rows=5)
     if np.ptp(matrix, axis=0).max() == 0:
         raise ValueError("all rows of features are alike: there is nothing to embed")
-    if standardize:
-        matrix = _standardized(matrix)
-    use_pca = pca is not None and min(num_rows, matrix.shape[1]) > pca
-    if use_pca:
-        matrix = _principal_components(matrix, pca, seed)
+    if n_components not in (1, 2):
+        raise ValueError(f"n_components must be 1 or 2, got {n_components}")
+    if pca is not None and pca < 2:
+        raise ValueError(f"pca must be at least 2 or None, got {pca}")
+    perplexity = _checked_perplexity(perplexity, len(matrix))
+    preparation = fit_preparation(matrix, standardize=standardize, pca=pca, seed=seed)
 
     # Slow to import, and only needed here.
     from openTSNE import TSNE  # noqa: PLC0415
 
-    method = {
-        "neighbors": "exact" if num_rows <= _EXACT_NEIGHBOURS_UP_TO else "approx",
-        "negative_gradient_method": "fft" if num_rows > _FFT_FROM and n_components <= 2 else "bh",
-    }
-    result = TSNE(
+    gradient = "fft" if len(matrix) >= _FFT_FROM else "bh"
+    fitted = TSNE(
         n_components=n_components,
         perplexity=perplexity,
         metric=metric,
+        negative_gradient_method=gradient,
         random_state=seed,
         n_jobs=n_jobs,
-        **method,
-    ).fit(matrix)
+    ).fit(preparation.apply(matrix))
     parameters = {
         "perplexity": perplexity,
         "n_components": n_components,
-        "pca": pca if use_pca else None,
+        "pca": None if preparation.pca is None else pca,
         "standardize": standardize,
         "metric": metric,
         "seed": seed,
-        **method,
+        "gradient": gradient,
     }
-    return Embedding(np.array(result), float(result.kl_divergence), perplexity, parameters)
-
-
-def _as_matrix(features: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    matrix = np.asarray(features, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] < 5 or matrix.shape[1] < 1:
-        raise ValueError(
-            f"features must have the shape (N, F) with N >= 5, got {np.shape(features)}"
-        )
-    if not np.isfinite(matrix).all():
-        rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-        raise ValueError(
-            f"features must be finite, but {len(rows)} row(s) are not, first row {rows[0]}"
-        )
-    return matrix
+    return Embedding(
+        coordinates=np.array(fitted),
+        kl_divergence=float(fitted.kl_divergence),
+        perplexity=perplexity,
+        parameters=parameters,
+        features=matrix,
+        preparation=preparation,
+        fitted=fitted,
+    )
 
 
 def _checked_perplexity(perplexity: float, num_rows: int) -> float:
@@ -153,19 +177,3 @@ def _checked_perplexity(perplexity: float, num_rows: int) -> float:
         stacklevel=3,
     )
     return largest
-
-
-def _standardized(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    # By range, not by standard deviation: that of a constant column may round to above zero.
-    matrix = matrix[:, np.ptp(matrix, axis=0) > 0]
-    scaled: npt.NDArray[np.float64] = (matrix - matrix.mean(axis=0)) / matrix.std(axis=0)
-    return scaled
-
-
-def _principal_components(
-    matrix: npt.NDArray[np.float64], count: int | None, seed: int
-) -> npt.NDArray[np.float64]:
-    from sklearn.decomposition import PCA  # noqa: PLC0415
-
-    reduced: npt.NDArray[np.float64] = PCA(count, random_state=seed).fit_transform(matrix)
-    return reduced

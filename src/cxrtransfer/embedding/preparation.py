@@ -1,0 +1,88 @@
+"""What happens to features before t-SNE: a common scale, fewer dimensions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Preparation", "as_matrix", "fit_preparation"]
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Preparation:
+    """How features were scaled and reduced, so that new ones can be treated alike.
+
+    Attributes:
+        columns: Which features are used, bool, ``(F,)``.
+        mean: Subtracted from them.
+        scale: They are divided by it.
+        pca: scikit-learn's fitted PCA, or None.
+    """
+
+    columns: npt.NDArray[np.bool_]
+    mean: Matrix
+    scale: Matrix
+    pca: Any
+
+    def standardize(self, matrix: Matrix) -> Matrix:
+        """Scale features ``(M, F)``, keeping their dimensions but for those not used."""
+        if matrix.shape[1] != len(self.columns):
+            raise ValueError(
+                f"features must have {len(self.columns)} columns like those embedded, "
+                f"got {matrix.shape[1]}"
+            )
+        scaled: Matrix = (matrix[:, self.columns] - self.mean) / self.scale
+        return scaled
+
+    def apply(self, matrix: Matrix) -> Matrix:
+        """Scale and reduce features ``(M, F)``."""
+        scaled = self.standardize(matrix)
+        return scaled if self.pca is None else np.asarray(self.pca.transform(scaled))
+
+
+def fit_preparation(
+    matrix: Matrix, *, standardize: bool, pca: int | None, seed: int
+) -> Preparation:
+    """Learn scale and principal components from features ``(N, F)``.
+
+    Constant features are left out where features are scaled. Principal components are taken only
+    where there are more features and more rows than components.
+    """
+    num_features = matrix.shape[1]
+    preparation = Preparation(
+        np.ones(num_features, dtype=bool), np.zeros(num_features), np.ones(num_features), None
+    )
+    if standardize:
+        # By range, not by standard deviation: that of a constant column may round to above zero.
+        varies = np.ptp(matrix, axis=0) > 0
+        used = matrix[:, varies]
+        preparation = Preparation(varies, used.mean(axis=0), used.std(axis=0), None)
+    if pca is None or min(len(matrix), len(preparation.mean)) <= pca:
+        return preparation
+
+    from sklearn.decomposition import PCA  # noqa: PLC0415  (slow to import)
+
+    fitted = PCA(pca, random_state=seed).fit(preparation.standardize(matrix))
+    return Preparation(preparation.columns, preparation.mean, preparation.scale, fitted)
+
+
+def as_matrix(features: npt.ArrayLike, *, min_rows: int) -> Matrix:
+    """Check features and turn them into float64.
+
+    Raises:
+        ValueError: If they are not a finite matrix of at least so many rows.
+    """
+    matrix = np.asarray(features, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] < min_rows or matrix.shape[1] < 1:
+        raise ValueError(
+            f"features must have the shape (N, F) with N >= {min_rows}, got {np.shape(features)}"
+        )
+    if not np.isfinite(matrix).all():
+        rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+        raise ValueError(
+            f"features must be finite, but {len(rows)} row(s) are not, first row {rows[0]}"
+        )
+    return matrix
