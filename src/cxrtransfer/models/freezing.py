@@ -1,5 +1,7 @@
 """How much of a network learns."""
 
+from typing import Any
+
 from torch import nn
 
 from .heads import classifier_names
@@ -72,10 +74,9 @@ def _groups_of(model: nn.Module) -> dict[str, object]:
     if hasattr(model, "group_matcher"):
         from timm.models import group_parameters  # noqa: PLC0415  (a timm network: it is loaded)
 
-        depths: dict[str, int] = group_parameters(
-            model, model.group_matcher(coarse=True), reverse=True
-        )
-        return dict(sorted(depths.items(), key=lambda item: item[1]))
+        matcher: Any = model.group_matcher
+        depths: dict[str, int] = group_parameters(model, matcher(coarse=True), reverse=True)
+        return {name: depths[name] for name in sorted(depths, key=depths.__getitem__)}
     half = sum(parameter.numel() for parameter in model.parameters()) / 2
     parts = [("", model)]
     while any(_is_divisible(module, half) for _, module in parts):

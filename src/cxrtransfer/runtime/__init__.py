@@ -1,6 +1,7 @@
 """Which device, seed, file, optional package."""
 
 from .devices import Precision, autocast, resolve_device, resolve_precision, to_device
+from .distributed import World, current_world, join_world
 from .extras import require
 from .files import (
     atomic_path,
@@ -10,16 +11,24 @@ from .files import (
     text_digest,
     write_json,
 )
+from .interrupts import Interrupt, deferred_interrupt
+from .locks import lock_folder
 from .modes import eval_mode
 from .seeding import preserve_rng, rng_state, seed_everything, set_rng_state
 
 __all__ = [
+    "Interrupt",
     "Precision",
+    "World",
     "atomic_path",
     "autocast",
     "canonical_json",
+    "current_world",
+    "deferred_interrupt",
     "eval_mode",
     "file_digest",
+    "join_world",
+    "lock_folder",
     "preserve_rng",
     "read_json",
     "require",

@@ -12,7 +12,7 @@ from cxrtransfer.runtime import atomic_path
 __all__ = ["CHECKPOINT_NAME", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT_NAME = "checkpoint.pt"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def save_checkpoint(run_dir: Path, state: Mapping[str, Any]) -> None:
@@ -21,9 +21,23 @@ def save_checkpoint(run_dir: Path, state: Mapping[str, Any]) -> None:
     Args:
         run_dir: The run's folder; made if need be.
         state: Tensors and plain values, as ``torch.load(weights_only=True)`` accepts them.
+
+    Raises:
+        RunFolderError: If it cannot be written, as on a full disk.
     """
-    with atomic_path(run_dir / CHECKPOINT_NAME) as temporary:
-        torch.save({"format": _FORMAT, **state}, temporary)
+    path = run_dir / CHECKPOINT_NAME
+    try:
+        with atomic_path(path) as temporary:
+            torch.save({"format": _FORMAT, **state}, temporary)
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # torch's own writer reports a full disk as the latter
+        kept = "the one before it is whole" if path.exists() else "none was written before"
+        raise RunFolderError(
+            f"the checkpoint {path} could not be written ({error}); {kept}; make room and call "
+            "fit again with the same run_dir"
+        ) from error
 
 
 def load_checkpoint(run_dir: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:

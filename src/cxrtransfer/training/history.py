@@ -1,13 +1,14 @@
 """What happened, epoch by epoch."""
 
 import csv
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cxrtransfer.runtime import atomic_path
+from cxrtransfer.runtime import atomic_path, write_json
 from cxrtransfer.types import StrPath
 
-__all__ = ["History"]
+__all__ = ["History", "best_epoch"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class History:
     Attributes:
         rows: One mapping an epoch with ``epoch`` (from 1), ``train_loss``, ``val_loss``,
             ``val_accuracy``, ``val_f1`` (macro), ``val_auroc``, ``lr`` and ``seconds``. Losses
-            are weighted means over the whole split; ``val_auroc`` is NaN where undefined.
+            are weighted means over the whole split; ``val_auroc`` is NaN where undefined; ``lr``
+            is the rate of the epoch's last step.
         best_epoch: The epoch whose weights the model holds now.
         stopped_early: Whether training ended before its last epoch.
     """
@@ -28,7 +30,7 @@ class History:
 
     @property
     def best(self) -> Mapping[str, float]:
-        """The row of ``best_epoch``."""
+        """The row of :attr:`best_epoch`."""
         return self.rows[self.best_epoch - 1]
 
     def to_csv(self, path: StrPath) -> None:
@@ -44,3 +46,44 @@ class History:
             writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)
+
+    def to_json(self, path: StrPath) -> None:
+        """Write the rows, the best epoch and whether training stopped early; NaN becomes null.
+
+        Args:
+            path: The file; replaced if it exists.
+        """
+        rows = [
+            {name: None if math.isnan(value) else value for name, value in row.items()}
+            for row in self.rows
+        ]
+        write_json(
+            path,
+            {"rows": rows, "best_epoch": self.best_epoch, "stopped_early": self.stopped_early},
+        )
+
+
+def best_epoch(
+    rows: Sequence[Mapping[str, float]], monitor: str = "val_loss", min_change: float = 0.0
+) -> int:
+    """Find the last epoch that was better than the best one before it.
+
+    Args:
+        rows: The rows of a history.
+        monitor: The column to compare; the larger is better unless it is a loss.
+        min_change: By how much it must be better.
+
+    Returns:
+        The epoch, from 1; 0 where the column is NaN throughout.
+
+    Example:
+        >>> best_epoch([{"val_f1": 0.50}, {"val_f1": 0.51}, {"val_f1": 0.70}], "val_f1", 0.1)
+        3
+    """
+    sign = -1.0 if monitor.endswith("loss") else 1.0
+    best, epoch = -math.inf, 0
+    for number, row in enumerate(rows, start=1):
+        value = sign * row[monitor]
+        if value > best + min_change or (epoch == 0 and not math.isnan(value)):
+            best, epoch = value, number
+    return epoch

@@ -15,7 +15,7 @@ ClassWeights = Literal["balanced"] | Sequence[float] | Mapping[str, float] | Non
 
 
 def weighted_cross_entropy(
-    logits: Tensor, labels: Tensor, class_weight: Tensor
+    logits: Tensor, labels: Tensor, class_weight: Tensor, *, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Sum the weighted losses of a batch, and the weights they were given.
 
@@ -28,6 +28,8 @@ def weighted_cross_entropy(
         logits: ``(N, K)``, any float dtype; the loss is computed in float32 or float64.
         labels: True classes, int64, ``(N,)``.
         class_weight: Weight of each class, ``(K,)``.
+        label_smoothing: Share of each label that is spread evenly over the classes; an image keeps
+            the weight of its own class.
 
     Returns:
         ``sum(w[y] * loss)`` and ``sum(w[y])``, both scalars; only the first carries gradients.
@@ -41,7 +43,9 @@ def weighted_cross_entropy(
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
     class_weight = class_weight.to(logits)
-    losses = functional.cross_entropy(logits, labels, reduction="none")  # (N,)
+    losses = functional.cross_entropy(
+        logits, labels, reduction="none", label_smoothing=label_smoothing
+    )  # (N,)
     sample_weight = class_weight[labels]  # (N,)
     return (losses * sample_weight).sum(), sample_weight.sum()
 

@@ -1,8 +1,7 @@
 """Fine-tune a network with class weights, keep its best epoch, survive interruption."""
 
-import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from cxrtransfer.errors import NonFiniteLossError
-from cxrtransfer.evaluation import Predictions, compute_metrics
+from cxrtransfer.evaluation import Predictions
 from cxrtransfer.inference import (
     ImageData,
     class_names_of,
@@ -23,34 +20,33 @@ from cxrtransfer.inference import (
     labels_of,
     predict,
     predict_logits,
-    probabilities_of,
 )
-from cxrtransfer.models import set_train_mode
 from cxrtransfer.runtime import (
     Precision,
-    autocast,
     canonical_json,
+    current_world,
+    deferred_interrupt,
+    join_world,
+    lock_folder,
     preserve_rng,
     resolve_device,
     resolve_precision,
-    seed_everything,
     text_digest,
     to_device,
 )
 from cxrtransfer.types import StrPath
 
+from .batches import train_loader
 from .callbacks import Callback
-from .checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
-from .config import TrainConfig
+from .config import Monitor, TrainConfig
 from .history import History
-from .losses import ClassWeights, resolve_class_weights, weighted_cross_entropy
+from .loop import Loop
+from .losses import ClassWeights, resolve_class_weights
+from .reuse import FeatureSplits, HeadOnFeatures, frozen_features
+from .run import Run
+from .schedule import Schedule
 
 __all__ = ["WeightedTrainer"]
-
-_logger = logging.getLogger(__name__)
-
-# The loss is looked at once in so many steps: on a GPU every look waits for the device.
-_STEPS_BETWEEN_CHECKS = 20
 
 
 class WeightedTrainer:
@@ -66,8 +62,11 @@ class WeightedTrainer:
     keeps its weight whatever else is in its batch; ``torch.nn.CrossEntropyLoss(weight=w)`` divides
     by the weights of the batch instead. Without class weights the two agree.
 
-    The weights of the epoch with the lowest ``val_loss`` are in the model when :meth:`fit`
-    returns. The model is moved to the device and stays there.
+    The weights of the best epoch are in the model when :meth:`fit` returns. The model is moved to
+    the device and stays there.
+
+    Started by ``torchrun``, the processes share every batch, so the steps are those of one
+    process; only the first one writes. Batch normalisation sees each process's part by itself.
 
     Args:
         model: A network that gives ``(N, K)`` logits; trained in place. Frozen parts
@@ -75,17 +74,33 @@ class WeightedTrainer:
             running statistics of batch normalisation included.
         class_weights: ``None``, ``"balanced"``, numbers in label order, or a mapping by class
             name.
-        lr: Learning rate of AdamW; the default is the study's.
-        weight_decay: Decoupled weight decay.
-        batch_size: Images per step; ignored where a ``DataLoader`` is passed.
+        lr: Learning rate; the default is the study's. This and all settings down to ``compile``
+            are explained in :class:`cxrtransfer.training.TrainConfig`.
+        weight_decay: Weight decay.
+        batch_size: Images per batch; ignored where a ``DataLoader`` is passed.
         epochs: Most passes over the training split.
-        early_stopping: Epochs without a lower ``val_loss`` after which training ends; ``None``
-            for never.
+        early_stopping: Epochs without a better ``monitor`` after which training ends.
         seed: Seed of shuffling and dropout; global generators are left as they were found.
         precision: ``"auto"`` is bfloat16 or float16 where the hardware is faster with it.
+        optimizer: ``"adamw"``, ``"adam"`` or ``"sgd"``.
+        momentum: Of SGD.
+        schedule: ``"constant"``, ``"cosine"`` or ``"one-cycle"``.
+        warmup_epochs: Length of a linear rise of the rate.
+        accumulate: Batches per optimiser step.
+        max_grad_norm: Longest gradient.
+        label_smoothing: Share of each label that is spread over the classes.
+        ema_decay: Decay of a moving average of the weights.
+        layer_decay: Factor on the rate from one stage of the network to the one before it.
+        unfreeze_every: Epochs after which one more stage learns.
+        monitor: What chooses the best epoch.
+        min_change: How much better it must be to count.
+        reuse_features: Whether frozen features may be computed once.
+        compile: Whether to compile the network.
         device: ``"auto"`` is a GPU where there is one.
-        run_dir: Folder for a checkpoint after every epoch. :meth:`fit` with the same folder,
+        run_dir: Folder for the checkpoint, written after every epoch, every few minutes and on
+            Ctrl-C, and for ``history.csv`` and ``history.json``. :meth:`fit` with the same folder,
             settings and data goes on where it stopped. ``None`` keeps nothing.
+        checkpoint_every_s: Seconds between checkpoints within an epoch.
         num_workers: Loader processes for plain datasets; 0 suits images held in memory.
         progress: Whether to show a bar.
         callbacks: Told of every finished epoch.
@@ -116,8 +131,23 @@ class WeightedTrainer:
         early_stopping: int | None = None,
         seed: int = 0,
         precision: Precision = "auto",
+        optimizer: Literal["adamw", "adam", "sgd"] = "adamw",
+        momentum: float = 0.9,
+        schedule: Schedule = "constant",
+        warmup_epochs: float = 0.0,
+        accumulate: int = 1,
+        max_grad_norm: float | None = None,
+        label_smoothing: float = 0.0,
+        ema_decay: float | None = None,
+        layer_decay: float | None = None,
+        unfreeze_every: int | None = None,
+        monitor: Monitor = "val_loss",
+        min_change: float = 0.0,
+        reuse_features: Literal["auto", "never"] = "auto",
+        compile: bool = False,  # noqa: A002  (torch's own word)
         device: str | torch.device = "auto",
         run_dir: StrPath | None = None,
+        checkpoint_every_s: float = 300.0,
         num_workers: int = 0,
         progress: bool = True,
         callbacks: Sequence[Callback] = (),
@@ -132,16 +162,34 @@ class WeightedTrainer:
             early_stopping=early_stopping,
             seed=seed,
             precision=precision,
+            optimizer=optimizer,
+            momentum=momentum,
+            schedule=schedule,
+            warmup_epochs=warmup_epochs,
+            accumulate=accumulate,
+            max_grad_norm=max_grad_norm,
+            label_smoothing=label_smoothing,
+            ema_decay=ema_decay,
+            layer_decay=layer_decay,
+            unfreeze_every=unfreeze_every,
+            monitor=monitor,
+            min_change=min_change,
+            reuse_features=reuse_features,
+            compile=compile,
         )
         self.device = resolve_device(device)
         self.precision: Literal["fp32", "bf16", "fp16"] = resolve_precision(precision, self.device)
         self.run_dir = Path(run_dir) if run_dir is not None else None
+        self.checkpoint_every_s = checkpoint_every_s
         self.num_workers = num_workers
-        self.progress = progress
+        self.world = current_world()
+        self.progress = progress and self.world.is_main
         self.callbacks = tuple(callbacks)
 
     def fit(self, train: ImageData, val: ImageData) -> History:
         """Train on one split and choose the epoch on the other.
+
+        The first Ctrl-C, or SIGTERM, lets the step end and writes a checkpoint.
 
         Args:
             train: Dataset of ``(image, label)``, or a loader; a plain dataset is shuffled.
@@ -152,219 +200,85 @@ class WeightedTrainer:
 
         Raises:
             ValueError: If class weights or labels do not fit the classes.
-            RunFolderError: If ``run_dir`` holds a run with other settings or data.
-            NonFiniteLossError: If the loss became infinite or NaN; names epoch and batch.
+            RunFolderError: If ``run_dir`` holds a run with other settings or data, is in use by
+                another process, or cannot be written to.
+            NonFiniteLossError: If the loss became infinite or NaN; names epoch, batch and images.
+            MemoryError: If a batch does not fit; says what to try.
         """
         labels = labels_of(train)
         class_names = class_names_of(train) or tuple(str(k) for k in range(labels.max() + 1))
         class_weight = resolve_class_weights(self.config.class_weights, labels, class_names)
         identity = self._identity(train, val, labels, class_weight)
-        with preserve_rng():
-            return self._fit(
-                train, val, class_weight, float(class_weight[labels].mean()), identity
+        with ExitStack() as stack:
+            if self.run_dir and self.world.is_main:
+                stack.enter_context(lock_folder(self.run_dir))
+            stack.enter_context(preserve_rng())
+            self.world, self.device = join_world(self.device)
+            to_device(self.model, self.device)
+            self.world.copy_from_main(self.model.state_dict().values())
+            features = self._frozen_features(train, val)
+            loader, batches = train_loader(
+                features.train if features else train,
+                self.config.batch_size,
+                world=self.world,
+                num_workers=0 if features else self.num_workers,
+                pin_memory=self.device.type == "cuda",
             )
+            network = HeadOnFeatures(self.model) if features else self.model
+            run = Run(
+                self.model,
+                torch.compile(network) if self.config.compile else network,
+                self.config,
+                class_weight=class_weight,
+                mean_weight=float(class_weight[labels].mean()),
+                steps_per_epoch=-(len(loader) // -self.config.accumulate),
+                device=self.device,
+                precision=self.precision,
+                world=self.world,
+            )
+            loop = Loop(
+                run=run,
+                loader=loader,
+                batches=batches,
+                train=train,
+                val=val,
+                features=features,
+                identity=identity,
+                run_dir=self.run_dir,
+                checkpoint_every_s=self.checkpoint_every_s,
+                num_workers=self.num_workers,
+                callbacks=self.callbacks,
+                progress=self.progress,
+                interrupt=stack.enter_context(deferred_interrupt()),
+            )
+            return loop()
 
     def predict(self, data: ImageData) -> Predictions:
-        """Classify every image with the model as it is now; see :func:`cxrtransfer.inference.predict`."""
-        return predict(
-            self.model,
-            data,
-            batch_size=2 * self.config.batch_size,
-            device=self.device,
-            precision=self.precision,
-            num_workers=self.num_workers,
-            progress=self.progress,
-        )
+        """Classify every image with the model as it is; :func:`cxrtransfer.inference.predict`."""
+        return predict(self.model, data, progress=self.progress, **self._inference())
 
     def features(self, data: ImageData) -> npt.NDArray[np.float32]:
         """Read the head's input for every image: ``(N, F)`` float32, in the dataset's order."""
-        return extract_features(
-            self.model,
-            data,
-            batch_size=2 * self.config.batch_size,
-            device=self.device,
-            precision=self.precision,
-            num_workers=self.num_workers,
-            progress=self.progress,
-        )
+        return extract_features(self.model, data, progress=self.progress, **self._inference())
 
-    def _fit(
-        self,
-        train: ImageData,
-        val: ImageData,
-        class_weight: Tensor,
-        mean_weight: float,
-        identity: Mapping[str, Any],
-    ) -> History:
-        to_device(self.model, self.device)
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        if not parameters:
-            raise ValueError("the model must have a parameter to train, but all are frozen")
-        optimizer = torch.optim.AdamW(
-            parameters, lr=self.config.lr, weight_decay=self.config.weight_decay
-        )
-        scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
-        rows: list[dict[str, float]] = []
-        best_epoch, best_state = 0, {}
-        saved = load_checkpoint(self.run_dir, identity) if self.run_dir else None
-        if saved:
-            self.model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            scaler.load_state_dict(saved["scaler"])
-            rows, best_epoch, best_state = saved["rows"], saved["best_epoch"], saved["best_model"]
-            _logger.info("resuming %s after epoch %d", self.run_dir, len(rows))
-
-        loader = self._train_loader(train)
-        class_weight = class_weight.to(self.device)
-        while len(rows) < self.config.epochs and not self._is_patience_over(rows, best_epoch):
-            epoch = len(rows) + 1
-            started = time.perf_counter()
-            # Every epoch draws from its own seed, so an epoch that is run again, or run after a
-            # restart, sees the same order and the same dropout.
-            self._seed_epoch(epoch, loader)
-            train_loss = self._train_epoch(
-                loader, optimizer, scaler, class_weight, mean_weight, epoch
-            )
-            row = {"epoch": epoch, "train_loss": train_loss, **self._validate(val, class_weight)}
-            row |= {"lr": optimizer.param_groups[0]["lr"]}
-            row |= {"seconds": time.perf_counter() - started}
-            rows.append(row)
-            if best_epoch == 0 or row["val_loss"] < rows[best_epoch - 1]["val_loss"]:
-                best_epoch = epoch
-                best_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            if self.run_dir:
-                save_checkpoint(
-                    self.run_dir,
-                    {
-                        "identity": dict(identity),
-                        "rows": rows,
-                        "model": self.model.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "scaler": scaler.state_dict(),
-                        "best_epoch": best_epoch,
-                        "best_model": best_state,
-                    },
-                )
-            for callback in self.callbacks:
-                callback.on_epoch_end(row)
-        self.model.load_state_dict(best_state)
-        return History(
-            rows=tuple(rows),
-            best_epoch=best_epoch,
-            stopped_early=self._is_patience_over(rows, best_epoch),
-        )
-
-    def _train_epoch(
-        self,
-        loader: DataLoader[Any],
-        optimizer: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler,
-        class_weight: Tensor,
-        mean_weight: float,
-        epoch: int,
-    ) -> float:
-        """Make one pass over the training split and return its weighted mean loss."""
-        set_train_mode(self.model)
-        losses: list[Tensor] = []
-        weights: list[Tensor] = []
-        for images, labels in self._with_bar(loader, f"epoch {epoch}/{self.config.epochs}"):
-            images = images.to(  # noqa: PLW2901
-                self.device, non_blocking=True, memory_format=torch.channels_last
-            )
-            labels = labels.to(self.device, non_blocking=True)  # noqa: PLW2901
-            with autocast(self.device, self.precision):
-                logits = self.model(images)
-            if logits.shape[1] != len(class_weight):
-                raise ValueError(
-                    f"the network must have one output for each of {len(class_weight)} classes, "
-                    f"got {logits.shape[1]}; build it with num_classes={len(class_weight)}"
-                )
-            loss, weight = weighted_cross_entropy(logits, labels, class_weight)
-            scaler.scale(loss / (len(labels) * mean_weight)).backward()  # type: ignore[no-untyped-call]
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-            losses.append(loss.detach())
-            weights.append(weight)
-            if self.device.type == "cpu" or len(losses) % _STEPS_BETWEEN_CHECKS == 0:
-                self._check_finite(losses[-_STEPS_BETWEEN_CHECKS:], len(losses), epoch)
-        self._check_finite(losses[-_STEPS_BETWEEN_CHECKS:], len(losses), epoch)
-        return float(torch.stack(losses).double().sum() / torch.stack(weights).double().sum())
-
-    def _check_finite(self, recent: Sequence[Tensor], num_steps: int, epoch: int) -> None:
-        finite = torch.stack(list(recent)).isfinite().tolist()
-        if all(finite):
-            return
-        batch = num_steps - len(finite) + finite.index(False) + 1
-        kept = (
-            f"the last good epoch is in {self.run_dir / CHECKPOINT_NAME}"
-            if self.run_dir and (self.run_dir / CHECKPOINT_NAME).exists()
-            else "nothing was saved"
-        )
-        raise NonFiniteLossError(
-            f"the training loss must be finite, got {float(recent[finite.index(False)])} in epoch "
-            f"{epoch}, batch {batch}; lower lr (now {self.config.lr:g}), check the images for "
-            f"infinite values, or set precision='fp32' (now {self.precision}); {kept}"
-        )
-
-    def _validate(self, val: ImageData, class_weight: Tensor) -> dict[str, float]:
-        outputs = predict_logits(
-            self.model,
-            val,
-            batch_size=2 * self.config.batch_size,
-            device=self.device,
-            precision=self.precision,
-            num_workers=self.num_workers,
-        )
-        loss, weight = weighted_cross_entropy(
-            torch.from_numpy(outputs.logits).double(),
-            torch.from_numpy(outputs.labels),
-            class_weight.cpu(),
-        )
-        metrics = compute_metrics(
-            Predictions(
-                ids=ids_of(val, len(outputs.labels)),
-                labels=outputs.labels,
-                probabilities=probabilities_of(outputs.logits),
-                class_names=class_names_of(val)
-                or tuple(str(k) for k in range(outputs.logits.shape[1])),
-            )
-        )
+    def _inference(self) -> dict[str, Any]:
         return {
-            "val_loss": float(loss / weight),
-            "val_accuracy": metrics.accuracy,
-            "val_f1": metrics.f1_macro,
-            "val_auroc": metrics.auroc,
+            "batch_size": 2 * self.config.batch_size,
+            "device": self.device,
+            "precision": self.precision,
+            "num_workers": self.num_workers,
         }
 
-    def _is_patience_over(self, rows: Sequence[Mapping[str, float]], best_epoch: int) -> bool:
-        patience = self.config.early_stopping
-        return patience is not None and len(rows) - best_epoch >= patience and best_epoch > 0
-
-    def _train_loader(self, train: ImageData) -> DataLoader[Any]:
-        if isinstance(train, DataLoader):
-            return train
-        return DataLoader(
+    def _frozen_features(self, train: ImageData, val: ImageData) -> FeatureSplits | None:
+        if self.config.reuse_features == "never" or self.config.unfreeze_every is not None:
+            return None
+        return frozen_features(
+            self.model,
             train,
-            batch_size=self.config.batch_size,
-            shuffle=True,
-            generator=torch.Generator(),
-            num_workers=self.num_workers,
-            pin_memory=self.device.type == "cuda",
+            val,
+            extract=self.features,
+            logits=lambda data: predict_logits(self.model, data, **self._inference()).logits,
         )
-
-    def _seed_epoch(self, epoch: int, loader: DataLoader[Any]) -> None:
-        seed = int(np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)[0])
-        seed_everything(seed)
-        if loader.generator is not None:
-            loader.generator.manual_seed(seed)
-
-    def _with_bar(self, loader: DataLoader[Any], title: str) -> Any:  # noqa: ANN401
-        if not self.progress:
-            return loader
-        from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is wanted)
-
-        return tqdm(loader, desc=title, unit="batch", leave=False)
 
     def _identity(
         self,
@@ -375,8 +289,9 @@ class WeightedTrainer:
     ) -> dict[str, str]:
         """Say what must not change between two calls that share a run folder."""
         settings = asdict(self.config)
-        # A run may be prolonged; every other setting is part of what it is.
-        del settings["epochs"]
+        if self.config.schedule == "constant":
+            # A run may be prolonged; every other setting is part of what it is.
+            del settings["epochs"]
         settings["class_weights"] = class_weight.tolist()
         val_labels = labels_of(val)
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}

@@ -1,0 +1,291 @@
+"""Epoch after epoch: batches in, rows and checkpoints out."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from cxrtransfer.errors import NonFiniteLossError
+from cxrtransfer.evaluation import Predictions, compute_metrics
+from cxrtransfer.inference import (
+    ImageData,
+    Outputs,
+    class_names_of,
+    ids_of,
+    labels_of,
+    predict_logits,
+    probabilities_of,
+)
+from cxrtransfer.runtime import Interrupt, autocast, eval_mode, seed_everything, set_rng_state
+
+from .batches import EpochBatches
+from .callbacks import Callback, StatefulCallback
+from .checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
+from .history import History
+from .losses import weighted_cross_entropy
+from .reuse import FeatureSplits, HeadOnFeatures
+from .run import Batch, Run
+
+__all__ = ["Loop"]
+
+_logger = logging.getLogger(__name__)
+
+# The loss is looked at once in so many batches: on a GPU every look waits for the device.
+_BATCHES_BETWEEN_CHECKS = 20
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """One call of ``fit``.
+
+    Attributes:
+        run: What changes: network, optimiser, progress.
+        loader: Batches of the training split, images or features.
+        batches: Which images they hold; None for a loader of the caller's own.
+        train: The training split, for the names of its images.
+        val: The split that chooses the epoch.
+        features: Frozen features of both, if they are reused.
+        identity: What must not change between calls that share a folder.
+        run_dir: The folder; None keeps nothing.
+        checkpoint_every_s: Seconds between checkpoints within an epoch.
+        num_workers: Loader processes for ``val``.
+        callbacks: Told of every finished epoch.
+        progress: Whether to show a bar.
+        interrupt: Whether to stop.
+    """
+
+    run: Run
+    loader: DataLoader[Any]
+    batches: EpochBatches | None
+    train: ImageData
+    val: ImageData
+    features: FeatureSplits | None
+    identity: Mapping[str, Any]
+    run_dir: Path | None
+    checkpoint_every_s: float
+    num_workers: int
+    callbacks: Sequence[Callback]
+    progress: bool
+    interrupt: Interrupt
+
+    def __call__(self) -> History:
+        """Train to the end and put the best weights into the model."""
+        rng = self._resume()
+        while not self.run.is_over:
+            self._epoch(rng)
+            rng = None
+        self.run.model.load_state_dict(self.run.best_state)
+        return self._history()
+
+    def _epoch(self, rng: dict[str, Any] | None) -> None:
+        """Make one pass over the training split, or what is left of it; validate; keep all."""
+        run, started = self.run, time.perf_counter() - self.run.seconds
+        run.begin_epoch()
+        steps = self._steps()
+        if rng is not None:
+            set_rng_state(rng)
+        saved = time.perf_counter()
+        for batches, num_images in self._with_bar(steps):
+            with _memory_explained(run):
+                run.train_step(batches, num_images=num_images)
+            if run.device.type == "cpu" or len(run.losses) % _BATCHES_BETWEEN_CHECKS == 0:
+                self._check_finite()
+            # Several processes may be at different steps, so they stop and save between epochs.
+            if run.world.size == 1:
+                now = time.perf_counter()
+                if self.interrupt.requested or now - saved > self.checkpoint_every_s:
+                    run.seconds, saved = now - started, now
+                    self._save()
+                if self.interrupt.requested:
+                    raise KeyboardInterrupt
+        self._check_finite()
+        row = {"epoch": run.epoch, "train_loss": run.end_epoch(), **self._validate()}
+        row |= {"lr": run.optimizer.param_groups[0]["lr"]}
+        row |= {"seconds": time.perf_counter() - started}
+        run.rows.append(row)
+        run.keep_if_best()
+        self._save()
+        for callback in self.callbacks:
+            callback.on_epoch_end(row)
+
+    def _steps(self) -> Iterator[tuple[list[Batch], int]]:
+        """Begin an epoch; yield, for each step that is left of it, batches and image count."""
+        run, accumulate = self.run, self.run.config.accumulate
+        # Every epoch draws from its own seed, so an epoch that is run again, or run after a
+        # restart, sees the same order and the same dropout.
+        seed = int(np.random.SeedSequence([run.config.seed, run.epoch]).generate_state(1)[0])
+        seed_everything((seed + run.world.rank) % 2**32)
+        if self.loader.generator is not None:
+            self.loader.generator.manual_seed(seed)
+        done = run.steps_done * accumulate
+        if self.batches is not None:
+            self.batches.begin(seed, first=done)
+            loaded = iter(self.loader)
+        else:
+            loaded = iter(self.loader)
+            for _ in range(done):  # read and left out: its own order is known to nobody else
+                next(loaded)
+        return self._grouped(loaded, done)
+
+    def _grouped(self, loaded: Iterator[Any], done: int) -> Iterator[tuple[list[Batch], int]]:
+        accumulate = self.run.config.accumulate
+        while group := list(islice(loaded, accumulate)):
+            numbers = range(done, done + len(group))
+            done += len(group)
+            if self.batches is None:
+                yield [Batch(*pair) for pair in group], sum(len(labels) for _, labels in group)
+            else:
+                counts = [bool(self.batches.mine(number)) for number in numbers]
+                yield (
+                    [Batch(*pair, count) for pair, count in zip(group, counts, strict=True)],
+                    sum(len(self.batches.batch(number)) for number in numbers),
+                )
+
+    def _check_finite(self) -> None:
+        """Raise if one of the last batches had a loss that is not a number."""
+        run = self.run
+        recent = torch.stack(run.losses[-_BATCHES_BETWEEN_CHECKS:]).tolist()
+        if np.isfinite(recent).all():
+            return
+        position = int(np.argmin(np.isfinite(recent)))
+        batch = len(run.losses) - len(recent) + position
+        kept = (
+            f"the last good epoch is in {self.run_dir / CHECKPOINT_NAME}"
+            if self.run_dir and (self.run_dir / CHECKPOINT_NAME).exists()
+            else "nothing was saved"
+        )
+        raise NonFiniteLossError(
+            f"the training loss must be finite, got {recent[position]} in epoch {run.epoch}, "
+            f"batch {batch + 1}{self._named_images(batch)}; lower lr (now {run.config.lr:g}), "
+            f"check the images for infinite values, or set precision='fp32' (now "
+            f"{run.precision}); {kept}"
+        )
+
+    def _named_images(self, batch: int) -> str:
+        if self.batches is None:
+            return ""
+        ids = ids_of(self.train, self.batches.num_images)
+        indices = self.batches.mine(batch)
+        images: Any = self.train
+        broken = [i for i in indices if not torch.isfinite(torch.as_tensor(images[i][0])).all()]
+        what = "whose values are not finite" if broken else "of the batch"
+        names = [ids[index] for index in broken or indices]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        return f" (images {what}: {', '.join(names[:8])}{more})"
+
+    def _validate(self) -> dict[str, float]:
+        run = self.run
+        outputs = self._outputs()
+        loss, weight = weighted_cross_entropy(
+            torch.from_numpy(outputs.logits).double(),
+            torch.from_numpy(outputs.labels),
+            run.class_weight.cpu(),
+        )
+        names = class_names_of(self.val) or tuple(str(k) for k in range(outputs.logits.shape[1]))
+        metrics = compute_metrics(
+            Predictions(
+                ids=ids_of(self.val, len(outputs.labels)),
+                labels=outputs.labels,
+                probabilities=probabilities_of(outputs.logits),
+                class_names=names,
+            )
+        )
+        return {
+            "val_loss": float(loss / weight),
+            "val_accuracy": metrics.accuracy,
+            "val_f1": metrics.f1_macro,
+            "val_auroc": metrics.auroc,
+        }
+
+    def _outputs(self) -> Outputs:
+        """Run the validation split through the network; several processes share the images."""
+        run, world = self.run, self.run.world
+        if self.features is not None:
+            features, labels = self.features.val.tensors
+            head = HeadOnFeatures(run.evaluated)
+            with eval_mode(head), torch.inference_mode(), autocast(run.device, run.precision):
+                logits = head(features.to(run.device)).float().cpu()
+            return Outputs(labels=labels.numpy(), logits=logits.numpy())
+        options: dict[str, Any] = {
+            "batch_size": 2 * run.config.batch_size,
+            "device": run.device,
+            "precision": run.precision,
+            "num_workers": self.num_workers,
+        }
+        labels = labels_of(self.val)
+        if isinstance(self.val, DataLoader) or not 1 < world.size <= len(labels):
+            return predict_logits(run.evaluated, self.val, **options)
+        mine = Subset(self.val, range(world.rank, len(labels), world.size))
+        parts = world.collect(predict_logits(run.evaluated, mine, **options).logits)
+        logits = np.empty((len(labels), parts[0].shape[1]), parts[0].dtype)
+        for rank, part in enumerate(parts):
+            logits[rank :: world.size] = part
+        return Outputs(labels=labels, logits=logits)
+
+    def _history(self) -> History:
+        run = self.run
+        return History(tuple(run.rows), run.best_epoch, stopped_early=run.is_out_of_patience)
+
+    def _save(self) -> None:
+        if self.run_dir is None or not self.run.world.is_main:
+            return
+        callbacks = [c.state_dict() for c in self.callbacks if isinstance(c, StatefulCallback)]
+        state = {"identity": dict(self.identity), "callbacks": callbacks, **self.run.state_dict()}
+        save_checkpoint(self.run_dir, state)
+        if self.run.rows:
+            self._history().to_csv(self.run_dir / "history.csv")
+            self._history().to_json(self.run_dir / "history.json")
+
+    def _resume(self) -> dict[str, Any] | None:
+        """Take up the folder's run; return the random states if it is inside an epoch."""
+        saved = None
+        if self.run_dir is not None and self.run.world.is_main:
+            saved = load_checkpoint(self.run_dir, self.identity)
+        saved = self.run.world.share(saved)
+        if saved is None:
+            return None
+        self.run.load_state_dict(saved)
+        stateful = [c for c in self.callbacks if isinstance(c, StatefulCallback)]
+        for callback, state in zip(stateful, saved["callbacks"], strict=True):
+            callback.load_state_dict(state)
+        _logger.info("resuming %s after epoch %d", self.run_dir, len(self.run.rows))
+        rng: dict[str, Any] = saved["rng"]
+        return rng if self.run.losses else None
+
+    def _with_bar(self, steps: Iterable[Any]) -> Iterable[Any]:
+        if not self.progress:
+            return steps
+        from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is wanted)
+
+        return tqdm(
+            steps,
+            desc=f"epoch {self.run.epoch}/{self.run.config.epochs}",
+            initial=self.run.steps_done,
+            total=self.run.steps_per_epoch,
+            unit="step",
+            leave=False,
+        )
+
+
+@contextmanager
+def _memory_explained(run: Run) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        # On a CPU torch raises a plain RuntimeError.
+        if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in str(error):
+            raise
+        half = max(run.config.batch_size // 2, 1)
+        raise MemoryError(
+            f"a batch of {run.config.batch_size} does not fit into the memory of {run.device}; "
+            f"try batch_size={half}, accumulate={2 * run.config.accumulate}, which takes the same "
+            f"steps, smaller images, or mode='features'; torch said: {error}"
+        ) from error
