@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cxrtransfer.data import StratifiedResplit, decode_image, read_folder
+from cxrtransfer.data import StratifiedResplit, batch_loader, decode_image, read_folder
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.types import InputSpec
 
@@ -89,3 +89,31 @@ def test_workers_give_the_same_batches(image_tree: Path) -> None:
     )
 
     assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"num_workers": 1}])
+def test_whole_batches_hold_what_items_hold(image_tree: Path, options: dict[str, int]) -> None:
+    dataset = StratifiedResplit(image_tree, "test", input_spec=SPEC)
+
+    loader = batch_loader(dataset, 5, **options)
+    batches = list(loader)
+
+    assert len(loader) == len(batches) == 3
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    order = [next(i for i in range(12) if torch.equal(dataset[i][0], image)) for image in images]
+    assert sorted(order) == list(range(12))
+    assert (order == list(range(12))) is ("shuffle" not in options)
+    assert labels.dtype == torch.int64
+    assert labels.tolist() == dataset.labels[order].tolist()
+
+
+def test_a_sampler_and_shuffle_are_refused(image_tree: Path) -> None:
+    dataset = StratifiedResplit(image_tree, "test", input_spec=SPEC)
+
+    with pytest.raises(ValueError, match="drop shuffle or the sampler"):
+        batch_loader(dataset, 5, shuffle=True, sampler=[1, 2])
+
+
+def test_a_transform_and_augment_are_refused(image_tree: Path) -> None:
+    with pytest.raises(ValueError, match="augment comes before the default transform"):
+        StratifiedResplit(image_tree, "val", transform=lambda x: x, augment=lambda x: x)

@@ -51,9 +51,9 @@ def test_csv_gives_back_what_went_in(tmp_path: Path, known: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path\na.png\n", r"lacks \['label'\]"),
-        ("path,label,split\na.png,A,dev\n", "line 2 .* split must be train, val, test or empty"),
-        ("path,label\na.png,C\n", "line 2 .* label must be one of"),
+        ("path\na.png\n", r"lacks \['label'\]; it has \['path'\]"),
+        ("path,label,split\na.png,A,dev\n", "row 2 .* split must be train, val, test or empty"),
+        ("path,label\na.png,C\n", "row 2 .* label must be one of"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -61,6 +61,68 @@ def test_a_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None
 
     with pytest.raises(ValueError, match=message):
         Records.from_csv(tmp_path / "bad.csv", class_names=("A", "B"))
+
+
+def test_a_table_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "chexpert.tsv").write_text(
+        "Path\tPneumonia\n"
+        "v1/train/patient01/view1.jpg\t1.0\n"
+        "v1/train/patient01/view2.jpg\t0.0\n"
+        "v1/train/patient02/view1.jpg\t-1.0\n"
+        "v1/train/patient03/view1.jpg\t0.0\n"
+    )
+
+    records = Records.from_csv(
+        tmp_path / "chexpert.tsv",
+        root=tmp_path / "images",
+        image="Path",
+        label=lambda row: {"1.0": "sick", "0.0": "healthy"}.get(row["Pneumonia"]),
+        patient=lambda row: row["Path"].split("/")[2],
+    )
+
+    assert records.class_names == ("healthy", "sick")
+    assert records.labels.tolist() == [1, 0, 0]
+    assert records.patient_ids == ("patient01", "patient01", "patient03")
+    assert records.patients_known
+    assert records[0].path == tmp_path / "images" / "v1/train/patient01/view1.jpg"
+
+
+def test_rows_left_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "t.csv").write_text("path,label\na,A\nb,\nc,B\n")
+
+    with caplog.at_level("INFO"):
+        records = Records.from_csv(tmp_path / "t.csv", label=lambda row: row["label"] or None)
+
+    assert records.ids == ("a", "c")
+    assert "1 of 3 rows" in caplog.text
+
+
+def test_several_rows_of_one_image_become_one_record(tmp_path: Path) -> None:
+    table = "patientId,x,Target\nann,3,1\nann,9,1\nbob,,0\n"
+    (tmp_path / "rsna.csv").write_text(table)
+
+    records = Records.from_csv(
+        tmp_path / "rsna.csv",
+        image=lambda row: row["patientId"] + ".dcm",
+        label="Target",
+        patient="patientId",
+    )
+
+    assert records.ids == ("ann.dcm", "bob.dcm")
+
+
+def test_rows_of_one_image_that_disagree_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,label\na.png,A\na.png,B\n")
+
+    with pytest.raises(ValueError, match=r"row 3 .*'a.png' has appeared before"):
+        Records.from_csv(tmp_path / "t.csv")
+
+
+def test_a_column_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,label\na.png,A\n")
+
+    with pytest.raises(ValueError, match=r"lacks \['Patient ID'\]; it has \['path', 'label'\]"):
+        Records.from_csv(tmp_path / "t.csv", patient="Patient ID")
 
 
 def test_digest_depends_on_what_is_studied_and_not_on_order_or_place() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cxrtransfer.data import Record, Records, hold_out, k_folds, resplit
+from cxrtransfer.data import Record, Records, fold_records, hold_out, k_folds, resplit
 
 SPLITS = ("train", "val", "test")
 
@@ -234,3 +234,33 @@ def test_no_warning_comes_out_of_an_ordinary_split() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         resplit(study(40))
+
+
+def test_cross_validation_looks_at_each_image_once_a_repeat() -> None:
+    records = study()
+
+    folds = list(fold_records(records, num_folds=4, num_repeats=2))
+
+    assert len(folds) == 8
+    for repeat in (folds[:4], folds[4:]):
+        seen = Counter(name for fold in repeat for name in fold.where("val").ids)
+        assert seen == Counter(
+            row for row, r in zip(records.ids, records, strict=True) if r.split != "test"
+        )
+    assert members(folds[0])["val"] != members(folds[4])["val"]
+    for fold in folds:
+        patients = [set(fold.where(split).patient_ids) for split in SPLITS]
+        assert len(set.union(*patients)) == sum(map(len, patients))
+        assert members(fold)["test"] == members(records)["test"]
+
+
+def test_a_fold_can_be_saved_and_loaded(tmp_path: Path) -> None:
+    fold = next(fold_records(study(), num_folds=3))
+
+    fold.to_csv(tmp_path / "fold.csv")
+    loaded = Records.from_csv(tmp_path / "fold.csv", root="")
+
+    assert [(r.path, r.label, r.patient_id, r.split) for r in loaded] == [
+        (r.path, r.label, r.patient_id, r.split) for r in fold
+    ]
+    assert members(resplit(loaded, val_fraction=0)) == members(fold)

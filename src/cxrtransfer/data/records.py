@@ -1,7 +1,8 @@
 """One row per image: where it is, what it shows, who it shows, which split it is in."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,10 @@ from cxrtransfer.runtime import atomic_path, text_digest
 from cxrtransfer.types import Split, StrPath
 
 __all__ = ["Record", "Records"]
+
+_log = logging.getLogger(__name__)
+
+Column = str | Callable[[Mapping[str, str]], str | None]
 
 
 @dataclass(frozen=True)
@@ -169,48 +174,101 @@ class Records(Sequence[Record]):
         *,
         root: StrPath | None = None,
         class_names: Sequence[str] | None = None,
+        image: Column = "path",
+        label: Column = "label",
+        patient: Column | None = None,
+        split: Column | None = None,
     ) -> "Records":
-        """Read what :meth:`to_csv` wrote.
+        """Read a table: what :meth:`to_csv` wrote, or anybody's.
+
+        Each of ``image``, ``label``, ``patient`` and ``split`` is the name of a column, or a
+        function of a row (a mapping from column to cell). A label that comes out as None leaves
+        the row out, and the log says how many were. Several rows of one image (RSNA lists one per
+        box) become one record if they agree.
 
         Args:
-            path: The table.
-            root: The folder its paths are relative to; by default the table's own folder.
-            class_names: The classes in label order; by default the table's, sorted by name.
+            path: The table: tabs between the cells if its name ends in ``.tsv``, else commas.
+            root: The folder its image paths are relative to; by default the table's own folder.
+            class_names: The classes in label order; by default those of the table, sorted.
+            image: The path of the image.
+            label: The name of its class.
+            patient: The patient; by default the column ``patient_id`` if there is one. An empty
+                cell makes the image its own patient.
+            split: ``train``, ``val``, ``test`` or empty; by default the column ``split`` if there
+                is one.
 
         Returns:
             The records, equal to those written if ``root`` and ``class_names`` are.
 
         Raises:
-            ValueError: If a column is missing, a cell is empty that may not be, or a class or
-                split is unknown.
+            ValueError: If a column is missing, a class or split is unknown, or two rows of one
+                image disagree.
+
+        Example:
+            The three large public tables, in one line each::
+
+                Records.from_csv("stage_2_train_labels.csv", root="stage_2_train_images",
+                                 image=lambda row: row["patientId"] + ".dcm",
+                                 label="Target", patient="patientId")
+                Records.from_csv("Data_Entry_2017.csv", root="images", image="Image Index",
+                                 label=lambda row: str("Pneumonia" in row["Finding Labels"]),
+                                 patient="Patient ID")
+                Records.from_csv("train.csv", root=".", image="Path",
+                                 label=lambda row: {"1.0": "y", "0.0": "n"}.get(row["Pneumonia"]),
+                                 patient=lambda row: row["Path"].split("/")[2])
         """
         folder = Path(path).parent if root is None else Path(root)
-        with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = {"path", "label"} - set(reader.fieldnames or ())
-            if missing:
-                raise ValueError(
-                    f"{path} must have the columns path and label, it lacks {sorted(missing)}"
-                )
-            cells = list(reader)
-        names = tuple(class_names) if class_names else tuple(sorted({c["label"] for c in cells}))
-        index = {name: label for label, name in enumerate(names)}
-        rows = []
-        for number, cell in enumerate(cells, start=2):
-            if cell["label"] not in index:
-                raise ValueError(
-                    f"line {number} of {path}: label must be one of {names}, got {cell['label']!r}"
-                )
-            patient_id = cell.get("patient_id") or cell["path"]
-            split = _split(cell.get("split") or "", where=f"line {number} of {path}")
-            rows.append(Record(folder / cell["path"], index[cell["label"]], patient_id, split))
-        known = bool(cells) and all(cell.get("patient_id") for cell in cells)
-        return Records(tuple(rows), names, folder, known)
+        columns, table = _read_cells(Path(path))
+        patient = patient or ("patient_id" if "patient_id" in columns else lambda _: None)
+        split = split or ("split" if "split" in columns else lambda _: None)
+        wanted = {column for column in (image, label, patient, split) if isinstance(column, str)}
+        if not wanted <= set(columns):
+            raise ValueError(
+                f"{path} must have the columns {sorted(wanted)}, "
+                f"it lacks {sorted(wanted - set(columns))}; it has {list(columns)}"
+            )
+        labels = [_cell(row, label) for row in table]
+        names = tuple(class_names or sorted({name for name in labels if name is not None}))
+        index = {name: number for number, name in enumerate(names)}
+        rows: dict[str, Record] = {}
+        known = True
+        for number, (cells, class_name) in enumerate(zip(table, labels, strict=True), start=2):
+            if class_name is None:
+                continue
+            where = f"row {number} of {path}"
+            if class_name not in index:
+                raise ValueError(f"{where}: label must be one of {names}, got {class_name!r}")
+            name, owner = _cell(cells, image), _cell(cells, patient)
+            if not name:
+                raise ValueError(f"{where}: every image needs a path, got an empty cell")
+            known = known and bool(owner)
+            record = Record(
+                folder / name, index[class_name], owner or name, _split(_cell(cells, split), where)
+            )
+            if rows.setdefault(name, record) != record:
+                raise ValueError(f"{where}: {name!r} has appeared before as {rows[name]}")
+        left_out = labels.count(None)
+        if left_out:
+            _log.info(
+                "%d of %d rows of %s have no label and are left out", left_out, len(table), path
+            )
+        return Records(tuple(rows.values()), names, folder, known and bool(rows))
 
 
-def _split(cell: str, where: str) -> Split | None:
+def _read_cells(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Read a table's column names and rows."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        return tuple(reader.fieldnames or ()), list(reader)
+
+
+def _cell(row: Mapping[str, str], column: Column) -> str | None:
+    return row[column] if isinstance(column, str) else column(row)
+
+
+def _split(cell: str | None, where: str) -> Split | None:
     match cell:
-        case "":
+        case None | "":
             return None
         case "train" | "val" | "test":
             return cell

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -20,7 +20,7 @@ from cxrtransfer.types import Split
 
 from .records import Record, Records
 
-__all__ = ["GroupBy", "hold_out", "k_folds", "resplit"]
+__all__ = ["GroupBy", "fold_records", "hold_out", "k_folds", "resplit"]
 
 GroupBy = Literal["patient_id"] | None
 Indices = npt.NDArray[np.int64]
@@ -165,6 +165,47 @@ def resplit(
     if group_by is not None:
         _warn_if_test_shared(divided)
     return divided
+
+
+def fold_records(
+    records: Records,
+    *,
+    num_folds: int = 5,
+    num_repeats: int = 1,
+    group_by: GroupBy = "patient_id",
+    seed: int = 0,
+) -> Iterator[Records]:
+    """Divide for cross-validation: each image that is not in test is in val once a repeat.
+
+    Args:
+        records: The images; what is in test stays there, the rest is dealt anew.
+        num_folds: Number of folds.
+        num_repeats: How often to deal, each time with another shuffle.
+        group_by: As in :func:`resplit`.
+        seed: Seed of the first repeat; the next has the next.
+
+    Yields:
+        ``num_repeats * num_folds`` times the same images sorted by id, with the splits of one
+        fold; to be saved with :meth:`Records.to_csv`.
+
+    Raises:
+        ValueError: If a class has fewer patients (or images) than there are folds.
+    """
+    rows = [row for _, row in sorted(zip(records.ids, records, strict=True))]
+    dealt = [row for row in rows if row.split != "test"]
+    groups = [row.patient_id for row in dealt] if group_by is not None else None
+    labels = [row.label for row in dealt]
+    for repeat in range(num_repeats):
+        folds = k_folds(labels, groups, num_folds=num_folds, seed=seed + repeat)
+        fold_of = dict(zip((row.path for row in dealt), folds.tolist(), strict=True))
+        for fold in range(num_folds):
+            divided = (
+                row
+                if row.split == "test"
+                else replace(row, split="val" if fold_of[row.path] == fold else "train")
+                for row in rows
+            )
+            yield replace(records, rows=tuple(divided))
 
 
 @lru_cache(maxsize=4)  # the three datasets of one study ask for the same division

@@ -5,8 +5,6 @@ and the burnt-in R marker. Pneumonia is one or more hazy opacities in the lungs,
 place and contrast. Their place is known exactly, so an explanation can be scored against it.
 """
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from cxrtransfer.runtime import read_json, write_json
 from cxrtransfer.types import StrPath
 
 from .folder import read_folder
+from .fresh import fresh_folder
 from .records import Records
 
 __all__ = ["Anatomy", "draw_radiograph", "draw_radiographs", "lesion_masks"]
@@ -212,29 +211,19 @@ def draw_radiographs(
         raise ValueError(f"num_images must be at least 20, got {num_images}")
     root = Path(root)
     manifest = {"format": 1, "num_images": num_images, "size": size, "seed": seed}
-    if root.exists() and any(root.iterdir()):
-        if not (root / _MANIFEST).is_file() or read_json(root / _MANIFEST) != manifest:
-            raise FileExistsError(f"{root} is not empty and holds something else; remove it")
+    if (root / _MANIFEST).is_file() and read_json(root / _MANIFEST) == manifest:
         return read_folder(root)
 
-    root.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
-        num_test, num_val = num_images // 5, max(4, num_images // 50)
-        counts = {"train": num_images - num_test - num_val, "val": num_val, "test": num_test}
-        rng = np.random.default_rng(seed)
-        patient = 0
+    num_test, num_val = num_images // 5, max(4, num_images // 50)
+    counts = {"train": num_images - num_test - num_val, "val": num_val, "test": num_test}
+    rng = np.random.default_rng(seed)
+    patient = 0
+    with fresh_folder(root) as folder:
         for split, count in counts.items():
             positive = round(count * _PREVALENCE[split])
             for name, number in zip(_CLASSES, (count - positive, positive), strict=True):
                 patient = _draw_class(folder, split, name, number, size, patient, rng)
         write_json(folder / _MANIFEST, manifest)
-        folder.chmod(0o755)
-        if root.exists():
-            root.rmdir()
-        folder.replace(root)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return read_folder(root)
 
 

@@ -1,0 +1,176 @@
+"""Decoding, feeding and auditing, beside torchvision's ImageFolder, in one run.
+
+    python benchmarks/data.py --data KERMANY --originals ORIGINALS [--drawn 100000]
+
+Each measurement runs in a process of its own, one thread in torch and Pillow alike unless it says
+otherwise, so that peak memory means something. Ratios are of images a second.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from cxrtransfer.data import (
+    StratifiedResplit,
+    audit,
+    batch_loader,
+    decode_image,
+    draw_radiographs,
+    load_kermany,
+    read_folder,
+)
+
+REPEATS = 5
+
+
+def seconds(task: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median time of a task that has been done once before."""
+    task()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def image_folder(folder: Path) -> torch.utils.data.Dataset:
+    """The usual way: torchvision's folder, resized and normalised for an ImageNet network."""
+    from torchvision import datasets, transforms  # noqa: PLC0415  (only where it is measured)
+
+    return datasets.ImageFolder(
+        str(folder),
+        transforms.Compose(
+            [
+                transforms.Resize((224, 224)),
+                transforms.ToTensor(),
+                transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            ]
+        ),
+    )
+
+
+def decode_torchvision(options: argparse.Namespace) -> tuple[int, float]:
+    """Decode and resize with ImageFolder's loader."""
+    from torchvision import datasets, transforms  # noqa: PLC0415
+
+    dataset = datasets.ImageFolder(str(options.originals), transforms.Resize((224, 224)))
+    return len(dataset), seconds(lambda: [dataset[index] for index in range(len(dataset))])
+
+
+def decode_ours(options: argparse.Namespace) -> tuple[int, float]:
+    """Decode and resize with decode_image, one thread."""
+    paths = [row.path for row in read_folder(options.originals)]
+    return len(paths), seconds(lambda: [decode_image(path, 224) for path in paths])
+
+
+def feed_torchvision(options: argparse.Namespace) -> tuple[int, float]:
+    """Feed an epoch of originals from ImageFolder."""
+    loader = DataLoader(image_folder(options.originals), batch_size=16)
+    return len(loader.dataset), seconds(lambda: [None for _ in loader])
+
+
+def feed_torchvision_small(options: argparse.Namespace) -> tuple[int, float]:
+    """Feed an epoch of the 224-pixel test split from ImageFolder."""
+    loader = DataLoader(image_folder(options.data / "test"), batch_size=16)
+    return len(loader.dataset), seconds(lambda: [None for _ in loader], repeats=2)
+
+
+def feed_ours(options: argparse.Namespace) -> tuple[int, float]:
+    """Feed an epoch of the 224-pixel test split from the cache, whole batches."""
+    dataset = StratifiedResplit(options.data, "test", cache=options.scratch / "cache")
+    loader = batch_loader(dataset, 16)
+    return len(dataset), seconds(lambda: [None for _ in loader])
+
+
+def feed_ours_items(options: argparse.Namespace) -> tuple[int, float]:
+    """Feed the same from the cache through an ordinary DataLoader."""
+    dataset = StratifiedResplit(options.data, "test", cache=options.scratch / "cache")
+    loader = DataLoader(dataset, batch_size=16)
+    return len(dataset), seconds(lambda: [None for _ in loader])
+
+
+def audit_real(options: argparse.Namespace) -> tuple[int, float]:
+    """Audit the real images, all threads."""
+    records = load_kermany(options.data)
+    start = time.perf_counter()
+    audit(records)
+    return len(records), time.perf_counter() - start
+
+
+def audit_drawn(options: argparse.Namespace) -> tuple[int, float]:
+    """Audit drawn radiographs of 32 pixels, all threads."""
+    records = draw_radiographs(options.scratch / "drawn", num_images=options.drawn, size=32)
+    start = time.perf_counter()
+    audit(records)
+    return len(records), time.perf_counter() - start
+
+
+MEASUREMENTS = {
+    "decode originals, ImageFolder + Resize": (decode_torchvision, None),
+    "decode originals, decode_image": (decode_ours, "decode originals, ImageFolder + Resize"),
+    "feed originals, ImageFolder": (feed_torchvision, None),
+    "feed 224 px files, ImageFolder": (feed_torchvision_small, "feed originals, ImageFolder"),
+    "feed from cache, DataLoader": (feed_ours_items, "feed originals, ImageFolder"),
+    "feed from cache, batch_loader": (feed_ours, "feed originals, ImageFolder"),
+    "audit real": (audit_real, None),
+    "audit drawn": (audit_drawn, None),
+}
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Do one measurement and write it as JSON."""
+    torch.set_num_threads(1)
+    before = peak_mb()
+    num, took = MEASUREMENTS[options.only][0](options)
+    print(json.dumps({"num": num, "seconds": took, "peak_mb": peak_mb() - before}))
+
+
+def peak_mb() -> float:
+    """Peak memory of this process so far, in MB (Linux counts in kB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Run every measurement in its own process and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("CXRTRANSFER_DATA"))
+    parser.add_argument("--originals", type=Path, required=True)
+    parser.add_argument("--drawn", type=int, default=100_000)
+    parser.add_argument("--scratch", type=Path, default=None)
+    parser.add_argument("--only", choices=MEASUREMENTS)
+    options = parser.parse_args()
+    if options.only:
+        measure(options)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        results = {}
+        print(f"{'':40s} {'images':>8s} {'img/s':>9s} {'seconds':>8s} {'MB more':>8s}  ratio")
+        for name, (_, baseline) in MEASUREMENTS.items():
+            command = [sys.executable, __file__, *sys.argv[1:], "--only", name]
+            if options.scratch is None:
+                command += ["--scratch", scratch]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            result = results[name] = json.loads(done.stdout)
+            rate = result["num"] / result["seconds"]
+            line = f"{name:40s} {result['num']:8,d} {rate:9.1f} {result['seconds']:8.2f}"
+            line += f" {result['peak_mb']:8.0f}"
+            if baseline is not None:
+                base = results[baseline]
+                line += f"  {rate / (base['num'] / base['seconds']):.1f} x {baseline}"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
