@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cxrtransfer.errors import RunFolderError, UnreadableImagesError
+from cxrtransfer.evaluation import evaluate
 from cxrtransfer.study import (
     ExperimentConfig,
     load_run,
@@ -46,7 +47,7 @@ def study(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_folder_holds_everything(study: Path) -> None:
-    assert {path.name for path in (study / "plain").iterdir()} == {
+    assert {path.name for path in (study / "plain").iterdir()} >= {
         "config.json",
         "checkpoint.pt",
         "split.csv",
@@ -155,6 +156,19 @@ def test_the_page_says_first_what_it_is_and_shows_all_figures(study: Path) -> No
         auroc = load_run(study / name).test_metrics.auroc
         assert f"<td>{name}</td>" in page
         assert f"{auroc:.3f}" in page
+
+
+def test_the_page_gives_intervals_leakage_and_comparisons(study: Path) -> None:
+    page = write_report(study).read_text("utf-8")
+
+    accuracy = evaluate(load_run(study / "plain").test, patients=_own_patients()).accuracy
+    assert f"{accuracy.low:.3f} to {accuracy.high:.3f}" in page
+    assert "plain - weighted" in page
+    assert "Leakage report on 44 images" in page
+
+
+def _own_patients() -> list[str]:
+    return [str(index) for index in range(12)]
 
 
 def test_a_folder_without_a_study_has_no_page(tmp_path: Path) -> None:

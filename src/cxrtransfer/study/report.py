@@ -1,56 +1,36 @@
 """Run folders in, one page out: tables and figures, with nothing to fetch from anywhere."""
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jinja2
-import numpy as np
-import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.explain import overlay
-from cxrtransfer.plots import (
-    plot_class_balance,
-    plot_confusion_matrix,
-    plot_embedding,
-    plot_heatmap_grid,
-    plot_image_statistics,
-    plot_loss_curves,
-    plot_metric_bars,
-    plot_metric_curves,
-    plot_results_table,
-    plot_roc_curves,
-    plot_samples,
+from cxrtransfer.evaluation import (
+    Estimate,
+    Evaluation,
+    Predictions,
+    compare_all,
+    compute_metrics,
+    evaluate,
+    validation_report,
 )
-from cxrtransfer.plots.images import Cell
 from cxrtransfer.runtime import atomic_path, read_json
 from cxrtransfer.types import StrPath
 
+from .figures import draw_figures
 from .published import published_for
-from .runner import MANIFEST_NAME, STUDY_NAME, SUMMARY_NAME, RunResult, load_run
+from .runner import MANIFEST_NAME, STUDY_NAME, RunResult, load_run
 
 __all__ = ["write_report"]
 
 PAGE_NAME = "report.html"
 _TABLE_METRICS = ("auroc", "accuracy", "f1_macro", "recall", "specificity")
 _PRINTED_METRICS = ("auroc", "accuracy", "f1_macro")
-
-
-@dataclass(frozen=True)
-class _Figure:
-    number: str
-    title: str
-    caption: str
-    images: tuple[str, ...]  # PNG, base64
 
 
 def write_report(folder: StrPath) -> Path:
@@ -74,7 +54,9 @@ def write_report(folder: StrPath) -> Path:
     runs = [load_run(folder / name) for name in study["runs"]]
     chosen = max(runs, key=_val_auroc)
     manifest = read_json(chosen.folder / MANIFEST_NAME)
-    rows = [_row(run, is_chosen=run is chosen) for run in runs]
+    patients = _patients(chosen)
+    tests = {run.config.name: _evaluate(run.test, patients) for run in runs}
+    rows = [_row(run, tests[run.config.name], is_chosen=run is chosen) for run in runs]
     page = _template().render(
         title=study["title"],
         note=study["note"],
@@ -82,7 +64,13 @@ def write_report(folder: StrPath) -> Path:
         rows=rows,
         any_published=any(value != "" for row in rows for value in row["printed"]),
         positive=chosen.test.class_names[chosen.test.positive_index],
-        figures=_figures(folder, runs, chosen),
+        intervals=_interval_sentence(patients),
+        comparisons=_comparisons(runs, patients),
+        foretold=validation_report(
+            {"val": _evaluate(chosen.val, patients)}, tests[chosen.config.name]
+        ).splitlines(),
+        leakage=study["leakage"],
+        figures=draw_figures(folder, runs, chosen),
         settings=[_settings(run) for run in runs],
         split_sentence=study["split"],
         versions=manifest["versions"],
@@ -113,20 +101,63 @@ def _subtitle(runs: Sequence[RunResult], manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _row(run: RunResult, *, is_chosen: bool) -> dict[str, Any]:
-    metrics = compute_metrics(run.test).as_dict()
+def _patients(run: RunResult) -> dict[str, str]:
+    """Read the patient of each image; an image without one is its own."""
+    records = Records.from_csv(run.folder / "split.csv", class_names=run.test.class_names)
+    return dict(zip(records.ids, records.patient_ids, strict=True))
+
+
+def _evaluate(predictions: Predictions, patients: Mapping[str, str]) -> Evaluation:
+    return evaluate(predictions, patients=[patients[name] for name in predictions.ids])
+
+
+def _interval_sentence(patients: Mapping[str, str]) -> str:
+    unit = "patient" if any(name != patient for name, patient in patients.items()) else "image"
+    return (
+        "In brackets: 95 % intervals for other images of the same kind, with the images of one "
+        "patient taken together."
+        if unit == "patient"
+        else "In brackets: 95 % intervals for other images of the same kind. No patients are "
+        "known, so each image was taken for a patient of its own; where patients repeat, the "
+        "intervals are too narrow."
+    )
+
+
+def _comparisons(runs: Sequence[RunResult], patients: Mapping[str, str]) -> list[tuple[str, ...]]:
+    tests = {run.config.name: run.test for run in runs}
+    found = compare_all(tests, "auroc", patients=[patients[name] for name in runs[0].test.ids])
+    return [
+        (
+            f"{first} - {second}",
+            f"{comparison.difference:+.3f}",
+            f"{comparison.low:+.3f} to {comparison.high:+.3f}",
+            _number(comparison.p_value),
+            _number(comparison.p_holm),
+        )
+        for (first, second), comparison in found.items()
+    ]
+
+
+def _row(run: RunResult, test: Evaluation, *, is_chosen: bool) -> dict[str, Any]:
+    estimates = test.estimates()
     printed = published_for(run.config)
     return {
         "name": run.config.name,
         "chosen": is_chosen,
         "measured": [
-            *(_number(metrics[name]) for name in _TABLE_METRICS),
-            _number(_val_auroc(run)),
+            *(_with_interval(estimates[name]) for name in _TABLE_METRICS),
+            (_number(_val_auroc(run)), ""),
         ],
         "printed": [
             _number(getattr(printed, name)) if printed else "" for name in _PRINTED_METRICS
         ],
     }
+
+
+def _with_interval(estimate: Estimate) -> tuple[str, str]:
+    if not math.isfinite(estimate.low):
+        return _number(estimate.value), ""
+    return _number(estimate.value), f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
 def _number(value: float | None) -> str:
@@ -152,153 +183,3 @@ def _settings(run: RunResult) -> tuple[str, ...]:
         str(config.seed),
         f"{run.seconds / 60:.1f}",
     )
-
-
-def _figures(folder: Path, runs: Sequence[RunResult], chosen: RunResult) -> list[_Figure]:
-    summary = np.load(folder / SUMMARY_NAME, allow_pickle=False)
-    names = [str(name) for name in summary["class_names"]]
-    histories = {run.config.name: run.rows for run in runs}
-    tests = {run.config.name: run.test for run in runs}
-    metrics = {name: compute_metrics(test).as_dict() for name, test in tests.items()}
-    printed = {
-        run.config.name: {
-            name: value for name in _PRINTED_METRICS if (value := getattr(found, name)) is not None
-        }
-        for run in runs
-        if (found := published_for(run.config))
-    }
-    embedding = np.load(chosen.folder / "embedding.npz", allow_pickle=False)
-    drawn: list[tuple[str, str, str, Sequence[Axes]]] = [
-        (
-            "1",
-            "What the images look like",
-            "Images of the training split, drawn at random with a fixed seed, by class.",
-            [plot_samples(list(summary["samples"]), summary["sample_labels"], names)],
-        ),
-        (
-            "2",
-            "How many images there are",
-            "Images of each class in each split. Where the share of disease differs between "
-            "val and test, so do accuracy and F1, whatever the network.",
-            [
-                plot_class_balance(
-                    {s: summary[f"labels_{s}"] for s in ("train", "val", "test")}, names
-                )
-            ],
-        ),
-        (
-            "3",
-            "Is brightness enough?",
-            "Mean intensity of each image by class. If the two outlines lay apart, a network "
-            "could be right without seeing any lesion.",
-            [
-                plot_image_statistics(
-                    {
-                        name: summary["intensity"][summary["intensity_labels"] == label]
-                        for label, name in enumerate(names)
-                    }
-                )
-            ],
-        ),
-        (
-            "4",
-            "Loss by epoch",
-            "Weighted means over the whole split. Runs with different class weights are not on "
-            "one scale.",
-            [plot_loss_curves(histories)],
-        ),
-        (
-            "5",
-            "Validation accuracy by epoch",
-            "Accuracy on val, at threshold one half.",
-            [plot_metric_curves(histories, "val_accuracy")],
-        ),
-        (
-            "6",
-            "ROC on the test split",
-            "How sensitivity is bought with false alarms, over all thresholds.",
-            [plot_roc_curves(tests)],
-        ),
-        (
-            "7",
-            "Measured and printed",
-            "Bars are measured here; a diamond, where there is one, is what the paper printed.",
-            [plot_metric_bars(metrics, printed or None)],
-        ),
-        (
-            "8",
-            "Confusion matrices on the test split",
-            "One for each run, at threshold one half.",
-            [_titled(plot_confusion_matrix(run.test), run.config.name) for run in runs],
-        ),
-        (
-            "9",
-            "Where the network looks",
-            f"Grad-CAM of the predicted class by {chosen.config.name}, the most confident images "
-            "of each cell of the confusion matrix. A heatmap shows what moved the score; it does "
-            "not prove that there is a lesion.",
-            [_heatmap_grid(chosen, names)],
-        ),
-        (
-            "10",
-            "How the network arranges the test images",
-            f"t-SNE of the features of {chosen.config.name}: dots are right, triangles wrong. "
-            "Distances between groups mean nothing.",
-            [
-                plot_embedding(
-                    embedding["coordinates"], chosen.test.labels, chosen.test.predicted, names
-                )
-            ],
-        ),
-    ]
-    table: list[dict[str, str | float]] = [
-        {"run": name, **{metric: metrics[name][metric] for metric in _TABLE_METRICS}}
-        for name in metrics
-    ]
-    _png(plot_results_table(table), folder / "figures" / "table_1.png")
-    return [
-        _Figure(
-            number,
-            title,
-            caption,
-            tuple(
-                _png(ax, folder / "figures" / f"figure_{number.zfill(2)}{_part(part, axes)}.png")
-                for part, ax in enumerate(axes)
-            ),
-        )
-        for number, title, caption, axes in drawn
-    ]
-
-
-def _part(index: int, axes: Sequence[Axes]) -> str:
-    return "" if len(axes) == 1 else f"_{index + 1}"
-
-
-def _titled(ax: Axes, title: str) -> Axes:
-    ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    return ax
-
-
-def _heatmap_grid(run: RunResult, class_names: Sequence[str]) -> Axes:
-    kept = np.load(run.folder / "heatmaps.npz", allow_pickle=False)
-    positive = run.test.positive_index
-    overlays: dict[Cell, list[npt.NDArray[np.uint8]]] = {"TN": [], "FP": [], "FN": [], "TP": []}
-    for image, heatmap, label, predicted in zip(
-        kept["images"], kept["heatmaps"], kept["labels"], kept["predicted"], strict=True
-    ):
-        cell: Cell = (
-            ("TP" if predicted == positive else "FN")
-            if label == positive
-            else ("FP" if predicted == positive else "TN")
-        )
-        overlays[cell].append(overlay(image, heatmap))
-    negatives = [name for index, name in enumerate(class_names) if index != positive]
-    return plot_heatmap_grid(overlays, (" or ".join(negatives), class_names[positive]))
-
-
-def _png(ax: Axes, path: Path) -> str:
-    buffer = io.BytesIO()
-    cast("Figure", ax.figure).savefig(buffer, format="png", dpi=130, bbox_inches="tight")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_model
 from tqdm.auto import tqdm
 
-from cxrtransfer.data import Records, StratifiedResplit, read_folder, resplit
+from cxrtransfer.data import Records, StratifiedResplit, audit, read_folder, resplit
 from cxrtransfer.embedding import embed_tsne
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Metrics, Predictions, compute_metrics
@@ -43,6 +43,7 @@ CONFIG_NAME = "config.json"
 MANIFEST_NAME = "manifest.json"
 STUDY_NAME = "study.json"
 SUMMARY_NAME = "summary.npz"
+LEAKAGE_NAME = "leakage.txt"
 _FORMAT = 1
 _HEATMAPS_PER_CELL = 3
 _SAMPLES_PER_CLASS = 4
@@ -115,6 +116,13 @@ def run_study(
         raise ValueError(f"configs must be one or more with names that differ, got {names}")
     records = source if isinstance(source, Records) else read_folder(source)
     out = Path(out)
+    split = resplit(records, **_split_settings(configs[0]))
+    report = out / LEAKAGE_NAME
+    if not report.exists():  # it reads every file; a study that goes on has done so
+        found = str(audit(split))
+        with atomic_path(report) as path:
+            path.write_text(found, encoding="utf-8")
+        _logger.info("%s", found)
     bar = _StudyBar(sum(config.epochs for config in configs), shown=progress)
     results = []
     datasets = _Datasets(records)
@@ -133,6 +141,7 @@ def run_study(
             "note": note,
             "runs": names,
             "split": _split_sentence(configs[0], records),
+            "leakage": (out / LEAKAGE_NAME).read_text("utf-8"),
         },
     )
     return tuple(results)
