@@ -75,6 +75,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = False  # so that closing waits for them
     server.content, server.mood, server.requests = CONTENT, "well", []
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

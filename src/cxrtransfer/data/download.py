@@ -209,6 +209,7 @@ def _receive(remote: RemoteFile, part: Path, timeout_s: float, progress: bool) -
             with part.open("ab" if resuming else "wb") as file:
                 received = _copy(response, file, remote, offset, progress)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == 416:  # nothing after what we have: whole, or not the file
             return None
         if 400 <= error.code < 500 and error.code not in (408, 429):
