@@ -94,7 +94,9 @@ def _val_auroc(run: RunResult) -> float:
 
 def _subtitle(runs: Sequence[RunResult], manifest: Mapping[str, Any]) -> str:
     counts = manifest["data"]["counts"]
-    images = ", ".join(f"{sum(counts[split].values()):,} {split}" for split in counts)
+    images = ", ".join(
+        f"{sum(counts[split].values()):,} {split}" for split in ("train", "val", "test")
+    )
     minutes = sum(run.seconds for run in runs) / 60
     return (
         f"{len(runs)} runs on {images} images, in {minutes:.1f} minutes on {manifest['device']}."
@@ -114,10 +116,10 @@ def _evaluate(predictions: Predictions, patients: Mapping[str, str]) -> Evaluati
 def _interval_sentence(patients: Mapping[str, str]) -> str:
     unit = "patient" if any(name != patient for name, patient in patients.items()) else "image"
     return (
-        "In brackets: 95 % intervals for other images of the same kind, with the images of one "
+        "Under each number: 95 % intervals for other images of the same kind, with the images of one "
         "patient taken together."
         if unit == "patient"
-        else "In brackets: 95 % intervals for other images of the same kind. No patients are "
+        else "Under each number: 95 % intervals for other images of the same kind. No patients are "
         "known, so each image was taken for a patient of its own; where patients repeat, the "
         "intervals are too narrow."
     )
