@@ -2,10 +2,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from cxrtransfer.evaluation import Estimate, auroc_interval, proportion_interval, wilson_interval
-from cxrtransfer.evaluation.intervals import bootstrap_interval
+from cxrtransfer.evaluation.intervals import bootstrap_interval, reflected_interval
 
 
 @pytest.mark.parametrize(
@@ -98,26 +99,48 @@ def test_more_confidence_is_wider():
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def test_percentiles_of_resamples():
-    estimate = bootstrap_interval(0.5, np.arange(101) / 100, confidence=0.9)
+def test_even_resamples_and_no_skew_give_percentiles():
+    estimate = bootstrap_interval(0.5, np.arange(101) / 100, np.array([0.4, 0.6]), confidence=0.9)
 
     assert (estimate.low, estimate.high) == pytest.approx((0.05, 0.95))
 
 
+def test_bca_agrees_with_scipy_on_a_skewed_sample():
+    sample = np.random.default_rng(0).exponential(size=40)
+    resampled = np.random.default_rng(1).choice(sample, (20_000, 40)).mean(axis=1)
+    left_out = (sample.sum() - sample) / 39
+
+    estimate = bootstrap_interval(sample.mean(), resampled, left_out)
+
+    expected = stats.bootstrap(
+        (sample,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(2)
+    ).confidence_interval
+    percentiles = np.quantile(resampled, [0.025, 0.975])
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(expected), abs=0.03)
+    assert estimate.high - percentiles[1] > 0.03
+
+
+def test_a_metric_that_never_changes_has_a_point_for_an_interval():
+    estimate = bootstrap_interval(1.0, np.ones(50), np.ones(10))
+
+    assert (estimate.low, estimate.high) == (1.0, 1.0)
+
+
 def test_a_reflected_interval_lies_on_the_other_side():
-    estimate = bootstrap_interval(0.2, np.linspace(0.2, 0.4, 101), confidence=0.9, reflected=True)
+    estimate = reflected_interval(0.2, np.linspace(0.2, 0.4, 101), confidence=0.9)
 
     assert (estimate.low, estimate.high) == pytest.approx((0.01, 0.19))
+    assert reflected_interval(0.1, np.linspace(0.2, 0.4, 101)).low == 0
 
 
 def test_too_many_undefined_resamples_leave_no_interval():
     resampled = np.where(np.arange(100) < 10, np.nan, 0.5)
 
-    estimate = bootstrap_interval(0.5, resampled)
+    estimate = bootstrap_interval(0.5, resampled, np.ones(3))
 
     assert math.isnan(estimate.low)
     assert estimate.reason == "10% of the resamples leave it undefined"
-    assert bootstrap_interval(0.5, resampled[6:]).low == 0.5
+    assert bootstrap_interval(0.5, resampled[6:], np.ones(3)).low == 0.5
 
 
 def test_an_estimate_reads_as_a_sentence():

@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cxrtransfer import plots
+from cxrtransfer.evaluation import Estimate, reliability
 
 ROWS = [{"epoch": 1, "train_loss": 0.7, "val_loss": 0.6, "val_accuracy": 0.8}]
+ESTIMATE = Estimate(0.9, 0.8, 0.95, "Wilson")
 IMAGE = np.zeros((4, 4), np.uint8)
 
 
@@ -24,14 +26,19 @@ def arguments(predictions):
         "plot_class_balance": ({"train": labels}, ("NORMAL", "PNEUMONIA")),
         "plot_confusion_matrix": (predictions,),
         "plot_embedding": (np.zeros((8, 2)), labels, predictions.predicted, ("A", "B")),
+        "plot_forest": ({"run": ESTIMATE},),
         "plot_heatmap_grid": ({"TN": [IMAGE]},),
         "plot_image_statistics": ({"NORMAL": np.array([1.0, 2.0])},),
         "plot_loss_curves": ({"run": ROWS},),
         "plot_metric_bars": ({"run": {"accuracy": 0.9, "f1_macro": 0.8, "auroc": 0.7}},),
         "plot_metric_curves": ({"run": ROWS},),
+        "plot_precision_recall_curves": ({"run": predictions},),
+        "plot_reliability": (reliability(predictions),),
         "plot_results_table": ([{"model": "run", "accuracy": 0.9}],),
         "plot_roc_curves": ({"run": predictions},),
         "plot_samples": ([IMAGE], [0], ("NORMAL",)),
+        "plot_subgroup_bars": ({"run": {"viral": ESTIMATE}},),
+        "plot_threshold_sweep": (predictions,),
     }
 
 

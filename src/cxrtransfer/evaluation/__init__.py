@@ -1,5 +1,6 @@
 """How good are these predictions? Needs labels and probabilities, and knows no torch."""
 
+from .bands import CurveBand, curve_band
 from .bootstrap import bootstrap_metrics, patient_codes, resampled_weights
 from .calibration import (
     Platt,
@@ -50,11 +51,13 @@ from .thresholds import (
     threshold_for_prevalence,
     threshold_for_sensitivity,
     threshold_for_youden,
+    threshold_sweep,
 )
 
 __all__ = [
     "Anova",
     "Comparison",
+    "CurveBand",
     "Drop",
     "Estimate",
     "Evaluation",
@@ -81,6 +84,7 @@ __all__ = [
     "compare_profiles",
     "compare_thresholds",
     "compute_metrics",
+    "curve_band",
     "estimate_priors",
     "evaluate",
     "evaluate_groups",
@@ -105,6 +109,7 @@ __all__ = [
     "threshold_for_prevalence",
     "threshold_for_sensitivity",
     "threshold_for_youden",
+    "threshold_sweep",
     "validation_report",
     "weighted_priors",
     "wilson_interval",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from .predictions import Predictions
 from .weighted import weighted_metrics
 
-__all__ = ["bootstrap_metrics", "patient_codes", "resampled_weights"]
+__all__ = ["bootstrap_metrics", "jackknife_metrics", "patient_codes", "resampled_weights"]
 
 _NUMBERS_AT_ONCE = 400_000  # weights of one block; more no longer fits a core's cache
 
@@ -101,5 +101,35 @@ def bootstrap_metrics(
     blocks = [
         weighted_metrics(predictions, predicted, weights)
         for weights in resampled_weights(codes, resamples=resamples, seed=seed)
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def jackknife_metrics(
+    predictions: Predictions,
+    *,
+    patients: Sequence[str] | None = None,
+    threshold: float = 0.5,
+    parts: int = 200,
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Compute every metric without each part of the patients in turn.
+
+    Args:
+        predictions: Labels and probabilities.
+        patients: The patient of each image, in the order of ``predictions.ids``.
+        threshold: Of the positive class, for two classes.
+        parts: Into how many parts of nearly equal size the patients are divided; with no more
+            patients than that, each is a part.
+
+    Returns:
+        Values ``(G,)`` by metric name; nan where a part's absence leaves a metric undefined.
+    """
+    codes = patient_codes(patients, len(predictions))
+    groups = min(parts, int(codes.max()) + 1)
+    predicted = predictions.predicted_at(threshold)
+    rows = np.array_split(np.arange(groups), max(1, groups * len(codes) // _NUMBERS_AT_ONCE))
+    blocks = [
+        weighted_metrics(predictions, predicted, (codes % groups != row[:, None]) * 1.0)
+        for row in rows
     ]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}

@@ -8,8 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
 
-from .bootstrap import bootstrap_metrics, patient_codes
-from .intervals import Estimate, auroc_interval, bootstrap_interval, proportion_interval
+from .bootstrap import bootstrap_metrics, jackknife_metrics, patient_codes
+from .intervals import (
+    Estimate,
+    auroc_interval,
+    bootstrap_interval,
+    proportion_interval,
+    reflected_interval,
+)
 from .predictions import Predictions
 from .weighted import weighted_metrics
 
@@ -123,15 +129,15 @@ def evaluate(
     """Measure predictions over the whole set at once, and say how sure each number is.
 
     Shares (accuracy, precision, recall, specificity, NPV) have Wilson's interval, the AUROC of
-    two classes DeLong's, everything else the percentiles of a bootstrap. All three take a
-    patient's images together where ``patients`` is given, as images of one patient repeat each
+    two classes DeLong's, everything else a bootstrap's (BCa). All three take a patient's images
+    together where ``patients`` is given, as images of one patient repeat each
     other; without it the intervals are too narrow if patients repeat.
 
     Args:
         predictions: Labels and probabilities.
         patients: The patient of each image, in the order of ``predictions.ids``.
         threshold: Probability from which an image is called positive; for two classes. Choose it
-            on other images than these (:func:`choose_threshold`).
+            on other images than these (:func:`cxrtransfer.evaluation.choose_threshold`).
         confidence: Between 0 and 1.
         resamples: How many bootstrap resamples.
         seed: Of the resampling; the same seed gives the same intervals.
@@ -157,24 +163,29 @@ def evaluate(
         >>> print(evaluation.accuracy)
         0.820 (0.733 to 0.883)
         >>> evaluation.accuracy.method, evaluation.auroc.method, evaluation.mcc.method
-        ('Wilson', 'DeLong', 'cluster bootstrap')
+        ('Wilson', 'DeLong', 'BCa cluster bootstrap')
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
     codes = patient_codes(patients, len(predictions))
     predicted = predictions.predicted_at(threshold)
     values = weighted_metrics(predictions, predicted, np.ones((1, len(predictions))))
+    estimates = {
+        name: Estimate(math.nan, math.nan, math.nan, "none", _UNDEFINED[name])
+        for name, value in values.items()
+        if math.isnan(value[0])
+    }
     resampled = bootstrap_metrics(
         predictions, patients=patients, threshold=threshold, resamples=resamples, seed=seed
     )
-    estimates = {
-        name: _undefined(name)
-        if math.isnan(value[0])
-        else bootstrap_interval(
-            float(value[0]), resampled[name], confidence=confidence, reflected=name == "ece"
+    left_out = jackknife_metrics(predictions, patients=patients, threshold=threshold)
+    for name in values.keys() - estimates.keys():
+        value, samples = float(values[name][0]), resampled[name]
+        estimates[name] = (
+            reflected_interval(value, samples, confidence=confidence)
+            if name == "ece"
+            else bootstrap_interval(value, samples, left_out[name], confidence=confidence)
         )
-        for name, value in values.items()
-    }
     estimates |= _shares(predictions, predicted, codes, confidence)
     positive = predictions.labels == predictions.positive_index
     if predictions.num_classes == 2 and 0 < positive.sum() < len(positive):
@@ -232,10 +243,6 @@ def evaluate_groups(
         str(group): _share(right, of_image == group, codes, confidence, reason="no image")
         for group in np.unique(of_image)
     }
-
-
-def _undefined(name: str) -> Estimate:
-    return Estimate(math.nan, math.nan, math.nan, "none", _UNDEFINED[name])
 
 
 def _shares(

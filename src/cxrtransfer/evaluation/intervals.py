@@ -18,11 +18,12 @@ __all__ = [
     "auroc_interval",
     "bootstrap_interval",
     "proportion_interval",
+    "reflected_interval",
     "wilson_interval",
 ]
 
 IntervalMethod = Literal[
-    "Wilson", "DeLong", "Newcombe", "cluster bootstrap", "reflected cluster bootstrap", "none"
+    "Wilson", "DeLong", "Newcombe", "BCa cluster bootstrap", "reflected cluster bootstrap", "none"
 ]
 
 
@@ -165,19 +166,20 @@ def _newcombe_bound(num_positive: int, num_negative: int, z: float) -> float:
 def bootstrap_interval(
     value: float,
     resampled: npt.NDArray[np.float64],
+    left_out: npt.NDArray[np.float64],
     *,
     confidence: float = 0.95,
-    reflected: bool = False,
 ) -> Estimate:
-    """Cut the same share off both ends of the resampled values.
+    """Cut shares off both ends of the resampled values, corrected for bias and skew.
+
+    The BCa interval (Efron 1987): the shares are the same on both sides only if the resamples lie
+    evenly around the value and its spread does not change with the truth.
 
     Args:
         value: The metric on the sample itself.
         resampled: The metric on its resamples, ``(B,)``; nan where one left it undefined.
+        left_out: The metric without each part of the sample in turn, ``(G,)``.
         confidence: Between 0 and 1.
-        reflected: Mirror the interval at the value (the basic bootstrap), for a metric that is
-            biased upwards: its resamples are as far above the value as the value is above the
-            truth. Ends below 0 become 0.
 
     Returns:
         The estimate; without an interval if over a twentieth of the resamples are undefined, as
@@ -187,9 +189,39 @@ def bootstrap_interval(
     if undefined > 0.05:
         reason = f"{undefined:.0%} of the resamples leave it undefined"
         return Estimate(value, math.nan, math.nan, "none", reason)
-    tail = (1 - confidence) / 2
-    low, high = map(float, np.nanquantile(resampled, [tail, 1 - tail]))
-    if not reflected:
-        return Estimate(value, low, high, "cluster bootstrap")
-    low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
-    return Estimate(value, low, high, "reflected cluster bootstrap")
+    below = float(np.nanmean(resampled < value) + np.nanmean(resampled <= value)) / 2
+    least = 1 / (len(resampled) + 1)
+    bias = norm.ppf(np.clip(below, least, 1 - least))
+    skew = _acceleration(left_out[np.isfinite(left_out)])
+    z = bias + norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
+    low, high = np.nanquantile(resampled, norm.cdf(bias + z / np.maximum(1 - skew * z, 0.1)))
+    return Estimate(value, float(low), float(high), "BCa cluster bootstrap")
+
+
+def _acceleration(left_out: npt.NDArray[np.float64]) -> float:
+    """Estimate how fast the spread changes with the truth, from the jackknife's skew."""
+    pulls = left_out.mean() - left_out
+    spread = float((pulls**2).sum()) ** 1.5
+    return float((pulls**3).sum()) / (6 * spread) if spread > 1e-30 else 0.0
+
+
+def reflected_interval(
+    value: float, resampled: npt.NDArray[np.float64], *, confidence: float = 0.95
+) -> Estimate:
+    """Mirror the resampled values at the value (the basic bootstrap).
+
+    For a metric that is biased upwards, as ECE is: its resamples lie as far above the value as
+    the value does above the truth. Ends below 0 become 0.
+
+    Args:
+        value: The metric on the sample itself.
+        resampled: The metric on its resamples, ``(B,)``.
+        confidence: Between 0 and 1.
+    """
+    low, high = np.quantile(resampled, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return Estimate(
+        value,
+        max(0.0, float(2 * value - high)),
+        max(0.0, float(2 * value - low)),
+        "reflected cluster bootstrap",
+    )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .evaluate import Evaluation, evaluate
 from .predictions import Predictions
+from .weighted import confusion_metrics
 
 __all__ = [
     "OperatingPoint",
@@ -22,6 +23,7 @@ __all__ = [
     "threshold_for_prevalence",
     "threshold_for_sensitivity",
     "threshold_for_youden",
+    "threshold_sweep",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -237,3 +239,27 @@ def compare_thresholds(
         )
         for point in (OperatingPoint(0.5, "one half, not chosen"), *points)
     )
+
+
+def threshold_sweep(predictions: Predictions, thresholds: Floats) -> dict[str, Floats]:
+    """Compute what follows from the confusion matrix at each of many thresholds.
+
+    Args:
+        predictions: Labels and probabilities of two classes.
+        thresholds: Where to look, ``(T,)``.
+
+    Returns:
+        Values ``(T,)`` by metric name; nan where a metric is undefined.
+
+    Raises:
+        ValueError: If there are more than two classes.
+    """
+    if predictions.num_classes != 2:
+        raise ValueError(f"a threshold divides two classes, got {predictions.num_classes}")
+    positive = predictions.labels == predictions.positive_index
+    matrices = []
+    for of_class in (~positive, positive):
+        scores = np.sort(predictions.scores[of_class])
+        refused = np.searchsorted(scores, thresholds)
+        matrices.append(np.stack([refused, len(scores) - refused], axis=1))
+    return confusion_metrics(np.stack(matrices, axis=1).astype(np.float64), positive_index=1)

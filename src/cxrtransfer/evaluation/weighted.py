@@ -16,6 +16,7 @@ __all__ = [
     "confusion_sums",
     "probability_metrics",
     "rank_metrics",
+    "ranked_sums",
     "weighted_metrics",
 ]
 
@@ -85,30 +86,44 @@ def _matthews(hits: Floats, true: Floats, called: Floats, total: Floats) -> Floa
     return _ratio(covariance, np.sqrt(spread))
 
 
-def rank_metrics(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Values:
-    """Compute the areas under the ROC and the precision-recall steps, ties being one step.
+def ranked_sums(
+    positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats
+) -> tuple[Floats, Floats]:
+    """Sum the weights of positive and of other images at each score, highest score first.
 
     Args:
         positive: Which images are positive, ``(N,)``.
         scores: Higher means more probably positive, ``(N,)``.
         weights: ``(B, N)``.
+
+    Returns:
+        Hits and false alarms that each of S distinct scores adds, ``(B, S)`` each.
     """
     order = np.argsort(-scores, kind="stable")
     steps = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # first image of each score
     weights = np.take(weights, order, axis=1)
     hits = weights * positive[order]
-    misses = weights - hits
+    alarms = weights - hits
     if len(steps) < len(scores):
         hits = np.add.reduceat(hits, steps, axis=1)
-        misses = np.add.reduceat(misses, steps, axis=1)
-    hits_so_far, misses_so_far = hits.cumsum(axis=1), misses.cumsum(axis=1)
-    num_hits, num_misses = hits_so_far[:, -1], misses_so_far[:, -1]
-    ranked_below = np.einsum("bs,bs->b", misses, hits_so_far - 0.5 * hits)
-    called = hits_so_far + misses_so_far
-    precision = hits_so_far / np.maximum(called, np.finfo(np.float64).tiny)
+        alarms = np.add.reduceat(alarms, steps, axis=1)
+    return hits, alarms
+
+
+def rank_metrics(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Values:
+    """Compute the areas under the ROC and the precision-recall steps, ties being one step.
+
+    Arguments as :func:`ranked_sums`.
+    """
+    hits, alarms = ranked_sums(positive, scores, weights)
+    hits_so_far, alarms_so_far = hits.cumsum(axis=1), alarms.cumsum(axis=1)
+    num_hits, num_alarms = hits_so_far[:, -1], alarms_so_far[:, -1]
+    ranked_below = np.einsum("bs,bs->b", alarms, hits_so_far - 0.5 * hits)
+    called = np.maximum(hits_so_far + alarms_so_far, np.finfo(np.float64).tiny)
+    precision_gained = np.einsum("bs,bs->b", hits, hits_so_far / called)
     return {
-        "auroc": _ratio(ranked_below, num_hits * num_misses),
-        "average_precision": _ratio(np.einsum("bs,bs->b", hits, precision), num_hits),
+        "auroc": _ratio(ranked_below, num_hits * num_alarms),
+        "average_precision": _ratio(precision_gained, num_hits),
     }
 
 

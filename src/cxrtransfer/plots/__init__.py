@@ -1,8 +1,14 @@
 """One function per figure: results in, Axes out; nothing is shown, saved or set globally."""
 
-from .curves import plot_roc_curves
+from .curves import (
+    plot_precision_recall_curves,
+    plot_reliability,
+    plot_roc_curves,
+    plot_threshold_sweep,
+)
 from .dataset import plot_class_balance, plot_image_statistics
 from .embedding import plot_embedding
+from .estimates import plot_forest, plot_subgroup_bars
 from .images import plot_heatmap_grid, plot_samples
 from .results import plot_confusion_matrix, plot_metric_bars, plot_results_table
 from .training import plot_loss_curves, plot_metric_curves
@@ -11,12 +17,17 @@ __all__ = [
     "plot_class_balance",
     "plot_confusion_matrix",
     "plot_embedding",
+    "plot_forest",
     "plot_heatmap_grid",
     "plot_image_statistics",
     "plot_loss_curves",
     "plot_metric_bars",
     "plot_metric_curves",
+    "plot_precision_recall_curves",
+    "plot_reliability",
     "plot_results_table",
     "plot_roc_curves",
     "plot_samples",
+    "plot_subgroup_bars",
+    "plot_threshold_sweep",
 ]

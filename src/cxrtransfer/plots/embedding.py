@@ -31,7 +31,7 @@ def plot_embedding(
         ax: Where to draw; a figure of its own by default.
 
     Returns:
-        The Axes drawn on, with one collection per class and outcome that occurs: those that are
+        The Axes drawn on, with one collection per class and outcome that occurs, those that are
         right first.
 
     Raises:

@@ -73,13 +73,14 @@ def plot_metric_bars(
     """Draw each run's metrics as bars, with a diamond where a paper printed another number.
 
     Args:
-        metrics_by_run: Metric values by name (as :meth:`Metrics.as_dict` gives them), by run.
+        metrics_by_run: Metric values by name, by run
+            (:meth:`cxrtransfer.evaluation.Metrics.as_dict`).
         published: Printed values by the same names; runs and metrics may be missing.
         metrics: Which metrics to draw, in order.
         ax: Where to draw; a figure of its own by default.
 
     Returns:
-        The Axes drawn on: one horizontal bar per run and metric, nothing where it is nan.
+        The Axes drawn on, with one horizontal bar per run and metric, nothing where it is nan.
 
     Raises:
         ValueError: If there is no run, or one lacks a metric.

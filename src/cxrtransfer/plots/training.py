@@ -24,7 +24,7 @@ def plot_loss_curves(histories: Mapping[str, Rows], ax: Axes | None = None) -> A
         ax: Where to draw; a figure of its own by default.
 
     Returns:
-        The Axes drawn on, with two lines per run: training, then validation.
+        The Axes drawn on, with two lines per run, training and then validation.
 
     Raises:
         ValueError: If there is no run, or a row lacks one of the three.

@@ -1,0 +1,78 @@
+"""The same images at several depths of one network."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cxrtransfer.embedding import Embedding
+
+from .style import GREY, colour, dress, refuse_empty
+
+__all__ = ["plot_embedding_layers"]
+
+
+def plot_embedding_layers(
+    embeddings: Mapping[str, Embedding],
+    labels: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+    *,
+    columns: int = 3,
+    axes: Sequence[Axes] | None = None,
+) -> list[Axes]:
+    """Draw one embedding per layer, in the order given, and say how well each parts the classes.
+
+    Args:
+        embeddings: By layer, of the same images.
+        labels: True classes, ``(N,)``.
+        class_names: Names in label order.
+        columns: Panels in a row.
+        axes: Where to draw, one for each layer; a figure of their own by default.
+
+    Returns:
+        The Axes drawn on. Each title has the share of the 15 nearest neighbours with the same
+        label; the legend is on the first.
+
+    Raises:
+        ValueError: If there is no embedding, or not one Axes and one row per label for each.
+    """
+    refuse_empty("embeddings", embeddings)
+    columns = min(columns, len(embeddings))
+    if axes is None:
+        rows = math.ceil(len(embeddings) / columns)
+        figure = Figure(figsize=(3.2 * columns, 3.3 * rows), dpi=150, layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for unused in axes[len(embeddings) :]:
+            unused.set_axis_off()
+        axes = axes[: len(embeddings)]
+    if len(axes) != len(embeddings):
+        raise ValueError(f"there must be one Axes per layer, got {len(axes)}")
+    for ax, (layer, embedding) in zip(axes, embeddings.items(), strict=True):
+        if len(embedding.coordinates) != len(labels):
+            raise ValueError(
+                f"there must be one label per point, got {len(labels)} labels for "
+                f"{len(embedding.coordinates)} points of layer {layer!r}"
+            )
+        for index, name in enumerate(class_names):
+            chosen = labels == index
+            ax.scatter(
+                embedding.coordinates[chosen, 0],
+                embedding.coordinates[chosen, 1],
+                s=6,
+                alpha=0.6,
+                linewidths=0,
+                color=colour(index),
+                label=name,
+            )
+        agreement = embedding.neighbor_agreement(labels, num_neighbors=min(15, len(labels) - 1))
+        dress(ax, title=f"{layer}: {agreement:.0%}")
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.spines[:].set_visible(True)
+        ax.spines[:].set_color(GREY)
+        ax.set_aspect("equal", adjustable="datalim")
+    axes[0].legend(fontsize=8, frameon=False)
+    return list(axes)
