@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrtransfer.data import Records, read_folder
+from cxrtransfer.evaluation import compute_metrics
+from cxrtransfer.study import ExperimentConfig
+from cxrtransfer.study.crossval import CrossValidation, cross_validate
+
+# A network that has seen eight images may have nothing to show.
+pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
+
+CONFIG = ExperimentConfig(
+    name="cv", model="squeezenet1_1", pretrained=False, image_size=32, epochs=1, lr=1e-3,
+    batch_size=8,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """Eighteen training and six test images; patients have two images each."""
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 18), ("test", 6)):
+        for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+            (root / split / name).mkdir(parents=True)
+            for index in range(count // 2):
+                pixels = rng.integers(60 + 60 * label, 140 + 60 * label, (32, 32), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{index:02d}.png")
+    found = read_folder(root)
+    rows = (
+        replace(row, patient_id=f"{row.path.parent}{int(row.path.stem) // 2}") for row in found
+    )
+    return replace(found, rows=tuple(rows), patients_known=True)
+
+
+@pytest.fixture(scope="module")
+def result(records: Records, tmp_path_factory: pytest.TempPathFactory) -> CrossValidation:
+    return cross_validate(CONFIG, records, tmp_path_factory.mktemp("cv"), num_folds=3)
+
+
+def test_every_training_image_is_judged_once_and_no_test_image(
+    records: Records, result: CrossValidation
+) -> None:
+    names = [name for name, row in zip(records.ids, records, strict=True) if row.split == "train"]
+
+    assert sorted(result.pooled.ids) == sorted(names)
+
+
+def test_no_patient_is_in_two_folds(records: Records, result: CrossValidation) -> None:
+    patient_of = dict(zip(records.ids, records.patient_ids, strict=True))
+    folds = [{patient_of[name] for name in fold.val.ids} for fold in result.folds]
+
+    assert len(folds) == 3
+    assert sum(map(len, folds)) == len(set.union(*folds)) == len(set(result.patients))
+
+
+def test_pooled_predictions_are_those_of_the_folds(result: CrossValidation) -> None:
+    for fold in result.folds:
+        places = [result.pooled.ids.index(name) for name in fold.val.ids]
+
+        np.testing.assert_array_equal(result.pooled.labels[places], fold.val.labels)
+        np.testing.assert_array_equal(result.pooled.probabilities[places], fold.val.probabilities)
+
+
+def test_scores_are_one_per_fold_and_the_evaluation_is_of_all(result: CrossValidation) -> None:
+    evaluation = result.evaluate()
+
+    assert result.scores("accuracy").tolist() == [
+        compute_metrics(fold.val).accuracy for fold in result.folds
+    ]
+    assert evaluation.accuracy.value == pytest.approx(compute_metrics(result.pooled).accuracy)
+    assert evaluation.num_patients == len(set(result.patients))
+
+
+def test_finished_folds_are_not_run_again(records: Records, result: CrossValidation) -> None:
+    folder = result.folds[0].folder
+    before = (folder / "manifest.json").stat().st_mtime_ns
+
+    again = cross_validate(CONFIG, records, folder.parent, num_folds=3)
+
+    assert (folder / "manifest.json").stat().st_mtime_ns == before
+    np.testing.assert_array_equal(again.pooled.probabilities, result.pooled.probabilities)
+
+
+def test_each_fold_trains_on_the_other_folds_only(
+    records: Records, result: CrossValidation
+) -> None:
+    for fold in result.folds:
+        split = Records.from_csv(fold.folder / "split.csv", class_names=records.class_names)
+        of = {name: row.split for name, row in zip(split.ids, split, strict=True)}
+
+        assert {name for name, side in of.items() if side == "val"} == set(fold.val.ids)
+        assert {name for name, side in of.items() if side == "test"} == set(fold.test.ids)
+        assert sum(side == "train" for side in of.values()) == 18 - len(fold.val)
