@@ -1,0 +1,144 @@
+"""Are the heatmaps of a finished run true, and do wrong predictions look at the edges?
+
+    python benchmarks/heatmap_checks.py RUN_FOLDER --data DATA [--out FOLDER]
+
+``RUN_FOLDER`` is one run of a study, such as ``runs/real/squeezenet1_1_plain``; ``DATA`` is what
+it was trained on. Every test image is explained for the class the network gave it. Printed are,
+with 95 % intervals over patients, how much more of the heat lies at the border (and in the corners)
+where the prediction is wrong, in all and by predicted class, whose evidence the map shows; the likeness of the heatmaps to those of a network that is
+randomised from the head on; and the deletion and insertion areas beside those of random heatmaps.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cxrtransfer import GradCAM, StratifiedResplit, build_finetune_model
+from cxrtransfer.evaluation import Predictions
+from cxrtransfer.explain import (
+    EigenCAM,
+    GradCAMPlusPlus,
+    HiResCAM,
+    border_share,
+    check_randomisation,
+    compare_shares,
+    corner_share,
+    deletion_curve,
+    insertion_curve,
+)
+from cxrtransfer.models import input_spec
+from cxrtransfer.plots.explain_checks import (
+    plot_border_shares,
+    plot_perturbation_curves,
+    plot_randomisation,
+)
+from cxrtransfer.runtime import read_json
+
+METHODS = {
+    "Grad-CAM": GradCAM,
+    "HiResCAM": HiResCAM,
+    "Grad-CAM++": GradCAMPlusPlus,
+    "Eigen-CAM": EigenCAM,
+}
+
+
+def main() -> None:
+    """Print the answers and, if asked, save the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--images", type=int, default=64, help="images for the slower checks")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+
+    config = read_json(arguments.run / "config.json")
+    model = build_finetune_model(config["model"], pretrained=False)
+    model.load_state_dict(load_file(arguments.run / "model.safetensors"))
+    test = StratifiedResplit(
+        arguments.data,
+        "test",
+        val_fraction=config["val_fraction"],
+        group_by=config["group_by"],
+        seed=config["split_seed"],
+        input_spec=input_spec(model),
+    )
+    predictions = Predictions.from_csv(arguments.run / "predictions_test.csv")
+    if predictions.ids != test.ids:
+        raise SystemExit("these are not the images the run was tested on")
+    right = predictions.predicted == predictions.labels
+
+    heatmaps = explain(model, test, predictions.predicted)
+    print(f"{len(test)} test images, {(~right).sum()} wrong; map of {heatmaps.shape[1]} px")
+    patients = np.array(test.records.patient_ids)
+    for where, shares in (("border", border_share), ("corners", corner_share)):
+        values = shares(heatmaps).numpy().astype(float)
+        print(f"{where}: {compare_shares(values, right, patients=patients.tolist()).answer}")
+        for label, name in enumerate(predictions.class_names):
+            chosen = predictions.predicted == label
+            found = compare_shares(
+                values[chosen], right[chosen], patients=patients[chosen].tolist()
+            )
+            print(f"  predicted {name}: {found.answer}")
+    border = border_share(heatmaps).numpy().astype(float)
+
+    chosen = np.random.default_rng(0).permutation(len(test))[: arguments.images]
+    images = torch.stack([test[int(index)][0] for index in chosen])
+    classes = predictions.predicted[chosen].tolist()
+    checks = {
+        name: check_randomisation(model, images, classes, method=method, steps=8)
+        for name, method in METHODS.items()
+    }
+    for name, check in checks.items():
+        correlation = [f"{value:.2f}" for value in check.rank_correlation.nanmean(dim=1)]
+        similarity = [f"{value:.2f}" for value in check.similarity.mean(dim=1)]
+        print(f"{name}, randomised from {check.layers[0]} to {check.layers[-1]}:")
+        print(f"  rank correlation {' '.join(correlation)}; SSIM {' '.join(similarity)}")
+
+    orders = {"Grad-CAM": heatmaps[chosen]}
+    orders["random"] = torch.rand(heatmaps[chosen].shape, generator=torch.manual_seed(0))
+    # Random in patches of the size of the heatmap's own cells: single pixels are easier to miss.
+    coarse = torch.rand(len(chosen), 1, 13, 13, generator=torch.manual_seed(1))
+    orders["random, coarse"] = torch.nn.functional.interpolate(
+        coarse, size=heatmaps.shape[1:], mode="bilinear"
+    )[:, 0]
+    deletion = {n: deletion_curve(model, images, h, classes) for n, h in orders.items()}
+    insertion = {n: insertion_curve(model, images, h, classes) for n, h in orders.items()}
+    for name in orders:
+        print(
+            f"{name}: deletion area {deletion[name].auc.mean():.3f}, "
+            f"insertion area {insertion[name].auc.mean():.3f}"
+        )
+    print(f"{time.perf_counter() - start:.0f} s")
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        figures = {
+            "randomisation": plot_randomisation(checks),
+            "deletion": plot_perturbation_curves(deletion),
+            "insertion": plot_perturbation_curves(
+                insertion, title="Insertion: the hottest pixels put back first"
+            ),
+            "border": plot_border_shares(border, right),
+        }
+        for name, ax in figures.items():
+            ax.figure.savefig(arguments.out / f"{name}.png")
+
+
+def explain(model: torch.nn.Module, test: StratifiedResplit, classes: np.ndarray) -> Tensor:
+    """Return the heatmap of every image for its predicted class."""
+    parts = []
+    with GradCAM(model) as cam:
+        for first in range(0, len(test), 32):
+            indices = range(first, min(first + 32, len(test)))
+            images = torch.stack([test[index][0] for index in indices])
+            parts.append(cam(images, classes[indices.start : indices.stop].tolist()))
+    return torch.cat(parts)
+
+
+if __name__ == "__main__":
+    main()

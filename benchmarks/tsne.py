@@ -1,0 +1,92 @@
+"""What an embedding costs and how far it can be believed, beside scikit-learn.
+
+    python benchmarks/tsne.py [--features FILE.npy] [--rows 5856] [--growth 20000 50000 100000]
+
+Without a file the features are drawn: non-negative and correlated as a network's pooled ones are,
+from eight groups. Both libraries get the same float32 features, two threads and a perplexity of
+30; scikit-learn also gets them after our own preparation. Trustworthiness (15 neighbours) is
+against the scaled features in all their dimensions, for every row alike.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.manifold import TSNE
+from sklearn.preprocessing import StandardScaler
+
+from cxrtransfer.embedding import embed_tsne, trustworthiness
+from cxrtransfer.embedding.preparation import fit_preparation
+
+Matrix = npt.NDArray[np.float32]
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--features")
+    parser.add_argument("--rows", type=int, default=5_856)
+    parser.add_argument("--columns", type=int, default=2_048)
+    parser.add_argument("--growth", type=int, nargs="*", default=[])
+    arguments = parser.parse_args()
+    features = (
+        np.load(arguments.features)
+        if arguments.features
+        else draw_features(arguments.rows, arguments.columns)
+    )
+    compare(features)
+    for rows in arguments.growth:
+        grown = draw_features(rows, 256)
+        seconds, coordinates = timed(lambda grown=grown: embed_tsne(grown, n_jobs=2).coordinates)
+        trust = trustworthiness(grown, coordinates, max_points=1_000)
+        print(
+            f"cxrtransfer, {rows} x 256: {seconds:.0f} s, trustworthiness {trust:.4f}", flush=True
+        )
+
+
+def compare(features: Matrix) -> None:
+    """Time all methods on the same features and print their ratios to scikit-learn."""
+    scaled = StandardScaler().fit_transform(features)
+    prepared = fit_preparation(features.astype(float), standardize=True, pca=50, seed=0)
+    methods: dict[str, Callable[[], npt.NDArray[np.floating]]] = {
+        "cxrtransfer": lambda: embed_tsne(features, n_jobs=2).coordinates,
+        "cxrtransfer, no PCA": lambda: embed_tsne(features, n_jobs=2, pca=None).coordinates,
+        "scikit-learn": lambda: TSNE(n_jobs=2, random_state=0).fit_transform(scaled),
+        "scikit-learn, PCA": lambda: TSNE(n_jobs=2, random_state=0).fit_transform(
+            prepared.apply(features.astype(float))
+        ),
+    }
+    results = {}
+    embed_tsne(features[:100], perplexity=10)  # libraries load on first use
+    for name, method in methods.items():
+        seconds, coordinates = timed(method)
+        results[name] = (seconds, trustworthiness(scaled, coordinates))
+    print(f"{features.shape[0]} x {features.shape[1]}")
+    print(f"{'':<22}{'seconds':>9}{'x sklearn':>11}{'trustworthiness':>17}")
+    for name, (seconds, trust) in results.items():
+        ratio = seconds / results["scikit-learn"][0]
+        print(f"{name:<22}{seconds:>9.1f}{ratio:>11.2f}{trust:>17.4f}", flush=True)
+
+
+def timed(
+    method: Callable[[], npt.NDArray[np.floating]],
+) -> tuple[float, npt.NDArray[np.floating]]:
+    """Return the seconds a call took, and its result."""
+    start = time.perf_counter()
+    result = method()
+    return time.perf_counter() - start, result
+
+
+def draw_features(rows: int, columns: int) -> Matrix:
+    """Draw features of eight groups that vary in 30 directions, and clip them as a ReLU does."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(0, 1.5, (8, 30))
+    latent = centres[rng.integers(8, size=rows)] + rng.normal(size=(rows, 30))
+    mixed = latent @ rng.normal(size=(30, columns)) / 30**0.5
+    return np.maximum(mixed + 0.3 * rng.normal(size=(rows, columns)), 0).astype(np.float32)
+
+
+if __name__ == "__main__":
+    main()
