@@ -97,7 +97,7 @@ def join_world(device: torch.device) -> tuple[World, torch.device]:
     world = current_world()
     if world.size == 1:
         return world, device
-    if device.type == "cuda" and device.index is None:
+    if str(device) == "cuda":
         device = torch.device("cuda", world.local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():

@@ -141,11 +141,11 @@ class Loop:
             numbers = range(done, done + len(group))
             done += len(group)
             if self.batches is None:
-                yield [Batch(*pair) for pair in group], sum(len(labels) for _, labels in group)
+                yield [Batch(x, y) for x, y in group], sum(len(labels) for _, labels in group)
             else:
-                counts = [bool(self.batches.mine(number)) for number in numbers]
+                counts = (bool(self.batches.mine(number)) for number in numbers)
                 yield (
-                    [Batch(*pair, count) for pair, count in zip(group, counts, strict=True)],
+                    [Batch(x, y, counts=c) for (x, y), c in zip(group, counts, strict=True)],
                     sum(len(self.batches.batch(number)) for number in numbers),
                 )
 
@@ -209,11 +209,11 @@ class Loop:
         """Run the validation split through the network; several processes share the images."""
         run, world = self.run, self.run.world
         if self.features is not None:
-            features, labels = self.features.val.tensors
+            features, known = self.features.val.tensors
             head = HeadOnFeatures(run.evaluated)
             with eval_mode(head), torch.inference_mode(), autocast(run.device, run.precision):
-                logits = head(features.to(run.device)).float().cpu()
-            return Outputs(labels=labels.numpy(), logits=logits.numpy())
+                scores = head(features.to(run.device)).float().cpu()
+            return Outputs(labels=known.numpy(), logits=scores.numpy())
         options: dict[str, Any] = {
             "batch_size": 2 * run.config.batch_size,
             "device": run.device,

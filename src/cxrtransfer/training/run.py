@@ -116,7 +116,7 @@ class Run:
     @property
     def evaluated(self) -> nn.Module:
         """The network to validate and to keep: the moving average if there is one."""
-        return self.model if self.average is None else self.average.module  # type: ignore[no-any-return]
+        return self.model if self.average is None else self.average.module
 
     def begin_epoch(self) -> None:
         """Let those parameters learn that shall in this epoch."""
@@ -238,6 +238,6 @@ class Run:
 def _moving_average(model: nn.Module, config: TrainConfig) -> Any:  # noqa: ANN401  (timm is untyped)
     if config.ema_decay is None:
         return None
-    from timm.utils import ModelEmaV3  # noqa: PLC0415  (slow to import, and rarely needed)
+    from timm.utils.model_ema import ModelEmaV3  # noqa: PLC0415  (slow to import, and rarely needed)
 
     return ModelEmaV3(model, decay=config.ema_decay)
