@@ -3,10 +3,13 @@
     python benchmarks/heatmap_checks.py RUN_FOLDER --data DATA [--out FOLDER]
 
 ``RUN_FOLDER`` is one run of a study, such as ``runs/real/squeezenet1_1_plain``; ``DATA`` is what
-it was trained on. Every test image is explained for the class the network gave it. Printed are,
-with 95 % intervals over patients, how much more of the heat lies at the border (and in the corners)
-where the prediction is wrong, in all and by predicted class, whose evidence the map shows; the likeness of the heatmaps to those of a network that is
-randomised from the head on; and the deletion and insertion areas beside those of random heatmaps.
+it was trained on. Every test image is explained for the class the network gave it. Printed are:
+
+- how much more of the heat lies at the border, and in the corners, where the prediction is wrong,
+  with 95 % intervals over patients; for all images, and by predicted class, whose evidence the
+  map shows;
+- how like the heatmaps are to those of a network that is randomised from the head on;
+- the deletion and insertion areas, beside those of random heatmaps.
 """
 
 import argparse
