@@ -140,6 +140,13 @@ def test_a_constant_score_leaves_only_what_it_must(binary, labels, score, missin
     assert all(found[name].reason for name in missing)
 
 
+def test_a_class_that_never_occurs_is_left_out_of_the_mean(binary):
+    only_normal = binary([0, 0, 0], [0.1, 0.2, 0.3])
+
+    assert evaluate(only_normal, resamples=5).f1_macro.value == 1
+    assert compute_metrics(only_normal).f1_macro == 1
+
+
 def test_the_text_names_everything(draw):
     predictions = draw(num_classes=3)
 
