@@ -26,6 +26,8 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+# Our docstrings hold no types, so what stands before a colon is not one.
+napoleon_use_rtype = False
 
 # Links into other projects need their inventories, that is, a network.
 if os.environ.get("CXRTRANSFER_INTERSPHINX"):
@@ -43,5 +45,6 @@ else:
         (r"py:.*", r"(Tensor|Path|Axes|Figure|NDArray|ArrayLike|Dataset|DataLoader|Module|Self)"),
         (r"py:.*", r"(os|typing|types|contextlib|nn|str|int|float|bool|tuple)\b.*"),
         (r"py:.*", r"[A-Z]\w*Error"),
+        (r"py:.*", r".*\._T|hashlib"),
         (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None)"),
     ]

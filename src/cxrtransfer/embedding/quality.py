@@ -36,7 +36,7 @@ def trustworthiness(
         ValueError: If the numbers of rows differ or ``num_neighbors`` is out of range.
 
     Example:
-        >>> line = np.arange(20.0)[:, None]
+        >>> line = np.arange(20.0)[:, None] ** 2
         >>> trustworthiness(line, -line, num_neighbors=3)
         1.0
     """

@@ -116,11 +116,11 @@ def _evaluate(predictions: Predictions, patients: Mapping[str, str]) -> Evaluati
 def _interval_sentence(patients: Mapping[str, str]) -> str:
     unit = "patient" if any(name != patient for name, patient in patients.items()) else "image"
     return (
-        "Under each number: 95 % intervals for other images of the same kind, with the images of one "
-        "patient taken together."
+        "Under each number: 95 % intervals for other images of the same kind, with the images of "
+        "one patient taken together."
         if unit == "patient"
-        else "Under each number: 95 % intervals for other images of the same kind. No patients are "
-        "known, so each image was taken for a patient of its own; where patients repeat, the "
+        else "Under each number: 95 % intervals for other images of the same kind. No patients "
+        "are known, so each image was taken for a patient of its own; where patients repeat, the "
         "intervals are too narrow."
     )
 

@@ -281,7 +281,6 @@ def _run(
     )
 
     records.to_csv(folder / "split.csv")
-    history.to_csv(folder / "history.csv")
     val.to_csv(folder / "predictions_val.csv")
     test.to_csv(folder / "predictions_test.csv")
     with atomic_path(folder / "model.safetensors") as path:
