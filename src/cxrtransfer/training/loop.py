@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -94,8 +93,7 @@ class Loop:
             set_rng_state(rng)
         saved = time.perf_counter()
         for batches, num_images in self._with_bar(steps):
-            with _memory_explained(run):
-                run.train_step(batches, num_images=num_images)
+            run.train_step(batches, num_images=num_images)
             if run.device.type == "cpu" or len(run.losses) % _BATCHES_BETWEEN_CHECKS == 0:
                 self._check_finite()
             # Several processes may be at different steps, so they stop and save between epochs.
@@ -273,19 +271,3 @@ class Loop:
             unit="step",
             leave=False,
         )
-
-
-@contextmanager
-def _memory_explained(run: Run) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        # On a CPU torch raises a plain RuntimeError.
-        if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in str(error):
-            raise
-        half = max(run.config.batch_size // 2, 1)
-        raise MemoryError(
-            f"a batch of {run.config.batch_size} does not fit into the memory of {run.device}; "
-            f"try batch_size={half}, accumulate={2 * run.config.accumulate}, which takes the same "
-            f"steps, smaller images, or mode='features'; torch said: {error}"
-        ) from error

@@ -1,7 +1,7 @@
 """Fine-tune a network with class weights, keep its best epoch, survive interruption."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -212,6 +212,7 @@ class WeightedTrainer:
         with ExitStack() as stack:
             if self.run_dir and self.world.is_main:
                 stack.enter_context(lock_folder(self.run_dir))
+            stack.enter_context(_memory_explained(self.config))
             stack.enter_context(preserve_rng())
             self.world, self.device = join_world(self.device)
             to_device(self.model, self.device)
@@ -305,3 +306,19 @@ class WeightedTrainer:
 
 def _data_digest(ids: Sequence[str], labels: npt.NDArray[np.int64]) -> str:
     return text_digest("\n".join(f"{i}\t{y}" for i, y in zip(ids, labels, strict=True)))[:12]
+
+
+@contextmanager
+def _memory_explained(config: TrainConfig) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        # On a CPU torch raises a plain RuntimeError.
+        if not isinstance(error, torch.OutOfMemoryError) and "t allocate memory" not in str(error):
+            raise
+        half = max(config.batch_size // 2, 1)
+        raise MemoryError(
+            f"a batch of {config.batch_size} does not fit into memory; try batch_size={half}, "
+            f"accumulate={2 * config.accumulate}, which takes the same steps, smaller images, or "
+            f"mode='features'; torch said: {error}"
+        ) from error

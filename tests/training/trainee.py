@@ -1,0 +1,57 @@
+"""A training in a process of its own; the tests hand in ``JOB`` by ``runpy.run_path``.
+
+JOB holds ``folder``, ``tell`` (the end of a pipe that hears of every batch) and ``env``.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from cxrtransfer.training import WeightedTrainer
+
+
+class Tells(nn.Module):
+    """Says when a batch begins."""
+
+    def __init__(self, tell: Any) -> None:
+        super().__init__()
+        self.tell = tell
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and self.tell is not None:
+            self.tell.send("batch")
+        return images
+
+    def __deepcopy__(self, memo: object) -> "Tells":
+        return Tells(None)  # a pipe cannot be copied, and the moving average needs none
+
+
+def train(folder: Path, tell: Any = None, norm: bool = True, **settings: Any) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(int(os.environ.get("RANK", "0")))  # the first process's network must win
+    model = nn.Sequential(
+        Tells(tell), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3 if norm else 0.0), nn.Linear(4, 2),
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(45, 3, 8, 8, generator=generator)
+    labels = (images.mean(dim=(1, 2, 3)) > 0).long()
+    data = TensorDataset(images, labels)
+    defaults = {
+        "lr": 0.02, "epochs": 3, "batch_size": 8, "run_dir": folder, "checkpoint_every_s": 0.0,
+        "class_weights": (5, 1), "device": "cpu", "progress": False,
+    }  # fmt: skip
+    history = WeightedTrainer(model, **{**defaults, **settings}).fit(data, data)
+    rows = [{**row, "seconds": 0.0} for row in history.rows]
+    if os.environ.get("RANK", "0") == "0":
+        torch.save({"model": model.state_dict(), "rows": rows}, folder / "result.pt")
+
+
+if "JOB" in globals():
+    job = globals()["JOB"]
+    os.environ.update(job.pop("env", {}))
+    train(**job)
