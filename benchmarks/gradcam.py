@@ -1,7 +1,7 @@
 """What a batch of Grad-CAM heatmaps costs, beside plain inference and beside three peers.
 
     uv pip install grad-cam torchcam captum      # the peers; no dependency of the project
-    python benchmarks/gradcam.py [--device cuda] [--batch-size 16] [--repeats 5]
+    python benchmarks/gradcam.py [--device cuda] [--batch-size 16] [--repeats 5] [--memory]
 
 Every method explains the same layer of the same network for the same class. All are timed in one
 process, in turn, so that whatever else the machine does falls on all of them; the table has the
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--networks", nargs="+", default=list(LAYERS), choices=list(LAYERS))
+    parser.add_argument("--memory", action="store_true", help="measure peak memory, too")
     arguments = parser.parse_args()
     print(
         f"torch {torch.__version__}, {arguments.device}, {torch.get_num_threads()} threads, "
@@ -65,24 +66,23 @@ def measure(network: str, arguments: argparse.Namespace) -> None:
             if turn:
                 seconds[name].append(elapsed)
     plain = statistics.median(seconds["inference"])
-    plain_memory = None
-    print(f"{'':<18}{'seconds':>9}{'x inference':>13}{'peak MiB':>10}{'x inference':>13}")
     for name in methods:
         if name in failures:
-            print(f"{name:<18}  fails: {failures[name]}")
-            continue
-        memory = peak_memory(network, name, arguments)
-        plain_memory = plain_memory or memory
-        median = statistics.median(seconds[name])
-        print(
-            f"{name:<18}{median:>9.3f}{median / plain:>13.2f}{memory:>10.0f}"
-            f"{memory / plain_memory:>13.2f}"
-        )
+            print(f"{name:<18}fails: {failures[name]}")
+        else:
+            median = statistics.median(seconds[name])
+            print(f"{name:<18}{median:>8.3f} s {median / plain:>6.2f} x inference", flush=True)
     ratios = [
         ours / theirs
         for ours, theirs in zip(seconds["cxrtransfer"], seconds["inference"], strict=True)
     ]
     print(f"cxrtransfer over inference, turn by turn: {min(ratios):.2f} to {max(ratios):.2f}")
+    if arguments.memory:
+        memory = {
+            name: peak_memory(network, name, arguments) for name in seconds.keys() - failures
+        }
+        for name, peak in memory.items():
+            print(f"{name:<18}{peak:>8.0f} MiB {peak / memory['inference']:>5.2f} x inference")
 
 
 def timed(run: Method, device: torch.device) -> float:
@@ -131,8 +131,8 @@ def infer(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def pytorch_grad_cam(model: nn.Module, layer: nn.Module, images: torch.Tensor) -> Method:
     """Build the peer's call."""
-    import pytorch_grad_cam as peer  # noqa: PLC0415
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: PLC0415
+    import pytorch_grad_cam as peer
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     targets = [ClassifierOutputTarget(1)] * len(images)
 
@@ -145,7 +145,7 @@ def pytorch_grad_cam(model: nn.Module, layer: nn.Module, images: torch.Tensor) -
 
 def torch_cam(model: nn.Module, layer: nn.Module, images: torch.Tensor) -> Method:
     """Build the peer's call."""
-    from torchcam.methods import GradCAM as Peer  # noqa: PLC0415
+    from torchcam.methods import GradCAM as Peer
 
     def run() -> object:
         with Peer(model, target_layer=layer) as cam:
@@ -157,7 +157,7 @@ def torch_cam(model: nn.Module, layer: nn.Module, images: torch.Tensor) -> Metho
 
 def captum(model: nn.Module, layer: nn.Module, images: torch.Tensor) -> Method:
     """Build the peer's call."""
-    from captum.attr import LayerAttribution, LayerGradCam  # noqa: PLC0415
+    from captum.attr import LayerAttribution, LayerGradCam
 
     def run() -> object:
         maps = LayerGradCam(model, layer).attribute(images, target=1, relu_attributions=True)
