@@ -59,6 +59,12 @@ def test_each_overlay_lies_in_its_cell_of_the_confusion_matrix():
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["NORMAL", "PNEUMONIA"]
 
 
+def test_overlays_of_one_cell_do_not_cover_each_other():
+    ax = plot_heatmap_grid({"TP": [grey(1)] * 4})
+
+    assert len({tuple(picture.get_extent()) for picture in ax.images}) == 4
+
+
 def test_a_cell_without_images_says_so():
     ax = plot_heatmap_grid({"TP": [grey(1)] * 3, "FN": []})
 
