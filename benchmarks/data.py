@@ -47,7 +47,7 @@ def seconds(task: Callable[[], object], repeats: int = REPEATS) -> float:
 
 def image_folder(folder: Path) -> torch.utils.data.Dataset:
     """The usual way: torchvision's folder, resized and normalised for an ImageNet network."""
-    from torchvision import datasets, transforms  # noqa: PLC0415  (only where it is measured)
+    from torchvision import datasets, transforms
 
     return datasets.ImageFolder(
         str(folder),
@@ -63,7 +63,7 @@ def image_folder(folder: Path) -> torch.utils.data.Dataset:
 
 def decode_torchvision(options: argparse.Namespace) -> tuple[int, float]:
     """Decode and resize with ImageFolder's loader."""
-    from torchvision import datasets, transforms  # noqa: PLC0415
+    from torchvision import datasets, transforms
 
     dataset = datasets.ImageFolder(str(options.originals), transforms.Resize((224, 224)))
     return len(dataset), seconds(lambda: [dataset[index] for index in range(len(dataset))])

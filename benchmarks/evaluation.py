@@ -104,9 +104,9 @@ def main() -> None:
     seconds = best_of(by_scipy) * given.resamples / few
     row("scipy.stats.bootstrap of the same", seconds, ours)
     if find_spec("torchmetrics"):
-        import torch  # noqa: PLC0415
-        from torchmetrics.classification import BinaryAUROC  # noqa: PLC0415
-        from torchmetrics.wrappers import BootStrapper  # noqa: PLC0415
+        import torch
+        from torchmetrics.classification import BinaryAUROC
+        from torchmetrics.wrappers import BootStrapper
 
         def by_torchmetrics() -> None:
             metric = BootStrapper(BinaryAUROC(), num_bootstraps=few, quantile=torch.tensor(0.5))
@@ -121,7 +121,7 @@ def main() -> None:
     row("ours, by ranks", ours, ours)
     row("by the definition, all pairs", best_of(lambda: delong_by_pairs(positive, scores)), ours)
     if find_spec("confidenceinterval"):
-        from confidenceinterval import roc_auc_score as peer_auroc  # noqa: PLC0415
+        from confidenceinterval import roc_auc_score as peer_auroc
 
         row("confidenceinterval.roc_auc_score", best_of(lambda: peer_auroc(labels, scores)), ours)
 
@@ -129,7 +129,7 @@ def main() -> None:
     ours = best_of(lambda: reliability(predictions))
     row(f"ours ({reliability(predictions).expected_error:.6f})", ours, ours)
     if find_spec("netcal"):
-        from netcal.metrics import ECE  # noqa: PLC0415
+        from netcal.metrics import ECE
 
         value = ECE(15).measure(scores, labels)
         row(f"netcal ({value:.6f})", best_of(lambda: ECE(15).measure(scores, labels)), ours)

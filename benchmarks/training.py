@@ -94,8 +94,8 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
 
 def author(model: nn.Module, options: argparse.Namespace) -> list[float]:
     """Read files in every epoch; float32, contiguous."""
-    from torchvision import transforms  # noqa: PLC0415
-    from torchvision.datasets import ImageFolder  # noqa: PLC0415
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
 
     spec = InputSpec(size=options.size)
     transform = transforms.Compose([
@@ -156,7 +156,7 @@ def ours(model: nn.Module, options: argparse.Namespace) -> list[float]:
 
 def lightning(model: nn.Module, options: argparse.Namespace) -> list[float]:
     """Train with Lightning."""
-    import lightning as pl  # noqa: PLC0415
+    import lightning as pl
 
     times: list[float] = []
 
@@ -190,7 +190,7 @@ def lightning(model: nn.Module, options: argparse.Namespace) -> list[float]:
 
 def skorch(model: nn.Module, options: argparse.Namespace) -> list[float]:
     """Train with skorch."""
-    from skorch import NeuralNetClassifier  # noqa: PLC0415
+    from skorch import NeuralNetClassifier
 
     class ChannelsLast(nn.Module):
         def __init__(self) -> None:

@@ -121,6 +121,16 @@ def test_another_call_goes_on_too(server: ThreadingHTTPServer, tmp_path: Path) -
     assert server.requests == ["bytes=50000-"]
 
 
+def test_a_server_that_ignores_where_to_go_on_is_asked_once(
+    server: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    server.mood = "no range"
+    (tmp_path / "file.part").write_bytes(CONTENT[:1000])
+
+    assert get(server, tmp_path / "file").read_bytes() == CONTENT
+    assert server.requests == ["bytes=1000-"]
+
+
 @pytest.mark.parametrize("mood", ["garbage", "endless"])
 def test_what_is_not_the_file_is_not_kept(
     server: ThreadingHTTPServer, tmp_path: Path, mood: str

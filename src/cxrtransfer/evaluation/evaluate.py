@@ -137,7 +137,8 @@ def evaluate(
         predictions: Labels and probabilities.
         patients: The patient of each image, in the order of ``predictions.ids``.
         threshold: Probability from which an image is called positive; for two classes. Choose it
-            on other images than these (:func:`cxrtransfer.evaluation.threshold_for_youden` and its like).
+            on other images than these, as with
+            :func:`cxrtransfer.evaluation.threshold_for_youden`.
         confidence: Between 0 and 1.
         resamples: How many bootstrap resamples.
         seed: Of the resampling; the same seed gives the same intervals.
