@@ -27,7 +27,7 @@ def install(session: nox.Session, *groups: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests and the docstrings' examples."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", *session.posargs)
 
 
 @nox.session(python=DEFAULT_PYTHON)
@@ -45,7 +45,7 @@ def minimums(session: nox.Session) -> None:
     groups = nox.project.dependency_groups(PYPROJECT, "test")
     session.install("--resolution=lowest-direct", "-e", ".[dicom]", *groups)
     # Old releases warn about what their own newer dependencies have deprecated since.
-    session.run("pytest", "-W", "default", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", "-W", "default", *session.posargs)
 
 
 @nox.session(python=DEFAULT_PYTHON)
@@ -93,6 +93,13 @@ def study(session: nox.Session) -> None:
     """Run the study; without arguments on drawn radiographs, in minutes."""
     session.install("-e", ".")
     session.run("python", "examples/paper/study.py", *session.posargs)
+
+
+@nox.session(python=DEFAULT_PYTHON)
+def sweep(session: nox.Session) -> None:
+    """Build every classifier of torchvision and timm by name, and write a table of them."""
+    session.install("-e", ".")
+    session.run("python", "benchmarks/sweep.py", *(session.posargs or ["--out", "sweep.csv"]))
 
 
 @nox.session(python=DEFAULT_PYTHON)

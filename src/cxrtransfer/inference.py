@@ -289,9 +289,9 @@ def _forward(
         batches = tqdm(batches, desc="predict", unit="batch", leave=False)
     with eval_mode(model), torch.inference_mode():
         for images, labels in batches:
-            images = images.to(  # noqa: PLW2901
-                device, non_blocking=True, memory_format=torch.channels_last
-            )
+            images = images.to(device, non_blocking=True)  # noqa: PLW2901
+            if images.ndim == 4:
+                images = images.contiguous(memory_format=torch.channels_last)  # noqa: PLW2901
             with autocast(device, resolved):
                 logits = model(images)
             if not isinstance(logits, Tensor) or logits.ndim != 2:

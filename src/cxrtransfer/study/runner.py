@@ -5,7 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -259,9 +259,9 @@ def _run(
             num_classes=len(records.class_names),
             pretrained=config.pretrained,
             mode=config.mode,
+            image_size=config.image_size,
         )
     spec = input_spec(model)
-    spec = replace(spec, size=config.image_size or spec.size)
     splits = datasets.prepare(config, spec)
     trainer = WeightedTrainer(
         model,

@@ -218,8 +218,10 @@ class Loop:
             "precision": run.precision,
             "num_workers": self.num_workers,
         }
+        if isinstance(self.val, DataLoader) or world.size == 1:
+            return predict_logits(run.evaluated, self.val, **options)
         labels = labels_of(self.val)
-        if isinstance(self.val, DataLoader) or not 1 < world.size <= len(labels):
+        if len(labels) < world.size:
             return predict_logits(run.evaluated, self.val, **options)
         mine = Subset(self.val, range(world.rank, len(labels), world.size))
         parts = world.collect(predict_logits(run.evaluated, mine, **options).logits)
