@@ -167,7 +167,8 @@ def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
         -1.0
     """
     ranks = [
-        torch.from_numpy(rankdata(each.flatten(1).cpu().numpy(), axis=1))
+        # Newer releases of scipy rank float32 in float32.
+        torch.from_numpy(rankdata(each.flatten(1).cpu().double().numpy(), axis=1))
         for each in (maps, others)
     ]
     first, second = (each - each.mean(dim=1, keepdim=True) for each in ranks)
