@@ -40,7 +40,9 @@ def test_predictions_are_the_softmax_of_the_networks_own_output(tiny_net: nn.Mod
     with torch.no_grad():
         expected = tiny_net.eval()(data.images).softmax(1).numpy()
 
-    np.testing.assert_allclose(predict(tiny_net, data).probabilities, expected, atol=1e-6)
+    probabilities = predict(tiny_net, data, precision="fp32").probabilities
+
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
 def test_one_logit_is_read_as_log_odds() -> None:
@@ -64,13 +66,13 @@ def test_the_network_comes_back_in_the_mode_it_was_in(tiny_net: nn.Module) -> No
 
 
 def test_features_times_head_are_the_logits(tiny_net: nn.Module) -> None:
-    features = extract_features(tiny_net, Named(), batch_size=2)
+    features = extract_features(tiny_net, Named(), batch_size=2, precision="fp32")
     logits = features @ tiny_net.fc.weight.detach().numpy().T + tiny_net.fc.bias.detach().numpy()
 
+    expected = predict(tiny_net, Named(), precision="fp32").probabilities
+
     assert features.shape == (5, 6)
-    np.testing.assert_allclose(
-        probabilities_of(logits), predict(tiny_net, Named()).probabilities, atol=1e-6
-    )
+    np.testing.assert_allclose(probabilities_of(logits), expected, atol=1e-6)
 
 
 def test_a_subset_keeps_names_and_labels(tiny_net: nn.Module) -> None:

@@ -22,7 +22,10 @@ def plain() -> nn.Module:
 
 def trained(model: nn.Module, data: TensorDataset, **settings: object) -> dict[str, torch.Tensor]:
     model = copy.deepcopy(model)
-    defaults = {"lr": 0.02, "epochs": 1, "device": "cpu", "progress": False}
+    # Arithmetic is compared, so it is done in float32 also where "auto" would take bfloat16.
+    defaults = {
+        "lr": 0.02, "epochs": 1, "device": "cpu", "precision": "fp32", "progress": False,
+    }  # fmt: skip
     WeightedTrainer(model, **{**defaults, **settings}).fit(data, data)
     return {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -47,7 +50,7 @@ def test_accumulation_in_a_loader_of_ones_own_is_the_large_batch_too(
         model = copy.deepcopy(plain)
         trainer = WeightedTrainer(
             model, lr=0.1, epochs=1, optimizer="sgd", accumulate=accumulate, device="cpu",
-            progress=False,
+            precision="fp32", progress=False,
         )  # fmt: skip
         trainer.fit(DataLoader(data, batch_size=batch_size), data)
         return model[0].weight.detach()

@@ -11,7 +11,10 @@ import torch
 
 TRAINEE = str(Path(__file__).with_name("trainee.py"))
 # Batch norm sees each process's images by itself, so the law is about a network without.
-SETTINGS = {"norm": False, "optimizer": "sgd", "lr": 0.1, "max_grad_norm": 1.0, "accumulate": 2}
+SETTINGS = {
+    "norm": False, "optimizer": "sgd", "lr": 0.1, "max_grad_norm": 1.0, "accumulate": 2,
+    "precision": "fp32",
+}  # fmt: skip
 
 
 def run(folder: Path, size: int) -> dict[str, Any]:
