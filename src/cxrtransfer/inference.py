@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.utils.data import (
+    BatchSampler,
     ConcatDataset,
     DataLoader,
     Dataset,
@@ -25,9 +26,11 @@ from torch.utils.data import (
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.models import capture_features
 from cxrtransfer.runtime import (
+    PixelLoader,
     Precision,
     autocast,
     eval_mode,
+    pixel_source,
     resolve_device,
     resolve_precision,
     to_device,
@@ -130,7 +133,8 @@ def predict_logits(
     progress: bool = False,
 ) -> Outputs:
     """Run the network over the data and keep its raw outputs; see :func:`predict`."""
-    batches = _in_order(data, batch_size, num_workers)
+    device = resolve_device(device)
+    batches = _in_order(data, batch_size, num_workers, device)
     labels, logits = [], []
     for batch_labels, batch_logits in _forward(model, batches, device, precision, progress):
         labels.append(batch_labels)
@@ -169,7 +173,8 @@ def extract_features(
     Raises:
         ValueError: If the data are empty, or the loader shuffles or drops images.
     """
-    batches = _in_order(data, batch_size, num_workers)
+    device = resolve_device(device)
+    batches = _in_order(data, batch_size, num_workers, device)
     with capture_features(model) as captured:
         features = [
             captured.pop().float().cpu().numpy()
@@ -249,13 +254,19 @@ def labels_of(data: ImageData) -> npt.NDArray[np.int64]:
     return np.array([int(items[index][1]) for index in range(len(items))], dtype=np.int64)
 
 
-def _in_order(data: ImageData, batch_size: int, num_workers: int) -> DataLoader[Any]:
+def _in_order(
+    data: ImageData, batch_size: int, num_workers: int, device: torch.device
+) -> DataLoader[Any] | PixelLoader:
+    source = pixel_source(data, num_workers)
+    if source is not None:
+        in_order = SequentialSampler(cast("Sized", data))
+        return PixelLoader(source, BatchSampler(in_order, batch_size, drop_last=False), device)
     if not isinstance(data, DataLoader):
         return DataLoader(
             data,
             batch_size=batch_size,
             num_workers=num_workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # else every pass would draw from the global one
         )
     if isinstance(data.dataset, IterableDataset):
@@ -275,12 +286,11 @@ def _in_order(data: ImageData, batch_size: int, num_workers: int) -> DataLoader[
 def _forward(
     model: nn.Module,
     batches: Iterable[Any],
-    device: str | torch.device,
+    device: torch.device,
     precision: Precision,
     progress: bool,
 ) -> Iterable[tuple[Tensor, Tensor]]:
     """Yield the labels and float32 logits of each batch, on the CPU."""
-    device = resolve_device(device)
     resolved = resolve_precision(precision, device)
     to_device(model, device)
     if progress:

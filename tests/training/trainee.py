@@ -43,10 +43,10 @@ def train(folder: Path, tell: Any = None, norm: bool = True, **settings: Any) ->
     data = TensorDataset(images, labels)
     defaults = {
         "lr": 0.02, "epochs": 3, "batch_size": 8, "run_dir": folder, "checkpoint_every_s": 0.0,
-        "class_weights": (5, 1), "device": "cpu", "progress": False,
+        "class_weights": (5, 1), "device": "cpu", "precision": "fp32", "progress": False,
     }  # fmt: skip
     history = WeightedTrainer(model, **{**defaults, **settings}).fit(data, data)
-    rows = [{**row, "seconds": 0.0} for row in history.rows]
+    rows = [{**row, "seconds": 0.0, "train_seconds": 0.0} for row in history.rows]
     if os.environ.get("RANK", "0") == "0":
         torch.save({"model": model.state_dict(), "rows": rows}, folder / "result.pt")
 

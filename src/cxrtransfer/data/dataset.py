@@ -162,11 +162,25 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return the grey pixels of an image, uint8 ``(H, W)``, untransformed."""
-        return self._grey([index])[0, 0].numpy()
+        return self.pixels([index])[0, 0].numpy()
 
-    def _grey(self, indices: list[int]) -> Tensor:
-        """Copy out images, uint8 ``(len(indices), 1, H, W)``."""
+    def pixels(self, indices: list[int]) -> Tensor:
+        """Copy out grey images, uint8 ``(len(indices), 1, H, W)``, untransformed."""
         return self._images[self._rows[self._order[indices]]].unsqueeze(1)
+
+    def to_input(self, pixels: Tensor) -> Tensor:
+        """Augment if that was asked for, and make the network's input.
+
+        Args:
+            pixels: What :meth:`pixels` gave, on any device; a ``transform`` of your own gets them
+                where they are.
+
+        Returns:
+            Float32 ``(N, C, H, W)`` on the same device.
+        """
+        if self.transform is not None:
+            return torch.stack([self.transform(image) for image in pixels])
+        return self._normalise(pixels if self.augment is None else self.augment(pixels))
 
     def __len__(self) -> int:
         return len(self._order)
@@ -193,12 +207,8 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         return list(zip(images, labels.tolist(), strict=True))
 
     def _batch(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        images = self._grey(indices)  # (N, 1, H, W)
-        if self.transform is not None:
-            images = torch.stack([self.transform(image) for image in images])
-        else:
-            images = self._normalise(images if self.augment is None else self.augment(images))
-        return images, torch.from_numpy(self.labels[indices])  # (N, C, H, W), (N,)
+        images = self.to_input(self.pixels(indices))  # (N, C, H, W)
+        return images, torch.from_numpy(self.labels[indices])
 
     def __repr__(self) -> str:
         skipped = f", {len(self.skipped)} unreadable left out" if self.skipped else ""

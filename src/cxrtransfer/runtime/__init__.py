@@ -14,10 +14,13 @@ from .files import (
 from .interrupts import Interrupt, deferred_interrupt
 from .locks import lock_folder
 from .modes import eval_mode
+from .pixels import PixelLoader, PixelSource, pixel_source
 from .seeding import preserve_rng, rng_state, seed_everything, set_rng_state
 
 __all__ = [
     "Interrupt",
+    "PixelLoader",
+    "PixelSource",
     "Precision",
     "World",
     "atomic_path",
@@ -29,6 +32,7 @@ __all__ = [
     "file_digest",
     "join_world",
     "lock_folder",
+    "pixel_source",
     "preserve_rng",
     "read_json",
     "require",

@@ -1,7 +1,8 @@
 """Several processes that train one network, as ``torchrun`` starts them."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -45,7 +46,8 @@ class World:
         if self.size == 1 or not tensors:
             return
         joined = torch.cat([tensor.detach().flatten() for tensor in tensors])
-        dist.all_reduce(joined)
+        with _loss_of_a_process_explained():
+            dist.all_reduce(joined)
         parts = torch.split(joined, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view_as(tensor))
@@ -53,14 +55,16 @@ class World:
     def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor, in place, by the main process's."""
         if self.size > 1:
-            for tensor in tensors:
-                dist.broadcast(tensor.detach(), src=0)
+            with _loss_of_a_process_explained():
+                for tensor in tensors:
+                    dist.broadcast(tensor.detach(), src=0)
 
     def share(self, value: _T) -> _T:
         """Return the main process's value, any object that pickles."""
         box = [value]
         if self.size > 1:
-            dist.broadcast_object_list(box, src=0)
+            with _loss_of_a_process_explained():
+                dist.broadcast_object_list(box, src=0)
         return box[0]
 
     def collect(self, value: _T) -> list[_T]:
@@ -68,8 +72,45 @@ class World:
         if self.size == 1:
             return [value]
         values = [value] * self.size
-        dist.all_gather_object(values, value)
+        with _loss_of_a_process_explained():
+            dist.all_gather_object(values, value)
         return values
+
+    def largest(self, value: int) -> int:
+        """Return the largest value of all processes, so that all can decide alike."""
+        if self.size == 1:
+            return value
+        box = torch.tensor(value)  # on the CPU: a GPU need not be waited for
+        with _loss_of_a_process_explained():
+            dist.all_reduce(box, dist.ReduceOp.MAX)
+        return int(box)
+
+    def meet(self) -> None:
+        """Wait until all processes are here."""
+        self.largest(0)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Run the body in the main process, and in the others once that is done.
+
+        What the body writes if it is not there yet, only the main process writes.
+        """
+        if not self.is_main:
+            self.meet()
+        yield
+        if self.is_main:
+            self.meet()
+
+
+@contextmanager
+def _loss_of_a_process_explained() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(
+            "another process of this training has ended, and this one ends with it; the error to "
+            f"read is the one that the other process showed ({error})"
+        ) from error
 
 
 def current_world() -> World:

@@ -22,8 +22,8 @@ def deferred_interrupt() -> Iterator[Interrupt]:
     """Note the first Ctrl-C or SIGTERM instead of stopping in the middle of something.
 
     The body looks at ``requested`` where it can stop and raises ``KeyboardInterrupt`` itself. A
-    second signal acts at once. Outside the main thread, where Python hands out no signals, nothing
-    is changed.
+    second Ctrl-C acts at once, a second SIGTERM does not: schedulers send several. Outside the
+    main thread, where Python hands out no signals, nothing is changed.
 
     Yields:
         The flag.
@@ -33,8 +33,8 @@ def deferred_interrupt() -> Iterator[Interrupt]:
         yield interrupt
         return
 
-    def note(_number: int, _frame: FrameType | None) -> None:
-        if interrupt.requested:
+    def note(number: int, _frame: FrameType | None) -> None:
+        if interrupt.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         interrupt.requested = True
 

@@ -7,9 +7,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cxrtransfer.inference import ImageData
-from cxrtransfer.runtime import World
+from cxrtransfer.runtime import PixelLoader, World, pixel_source
 
-__all__ = ["EpochBatches", "train_loader"]
+__all__ = ["EpochBatches", "TrainLoader", "train_loader"]
+
+TrainLoader = DataLoader[Any] | PixelLoader
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -62,8 +64,8 @@ class EpochBatches(Sampler[list[int]]):
 
 
 def train_loader(
-    data: ImageData, batch_size: int, *, world: World, num_workers: int, pin_memory: bool
-) -> tuple[DataLoader[Any], EpochBatches | None]:
+    data: ImageData, batch_size: int, *, world: World, num_workers: int, device: torch.device
+) -> tuple[TrainLoader, EpochBatches | None]:
     """Make the loader of the training split.
 
     Args:
@@ -71,7 +73,7 @@ def train_loader(
         batch_size: Images per batch over all processes.
         world: This process among the others.
         num_workers: Loader processes.
-        pin_memory: Whether batches go to a GPU.
+        device: Where the batches go.
 
     Returns:
         The loader, and what batches it reads; None for a loader of the caller's own.
@@ -87,13 +89,16 @@ def train_loader(
             )
         return data, None
     batches = EpochBatches(_length(data), batch_size, world)
+    source = pixel_source(data, num_workers)
+    if source is not None:
+        return PixelLoader(source, batches, device, keep=True), batches
     loader = DataLoader(
         data,
         batch_sampler=batches,
         generator=torch.Generator(),
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        pin_memory=pin_memory,
+        pin_memory=device.type == "cuda",
     )
     return loader, batches
 

@@ -12,7 +12,7 @@ from cxrtransfer.runtime import atomic_path
 __all__ = ["CHECKPOINT_NAME", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT_NAME = "checkpoint.pt"
-_FORMAT = 2
+_FORMAT = 3
 
 
 def save_checkpoint(run_dir: Path, state: Mapping[str, Any]) -> None:

@@ -17,9 +17,10 @@ class History:
 
     Attributes:
         rows: One mapping an epoch with ``epoch`` (from 1), ``train_loss``, ``val_loss``,
-            ``val_accuracy``, ``val_f1`` (macro), ``val_auroc``, ``lr`` and ``seconds``. Losses
-            are weighted means over the whole split; ``val_auroc`` is NaN where undefined; ``lr``
-            is the rate of the epoch's last step.
+            ``val_accuracy``, ``val_f1`` (macro), ``val_auroc``, ``lr``, ``train_seconds`` and
+            ``seconds``. Losses are weighted means over the whole split; ``val_auroc`` is NaN
+            where undefined; ``lr`` is the rate of the epoch's last step; ``seconds`` has
+            validation in it, ``train_seconds`` has not.
         best_epoch: The epoch whose weights the model holds now.
         stopped_early: Whether training ended before its last epoch.
     """

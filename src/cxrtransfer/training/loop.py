@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from cxrtransfer.errors import NonFiniteLossError
+from cxrtransfer.errors import NonFiniteLossError, RunFolderError
 from cxrtransfer.evaluation import Predictions, compute_metrics
 from cxrtransfer.inference import (
     ImageData,
@@ -25,7 +25,7 @@ from cxrtransfer.inference import (
 )
 from cxrtransfer.runtime import Interrupt, autocast, eval_mode, seed_everything, set_rng_state
 
-from .batches import EpochBatches
+from .batches import EpochBatches, TrainLoader
 from .callbacks import Callback, StatefulCallback
 from .checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
 from .history import History
@@ -37,8 +37,8 @@ __all__ = ["Loop"]
 
 _logger = logging.getLogger(__name__)
 
-# The loss is looked at once in so many batches: on a GPU every look waits for the device.
-_BATCHES_BETWEEN_CHECKS = 20
+# On a GPU the losses are looked at once in so many steps, because every look waits for the device.
+_STEPS_BETWEEN_LOOKS = 20
 
 
 @dataclass(kw_only=True)
@@ -62,7 +62,7 @@ class Loop:
     """
 
     run: Run
-    loader: DataLoader[Any]
+    loader: TrainLoader
     batches: EpochBatches | None
     train: ImageData
     val: ImageData
@@ -91,23 +91,27 @@ class Loop:
         steps = self._steps()
         if rng is not None:
             set_rng_state(rng)
-        saved = time.perf_counter()
-        for batches, num_images in self._with_bar(steps):
+        saved, checked = time.perf_counter(), len(run.losses)
+        for number, (batches, num_images) in enumerate(self._with_bar(steps), start=1):
             run.train_step(batches, num_images=num_images)
-            if run.device.type == "cpu" or len(run.losses) % _BATCHES_BETWEEN_CHECKS == 0:
-                self._check_finite()
-            # Several processes may be at different steps, so they stop and save between epochs.
-            if run.world.size == 1:
-                now = time.perf_counter()
-                if self.interrupt.requested or now - saved > self.checkpoint_every_s:
-                    run.seconds, saved = now - started, now
-                    self._save()
-                if self.interrupt.requested:
-                    raise KeyboardInterrupt
-        self._check_finite()
+            if run.device.type != "cpu" and number % _STEPS_BETWEEN_LOOKS:
+                continue
+            self._check_finite(checked)
+            checked = len(run.losses)
+            # Several processes stop and save at the same step: what one wants, all do.
+            overdue = time.perf_counter() - saved > self.checkpoint_every_s
+            wish = run.world.largest(2 * self.interrupt.requested or int(overdue))
+            if wish:
+                saved = time.perf_counter()
+                run.seconds = saved - started
+                self._save()
+            if wish == 2:
+                raise KeyboardInterrupt
+        self._check_finite(checked)
+        trained = time.perf_counter() - started
         row = {"epoch": run.epoch, "train_loss": run.end_epoch(), **self._validate()}
         row |= {"lr": run.optimizer.param_groups[0]["lr"]}
-        row |= {"seconds": time.perf_counter() - started}
+        row |= {"train_seconds": trained, "seconds": time.perf_counter() - started}
         run.rows.append(row)
         run.keep_if_best()
         self._save()
@@ -121,8 +125,9 @@ class Loop:
         # restart, sees the same order and the same dropout.
         seed = int(np.random.SeedSequence([run.config.seed, run.epoch]).generate_state(1)[0])
         seed_everything((seed + run.world.rank) % 2**32)
-        if self.loader.generator is not None:
-            self.loader.generator.manual_seed(seed)
+        generator = getattr(self.loader, "generator", None)
+        if generator is not None:
+            generator.manual_seed(seed)
         done = run.steps_done * accumulate
         if self.batches is not None:
             self.batches.begin(seed, first=done)
@@ -147,14 +152,16 @@ class Loop:
                     sum(len(self.batches.batch(number)) for number in numbers),
                 )
 
-    def _check_finite(self) -> None:
-        """Raise if one of the last batches had a loss that is not a number."""
+    def _check_finite(self, first: int) -> None:
+        """Raise if a batch of this epoch, from ``first`` on, had a loss that is not a number."""
         run = self.run
-        recent = torch.stack(run.losses[-_BATCHES_BETWEEN_CHECKS:]).tolist()
+        if first == len(run.losses):
+            return
+        recent = torch.stack(run.losses[first:]).tolist()
         if np.isfinite(recent).all():
             return
         position = int(np.argmin(np.isfinite(recent)))
-        batch = len(run.losses) - len(recent) + position
+        batch = first + position
         kept = (
             f"the last good epoch is in {self.run_dir / CHECKPOINT_NAME}"
             if self.run_dir and (self.run_dir / CHECKPOINT_NAME).exists()
@@ -235,21 +242,31 @@ class Loop:
         return History(tuple(run.rows), run.best_epoch, stopped_early=run.is_out_of_patience)
 
     def _save(self) -> None:
-        if self.run_dir is None or not self.run.world.is_main:
+        """Write all that :meth:`_resume` needs; every process takes part, the first one writes."""
+        if self.run_dir is None:
             return
-        callbacks = [c.state_dict() for c in self.callbacks if isinstance(c, StatefulCallback)]
-        state = {"identity": dict(self.identity), "callbacks": callbacks, **self.run.state_dict()}
-        save_checkpoint(self.run_dir, state)
-        if self.run.rows:
-            self._history().to_csv(self.run_dir / "history.csv")
-            self._history().to_json(self.run_dir / "history.json")
+        world = self.run.world
+        processes = world.collect(self.run.own_state() if self.run.losses else None)
+        if world.is_main:
+            callbacks = [c.state_dict() for c in self.callbacks if isinstance(c, StatefulCallback)]
+            state = {
+                "identity": dict(self.identity),
+                "callbacks": callbacks,
+                "processes": processes,
+                **self.run.state_dict(),
+            }
+            save_checkpoint(self.run_dir, state)
+            if self.run.rows:
+                self._history().to_csv(self.run_dir / "history.csv")
+                self._history().to_json(self.run_dir / "history.json")
+        world.meet()  # none may end, and take the others along, before it is written
 
     def _resume(self) -> dict[str, Any] | None:
         """Take up the folder's run; return the random states if it is inside an epoch."""
-        saved = None
-        if self.run_dir is not None and self.run.world.is_main:
+        world, saved = self.run.world, None
+        if self.run_dir is not None and world.is_main:
             saved = load_checkpoint(self.run_dir, self.identity)
-        saved = self.run.world.share(saved)
+        saved = world.share(saved)
         if saved is None:
             return None
         self.run.load_state_dict(saved)
@@ -257,8 +274,18 @@ class Loop:
         for callback, state in zip(stateful, saved["callbacks"], strict=True):
             callback.load_state_dict(state)
         _logger.info("resuming %s after epoch %d", self.run_dir, len(self.run.rows))
-        rng: dict[str, Any] = saved["rng"]
-        return rng if self.run.losses else None
+        processes = saved["processes"]
+        if processes[0] is None:
+            return None
+        if len(processes) != world.size:
+            raise RunFolderError(
+                f"the run in {self.run_dir} was stopped inside an epoch of {len(processes)} "
+                f"process(es) and must go on with as many, got {world.size}"
+            )
+        own = processes[world.rank]
+        self.run.load_own_state(own)
+        rng: dict[str, Any] = own["rng"]
+        return rng
 
     def _with_bar(self, steps: Iterable[Any]) -> Iterable[Any]:
         if not self.progress:

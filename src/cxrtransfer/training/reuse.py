@@ -94,10 +94,12 @@ def _only_head_learns(model: nn.Module) -> bool:
 
 
 def _same_every_time(data: ImageData) -> bool:
-    """True for tensors, and for a dataset whose ``transform`` is None; else we cannot know."""
+    """True for tensors, and for a dataset that changes nothing; for others we cannot know."""
     if isinstance(data, DataLoader):
         return False
     dataset: Dataset[Any] = data
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
+    if getattr(dataset, "augment", None) is not None:
+        return False
     return isinstance(dataset, TensorDataset) or getattr(dataset, "transform", dataset) is None

@@ -160,7 +160,7 @@ class Run:
         self.world.add([sums])
         if self.world.size > 1:
             # Batch norm has seen other images in each process.
-            statistics = [b for b in self.model.buffers() if b.is_floating_point()]
+            statistics = self._statistics()
             self.world.add(statistics)
             for statistic in statistics:
                 statistic.div_(self.world.size)
@@ -191,23 +191,39 @@ class Run:
             "average": self.average.state_dict() if self.average is not None else None,
             "rows": self.rows,
             "best_model": self.best_state,
-            "losses": self.losses,
-            "weights": self.weights,
             "seconds": self.seconds,
+        }
+
+    def own_state(self) -> dict[str, Any]:
+        """Return what inside an epoch is this process's alone."""
+        return {
+            "losses": torch.stack(self.losses).cpu() if self.losses else None,
+            "weights": torch.stack(self.weights).cpu() if self.weights else None,
+            "statistics": [statistic.cpu() for statistic in self._statistics()],
             "rng": rng_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned, but for the random states."""
+        """Take back what :meth:`state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.rows, self.best_state = state["rows"], state["best_model"]
-        self.losses = [loss.to(self.device) for loss in state["losses"]]
-        self.weights = [weight.to(self.device) for weight in state["weights"]]
         self.seconds = state["seconds"]
+
+    def load_own_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`own_state` returned, but for the random states."""
+        self.losses = list(state["losses"].to(self.device))
+        self.weights = list(state["weights"].to(self.device))
+        for statistic, value in zip(self._statistics(), state["statistics"], strict=True):
+            statistic.copy_(value)
+
+    def _statistics(self) -> list[Tensor]:
+        """The buffers that training moves: those of the network and of its moving average."""
+        networks = [self.model] if self.average is None else [self.model, self.average.module]
+        return [b for network in networks for b in network.buffers() if b.is_floating_point()]
 
     def _lr_factor(self, step: int) -> float:
         return lr_factor(

@@ -223,7 +223,7 @@ class WeightedTrainer:
                 self.config.batch_size,
                 world=self.world,
                 num_workers=0 if features else self.num_workers,
-                pin_memory=self.device.type == "cuda",
+                device=self.device,
             )
             network = HeadOnFeatures(self.model) if features else self.model
             run = Run(
@@ -316,9 +316,13 @@ def _memory_explained(config: TrainConfig) -> Iterator[None]:
         # On a CPU torch raises a plain RuntimeError.
         if not isinstance(error, torch.OutOfMemoryError) and "t allocate memory" not in str(error):
             raise
-        half = max(config.batch_size // 2, 1)
+        smaller = (
+            f"batch_size={config.batch_size // 2}, accumulate={2 * config.accumulate}, which "
+            "takes the same steps, "
+            if config.batch_size > 1
+            else ""
+        )
         raise MemoryError(
-            f"a batch of {config.batch_size} does not fit into memory; try batch_size={half}, "
-            f"accumulate={2 * config.accumulate}, which takes the same steps, smaller images, or "
-            f"mode='features'; torch said: {error}"
+            f"a batch of {config.batch_size} does not fit into memory; try {smaller}smaller "
+            f"images, or mode='features'; torch said: {error}"
         ) from error
