@@ -1,17 +1,19 @@
-"""Images per second of one training epoch, beside other ways to write the same training.
+"""Images per second of training, beside other ways to write the same training.
 
-    python benchmarks/training.py --networks mobilenet_v2 resnet50 --images 96 --out training.json
+    python benchmarks/training.py --networks mobilenet_v2 --images 96 --out training.json
 
-Every way gets the same drawn radiographs as PNG files, the same network from random parameters,
-AdamW, batch size and threads, and a process of its own, from which the peak memory is read. The
-first epoch warms up; the time is the fastest of the others. Ways that need a package that is not
-installed are left out and named.
+Every way gets the same radiographs, the same network from random parameters, AdamW, batch size,
+threads and a process of its own, from which the peak memory is read. The first epoch warms up.
+Rounds go through all ways in turn, so that a machine that slows down slows all; the table has the
+median over all epochs but the first, and beside it the smallest and the largest. Only the training
+steps count, validation does not. A way whose package is not installed is left out and named.
 
 - author: the loop a paper's author would write: ImageFolder, float32, contiguous memory.
-- bare: a hand-tuned step on tensors that are already there; nothing is read, checked or kept.
-- ours: WeightedTrainer on StratifiedResplit, with its validation on 2 images left in.
-- lightning, skorch: the same network and the same decoded images, with their own trainers,
-  channels-last, without logging and checkpoints.
+- bare: a hand-tuned step on one batch that is there already; nothing is read, checked or kept.
+- ours: WeightedTrainer on StratifiedResplit.
+- lightning, fastai, skorch: their own trainers on the images that StratifiedResplit has decoded,
+  each with the best settings it has: bfloat16 where the processor has it, channels-last, fused
+  AdamW, no logging, no checkpoints, and as many loader processes as a trial found best.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import importlib.util
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,67 +32,68 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
-from cxrtransfer.data import StratifiedResplit, draw_radiographs
+from cxrtransfer.data import StratifiedResplit, draw_radiographs, read_folder
 from cxrtransfer.models import build_finetune_model
 from cxrtransfer.runtime import autocast, resolve_precision
 from cxrtransfer.training import WeightedTrainer
 from cxrtransfer.types import InputSpec
 
-EPOCHS = 3
 LR = 1e-5
 
 
 def main() -> None:
     """Run every way on every network, one process each, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--networks", nargs="+", default=["resnet50", "densenet121", "mobilenet_v2"]
-    )
-    parser.add_argument("--images", type=int, default=96)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = _options()
     if options.one:
         print(json.dumps(measure(options)))
         return
-    missing = [w for w in ("lightning", "skorch") if importlib.util.find_spec(w) is None]
+    absent = [w for w in ("lightning", "fastai", "skorch") if importlib.util.find_spec(w) is None]
+    ways = [way for way in options.ways if way not in absent]
+    results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        draw_radiographs(folder, num_images=2 * options.images, size=options.size, seed=0)
-        results = {
-            network: {
-                way: _in_a_process(way, network, folder) for way in WAYS if way not in missing
-            }
-            for network in options.networks
-        }
-    for network, ways in results.items():
-        print(
-            f"\n{network}, {options.size} px, batches of {options.batch_size}, float32 unless auto"
-        )
-        ours = ways["ours"]["images_per_s"]
-        for way, row in ways.items():
-            speed = row["images_per_s"]
-            ratio, peak = ours / speed, row["peak_mb"]
-            print(f"  {way:10}{speed:8.2f} img/s  ours/it {ratio:5.2f}  {peak:6.0f} MB")
-    print(f"\nnot installed: {missing or 'none'}; torch {torch.__version__}")
+        if options.data is None:
+            options.data = Path(name)
+            num = 2 * options.images  # the half of them is train
+            draw_radiographs(options.data, num_images=num, size=options.size, seed=0)
+        for network in options.networks:
+            results[network] = compare(network, ways, options)
+            _print_table(network, results[network], options)
+    print(f"not installed: {absent or 'none'}; torch {torch.__version__}, {_machine(options)}")
     if options.out:
         options.out.write_text(json.dumps(results, indent=2), encoding="utf-8")
 
 
-def measure(options: argparse.Namespace) -> dict[str, float]:
+def compare(network: str, ways: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Find each way's best number of loader processes, then go through all ways in turn."""
+    workers = {}
+    for way in ways:
+        trials = options.workers if way in WITH_LOADER else [0]
+        if len(trials) > 1:
+            rate = {n: max(_in_a_process(way, network, n, options, 2)["rates"]) for n in trials}
+            trials = sorted(trials, key=lambda n: -rate[n])
+        workers[way] = trials[0]
+    rows: dict[str, Any] = {w: {"rates": [], "peak_mb": 0.0, "workers": workers[w]} for w in ways}
+    for _ in range(options.rounds):
+        for way, row in rows.items():
+            found = _in_a_process(way, network, workers[way], options, options.epochs)
+            row["rates"] += found["rates"]
+            row["peak_mb"] = max(row["peak_mb"], found["peak_mb"])
+    return rows
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run one way in this process."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    model = build_finetune_model(options.networks[0], pretrained=False)
+    model = build_finetune_model(options.networks[0], pretrained=False).to(options.device)
     seconds = WAYS[options.one](model, options)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"images_per_s": options.images / min(seconds[1:]), "peak_mb": peak}
+    if options.device == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"rates": [options.images / took for took in seconds[1:]], "peak_mb": peak}
 
 
 def author(model: nn.Module, options: argparse.Namespace) -> list[float]:
@@ -103,10 +107,11 @@ def author(model: nn.Module, options: argparse.Namespace) -> list[float]:
         transforms.ToTensor(),
         transforms.Normalize(spec.mean, spec.std),
     ])  # fmt: skip
-    images = ImageFolder(str(options.folder / "train"), transform)
+    images = ImageFolder(str(options.data / "train"), transform)
     loader = DataLoader(
-        Subset(images, range(options.images)), batch_size=options.batch_size, shuffle=True
-    )
+        Subset(images, _chosen(len(images), options)), options.batch_size, shuffle=True,
+        num_workers=options.workers[0],
+    )  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
     loss_of = nn.CrossEntropyLoss()
 
@@ -114,22 +119,22 @@ def author(model: nn.Module, options: argparse.Namespace) -> list[float]:
         model.train()
         for batch, labels in loader:
             optimizer.zero_grad()
-            loss = loss_of(model(batch), labels)
+            loss = loss_of(model(batch.to(options.device)), labels.to(options.device))
             loss.backward()
             optimizer.step()
             loss.item()
 
-    return _timed(epoch)
+    return _timed(epoch, options)
 
 
 def bare(model: nn.Module, options: argparse.Namespace) -> list[float]:
     """Repeat the step on one batch that is there already."""
-    device = torch.device("cpu")
+    device = torch.device(options.device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = resolve_precision("auto", device)
-    images = torch.randn(options.batch_size, 3, options.size, options.size)
+    images = torch.randn(options.batch_size, 3, options.size, options.size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(options.batch_size) % 2
+    labels = torch.arange(options.batch_size, device=device) % 2
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, fused=True)
 
     def epoch() -> None:
@@ -141,24 +146,25 @@ def bare(model: nn.Module, options: argparse.Namespace) -> list[float]:
             optimizer.step()
             optimizer.zero_grad()
 
-    return _timed(epoch)
+    return _timed(epoch, options)
 
 
 def ours(model: nn.Module, options: argparse.Namespace) -> list[float]:
     """Train as the README does."""
     train = _decoded(options)
     trainer = WeightedTrainer(
-        model, lr=LR, epochs=EPOCHS, batch_size=options.batch_size, device="cpu", progress=False
-    )
-    rows = trainer.fit(train, Subset(train, [0, options.images - 1])).rows
-    return [row["seconds"] for row in rows]
+        model, lr=LR, epochs=options.epochs, batch_size=options.batch_size, device=options.device,
+        progress=False,
+    )  # fmt: skip
+    rows = trainer.fit(train, Subset(train, [0, len(train) - 1])).rows
+    return [row["train_seconds"] for row in rows]
 
 
 def lightning(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Train with Lightning."""
+    """Train with Lightning, in its mode for measuring."""
     import lightning as pl
 
-    times: list[float] = []
+    clock = _Clock(options)
 
     class Module(pl.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -174,40 +180,78 @@ def lightning(model: nn.Module, options: argparse.Namespace) -> list[float]:
             return torch.optim.AdamW(self.parameters(), lr=LR, fused=True)
 
         def on_train_epoch_start(self) -> None:
-            times.append(-time.perf_counter())
+            clock.start()
 
         def on_train_epoch_end(self) -> None:
-            times[-1] += time.perf_counter()
+            clock.stop()
 
+    precision = resolve_precision("auto", torch.device(options.device))
     trainer = pl.Trainer(
-        max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-        precision=_lightning_precision(),
+        max_epochs=options.epochs, accelerator=options.device, devices=1, barebones=True,
+        precision={"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}[precision],
     )  # fmt: skip
-    trainer.fit(Module(), DataLoader(_decoded(options), options.batch_size, shuffle=True))
-    return times
+    trainer.fit(Module(), _loader(options))
+    return clock.seconds
+
+
+def fastai(model: nn.Module, options: argparse.Namespace) -> list[float]:
+    """Train with fastai; its own mixed precision is for GPUs only, so the network brings it."""
+    from fastai.callback.core import Callback
+    from fastai.data.core import DataLoaders
+    from fastai.data.load import DataLoader as FastaiLoader
+    from fastai.learner import Learner
+    from fastai.optimizer import OptimWrapper
+
+    clock = _Clock(options)
+
+    class Times(Callback):  # type: ignore[misc]
+        def before_train(self) -> None:
+            clock.start()
+
+        def after_train(self) -> None:
+            clock.stop()
+
+    loader = FastaiLoader(
+        _decoded(options), bs=options.batch_size, shuffle=True, device=options.device,
+        num_workers=options.workers[0], persistent_workers=options.workers[0] > 0,
+    )  # fmt: skip
+    learner = Learner(
+        DataLoaders(loader, FastaiLoader(Subset(_decoded(options), [0]), bs=1)),
+        _Fast(model, options),
+        loss_func=nn.CrossEntropyLoss(),
+        opt_func=lambda params, **_: OptimWrapper(params, torch.optim.AdamW, lr=LR, fused=True),
+        cbs=[Times()],
+    )
+    with learner.no_bar(), learner.no_logging():
+        learner.fit(options.epochs, LR)
+    return clock.seconds
 
 
 def skorch(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Train with skorch."""
+    """Train with skorch; it leaves precision and memory layout to the network."""
     from skorch import NeuralNetClassifier
+    from skorch.callbacks import Callback
 
-    class ChannelsLast(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    clock = _Clock(options)
 
-        def forward(self, images: Tensor) -> Tensor:
-            logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
-            return logits
+    class Times(Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, *_: object, **__: object) -> None:
+            clock.start()
+
+        def on_epoch_end(self, *_: object, **__: object) -> None:
+            clock.stop()
 
     net = NeuralNetClassifier(
-        ChannelsLast, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.AdamW,
-        optimizer__fused=True, lr=LR, batch_size=options.batch_size, max_epochs=EPOCHS,
-        train_split=None, iterator_train__shuffle=True, verbose=0,
+        _Fast, module__model=model, module__options=options, criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.AdamW, optimizer__fused=True, lr=LR, batch_size=options.batch_size,
+        max_epochs=options.epochs, train_split=None, iterator_train__shuffle=True, verbose=0,
+        iterator_train__num_workers=options.workers[0],
+        iterator_train__persistent_workers=options.workers[0] > 0,
+        device=options.device, callbacks=[("times", Times())],
+        callbacks__print_log=None, callbacks__epoch_timer=None,
     )  # fmt: skip
     net.fit(_decoded(options), y=None)
-    return [row["dur"] for row in net.history]
+    return clock.seconds
 
 
 WAYS: dict[str, Callable[[nn.Module, argparse.Namespace], list[float]]] = {
@@ -215,38 +259,131 @@ WAYS: dict[str, Callable[[nn.Module, argparse.Namespace], list[float]]] = {
     "bare": bare,
     "ours": ours,
     "lightning": lightning,
+    "fastai": fastai,
     "skorch": skorch,
 }
+WITH_LOADER = ("author", "lightning", "fastai", "skorch")
 
 
-def _decoded(options: argparse.Namespace) -> Dataset[tuple[Tensor, int]]:
-    spec = InputSpec(size=options.size)
-    split = StratifiedResplit(options.folder, "train", val_fraction=0.0, input_spec=spec)
-    return Subset(split, range(options.images))
+class _Fast(nn.Module):
+    """A network that sees to precision and memory layout by itself."""
+
+    def __init__(self, model: nn.Module, options: argparse.Namespace) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = torch.device(options.device)
+        self.precision = resolve_precision("auto", self.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)
+        with autocast(self.device, self.precision):
+            logits: Tensor = self.model(images)
+        return logits.float()
 
 
-def _lightning_precision() -> str:
-    bf16 = resolve_precision("auto", torch.device("cpu")) == "bf16"
-    return "bf16-mixed" if bf16 else "32-true"
+class _Clock:
+    """Seconds of one epoch after another."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.seconds: list[float] = []
+        self._on_gpu = options.device == "cuda"
+
+    def start(self) -> None:
+        self.seconds.append(-self._now())
+
+    def stop(self) -> None:
+        self.seconds[-1] += self._now()
+
+    def _now(self) -> float:
+        if self._on_gpu:
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
 
-def _timed(epoch: Callable[[], None]) -> list[float]:
-    seconds = []
-    for _ in range(EPOCHS):
-        started = time.perf_counter()
+def _timed(epoch: Callable[[], None], options: argparse.Namespace) -> list[float]:
+    clock = _Clock(options)
+    for _ in range(options.epochs):
+        clock.start()
         epoch()
-        seconds.append(time.perf_counter() - started)
-    return seconds
+        clock.stop()
+    return clock.seconds
 
 
-def _in_a_process(way: str, network: str, folder: Path) -> dict[str, Any]:
-    command = [sys.executable, __file__, *sys.argv[1:], "--one", way, "--folder", str(folder)]
-    command += ["--networks", network]
+def _chosen(available: int, options: argparse.Namespace) -> list[int]:
+    """Spread over the folder, so that both classes are in it."""
+    if available < options.images:
+        raise ValueError(f"--images must be at most {available}, got {options.images}")
+    return [index * available // options.images for index in range(options.images)]
+
+
+def _decoded(options: argparse.Namespace) -> StratifiedResplit:
+    train = read_folder(options.data).where("train")
+    records = train.take(_chosen(len(train), options))
+    spec = InputSpec(size=options.size)
+    return StratifiedResplit(records, "train", val_fraction=0.0, input_spec=spec)
+
+
+def _loader(options: argparse.Namespace) -> DataLoader[Any]:
+    workers = options.workers[0]
+    return DataLoader(
+        _decoded(options), options.batch_size, shuffle=True, num_workers=workers,
+        persistent_workers=workers > 0, pin_memory=options.device == "cuda",
+    )  # fmt: skip
+
+
+def _in_a_process(
+    way: str, network: str, workers: int, options: argparse.Namespace, epochs: int
+) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--one", way, "--networks", network]
+    command += ["--workers", str(workers), "--epochs", str(epochs)]
+    for name in ("data", "images", "size", "batch-size", "threads", "device"):
+        command += [f"--{name}", str(getattr(options, name.replace("-", "_")))]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         raise RuntimeError(f"{way} on {network} failed:\n{answer.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(answer.stdout.strip().splitlines()[-1])
     return result
+
+
+def _print_table(network: str, rows: dict[str, Any], options: argparse.Namespace) -> None:
+    print(f"\n{network}, {options.size} px, batches of {options.batch_size}")
+    print("  way          img/s   (from to)      ours/it  peak MB  workers")
+    ours_median = statistics.median(rows["ours"]["rates"]) if "ours" in rows else float("nan")
+    for way, row in rows.items():
+        rates = row["rates"]
+        median = statistics.median(rates)
+        print(
+            f"  {way:10}{median:8.2f}   ({min(rates):.2f} {max(rates):.2f})".ljust(41)
+            + f"{ours_median / median:5.2f}{row['peak_mb']:9.0f}{row['workers']:9}"
+        )
+
+
+def _machine(options: argparse.Namespace) -> str:
+    device = torch.device(options.device)
+    name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
+    return f"{name}, {options.threads} threads, auto is {resolve_precision('auto', device)}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--networks", nargs="+", default=["resnet50", "densenet121", "mobilenet_v2"]
+    )
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--data", type=Path, help="folder with train (default: drawn)")
+    parser.add_argument("--images", type=int, default=64, help="images of an epoch")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=3, help="of each process; one warms up")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[0, 2], help="loader processes to try"
+    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
