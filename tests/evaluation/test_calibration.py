@@ -7,11 +7,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from cxrtransfer.evaluation import (
+    Predictions,
+    calibration_error_by_chance,
     compute_metrics,
     evaluate,
     fit_platt,
     fit_temperature,
     reliability,
+    wilson_interval,
 )
 
 
@@ -62,6 +65,48 @@ def test_the_expected_error_is_that_of_evaluate(draw, num_classes):
     found = evaluate(predictions, resamples=1).ece.value
 
     assert reliability(predictions).expected_error == pytest.approx(found)
+
+
+def test_frequencies_have_intervals_that_count_patients(draw):
+    predictions = draw()
+    patients = [str(index // 4) for index in range(200)]
+
+    found, naive = (
+        reliability(predictions, bins=2, patients=patients),
+        reliability(predictions, bins=2),
+    )
+
+    for number in range(2):
+        share, count = naive.frequency[number], int(naive.counts[number])
+        assert (naive.low[number], naive.high[number]) == pytest.approx(
+            wilson_interval(round(share * count), count)
+        )
+    assert (found.low != naive.low).all()
+    np.testing.assert_array_equal(found.frequency, naive.frequency)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_true_probabilities_err_by_chance_as_often_as_is_said(num_classes):
+    names = ("A", "B", "C")[:num_classes]
+    ids = tuple(map(str, range(150)))
+    beyond = 0
+    for seed in range(120):
+        predictions = Predictions(ids, *calibrated(150, num_classes, seed), names)
+        limit = calibration_error_by_chance(predictions, confidence=0.8, draws=100, seed=seed)
+        beyond += reliability(predictions).expected_error > limit
+
+    assert 0.1 < beyond / 120 < 0.3
+
+
+def test_images_of_one_patient_err_together_by_chance(draw):
+    predictions = draw()
+
+    alone, together = (
+        calibration_error_by_chance(predictions, patients=patients)
+        for patients in (None, [str(index // 10) for index in range(200)])
+    )
+
+    assert together > 1.2 * alone
 
 
 def test_an_empty_bin_has_no_frequency(binary):

@@ -26,9 +26,11 @@ def test_every_metric_has_a_value_and_an_interval(draw, num_classes):
     assert list(found) == METRICS
     for name, estimate in found.items():
         assert math.isfinite(estimate.value), name
-        assert 0 <= estimate.low < estimate.high, name
-        if name != "ece":  # its interval allows for the bias of the value
-            assert estimate.low <= estimate.value <= estimate.high, name
+        if name == "ece":
+            assert estimate.reason.startswith("biased upwards; true probabilities would show up")
+        else:
+            assert 0 <= estimate.low <= estimate.value <= estimate.high, name
+            assert estimate.low < estimate.high, name
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -117,7 +119,18 @@ def test_one_class_only_says_why_numbers_are_missing(binary):
     assert found["mcc"].reason == "all images are of one class, or given one class"
     assert found["recall"].value == 0.75
     for name, estimate in found.items():
-        assert math.isnan(estimate.value) == bool(estimate.reason), name
+        assert math.isnan(estimate.low) == bool(estimate.reason), name
+
+
+def test_perfect_predictions_are_not_called_certain(binary):
+    found = evaluate(binary([0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]), resamples=50).estimates()
+
+    assert found["mcc"].value == found["f1_macro"].value == 1
+    assert (
+        found["mcc"].reason == "it is the same on every resample, which does not make it certain"
+    )
+    for name in ("accuracy", "recall", "specificity", "precision", "auroc"):
+        assert found[name].low < 0.75, name
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from cxrtransfer.evaluation import Estimate, auroc_interval, proportion_interval, wilson_interval
-from cxrtransfer.evaluation.intervals import bootstrap_interval, reflected_interval
+from cxrtransfer.evaluation.intervals import bootstrap_interval
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,38 @@ def test_the_interval_of_an_area_stays_within_bounds():
 
     estimate = auroc_interval(positive, scores, np.arange(40))
 
+    assert estimate.method == "DeLong and Newcombe"
+    assert 0.8 < estimate.low < estimate.value < estimate.high < 1
+
+
+def test_an_area_that_rests_on_many_images_has_delongs_interval_on_the_logit_scale():
+    rng = np.random.default_rng(0)
+    positive = np.arange(400) >= 200
+    scores = 1.5 * positive + rng.normal(size=400)
+
+    estimate = auroc_interval(positive, scores, np.arange(400))
+
+    wins = (scores[positive][:, None] > scores[~positive]).astype(float)
+    area = wins.mean()
+    variance = wins.mean(axis=1).var(ddof=1) / 200 + wins.mean(axis=0).var(ddof=1) / 200
+    reach = 1.959964 * math.sqrt(variance) / (area * (1 - area))
+    expected = stats.logistic.cdf(stats.logistic.ppf(area) + np.array([-reach, reach]))
     assert estimate.method == "DeLong"
-    assert 0.9 < estimate.low < estimate.value < estimate.high < 1
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(expected))
+
+
+def test_an_area_that_rests_on_few_images_is_as_unsure_as_newcombe_says():
+    """Newcombe (2006): the areas from which Hanley and McNeil's error reaches what was seen."""
+    positive = np.arange(200) >= 100
+    scores = np.arange(200.0)
+    scores[[99, 100]] = scores[[100, 99]]
+
+    estimate = auroc_interval(positive, scores, np.arange(200))
+
+    area = estimate.low
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + 99 * (q1 - area**2 + q2 - area**2)
+    assert estimate.value - area == pytest.approx(1.959964 * math.sqrt(variance / 100**2))
 
 
 def test_perfect_separation_is_not_certainty():
@@ -120,17 +150,11 @@ def test_bca_agrees_with_scipy_on_a_skewed_sample():
     assert estimate.high - percentiles[1] > 0.03
 
 
-def test_a_metric_that_never_changes_has_a_point_for_an_interval():
+def test_a_metric_that_never_changes_is_not_called_certain():
     estimate = bootstrap_interval(1.0, np.ones(50), np.ones(10))
 
-    assert (estimate.low, estimate.high) == (1.0, 1.0)
-
-
-def test_a_reflected_interval_lies_on_the_other_side():
-    estimate = reflected_interval(0.2, np.linspace(0.2, 0.4, 101), confidence=0.9)
-
-    assert (estimate.low, estimate.high) == pytest.approx((0.01, 0.19))
-    assert reflected_interval(0.1, np.linspace(0.2, 0.4, 101)).low == 0
+    assert math.isnan(estimate.low)
+    assert estimate.reason == "it is the same on every resample, which does not make it certain"
 
 
 def test_too_many_undefined_resamples_leave_no_interval():

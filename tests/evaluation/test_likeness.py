@@ -2,29 +2,41 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from cxrtransfer.evaluation import compare_profiles, feature_separability, profile_images
+from cxrtransfer.evaluation import (
+    ImageProfile,
+    compare_profiles,
+    feature_separability,
+    intensity_quantiles,
+)
 
 
-def images(brightness, shape=(20, 30), number=25, seed=0):
+def profile(brightness=100, size=(30, 20), mode="L", number=25, seed=0):
     rng = np.random.default_rng(seed)
-    return [rng.normal(brightness, 10, shape).clip(0, 255).astype(np.uint8) for _ in range(number)]
+    pixels = rng.normal(brightness, 10, (number, 20, 30)).clip(0, 255).astype(np.uint8)
+    return ImageProfile(
+        np.array([size] * number),
+        (mode,) * number,
+        np.array([intensity_quantiles(image) for image in pixels]),
+    )
 
 
-def test_a_profile_counts_shapes_and_modes():
-    mixed = [*images(100, number=2), *images(100, (10, 10), 3), *images(9, (10, 10, 3), 1)]
+def test_intensities_are_quantiles():
+    image = np.random.default_rng(0).integers(256, size=(9, 7), dtype=np.uint8)
 
-    profile = profile_images(mixed)
+    np.testing.assert_allclose(
+        intensity_quantiles(image), np.percentile(image, [1, 25, 50, 75, 99])
+    )
 
-    assert profile.shapes == {(20, 30): 2, (10, 10): 4}
-    assert profile.modes == {"grey": 5, "colour": 1}
-    np.testing.assert_allclose(profile.quantiles[0], np.percentile(mixed[0], [1, 25, 50, 75, 99]))
-    with pytest.raises(ValueError, match="at least one image"):
-        profile_images([])
+
+def test_a_profile_is_of_the_same_images_throughout():
+    with pytest.raises(ValueError, match="got 2, 1 and 2"):
+        ImageProfile(np.ones((2, 2)), ("L",), np.ones((2, 5)))
+    with pytest.raises(ValueError, match="one or more images, got 0"):
+        ImageProfile(np.ones((0, 2)), (), np.ones((0, 5)))
 
 
 def test_what_differs_shows_and_what_does_not_does_not():
-    ours = profile_images(images(100))
-    theirs = profile_images(images(140, (40, 60, 3), seed=1))
+    ours, theirs = profile(), profile(140, (60, 40), "RGB", seed=1)
 
     shifts = {shift.quantity: shift for shift in compare_profiles(ours, theirs)}
 
@@ -35,18 +47,31 @@ def test_what_differs_shows_and_what_does_not_does_not():
         0.6,
         2.4,
     )
-    assert shifts["share in colour"].distance == 1
-    alike = compare_profiles(ours, profile_images(images(100)))
+    assert shifts["share of mode RGB"].distance == shifts["share of mode L"].distance == 1
+    alike = compare_profiles(ours, profile())
     assert [shift.distance for shift in alike] == [0] * len(alike)
 
 
 def test_distances_are_kolmogorov_smirnov():
-    ours, theirs = profile_images(images(100)), profile_images(images(103, seed=1))
+    ours, theirs = profile(), profile(103, seed=1)
 
     shift = compare_profiles(ours, theirs)[2]
 
     expected = ks_2samp(ours.quantiles[:, 2], theirs.quantiles[:, 2]).statistic
     assert shift.distance == pytest.approx(expected)
+
+
+def test_sets_of_one_source_stay_within_chance_19_times_of_20():
+    rng = np.random.default_rng(0)
+
+    def drawn(number):
+        return ImageProfile(
+            np.ones((number, 2)), ("L",) * number, rng.normal(100, 20, (number, 5))
+        )
+
+    pairs = [compare_profiles(drawn(60), drawn(90))[0] for _ in range(300)]
+
+    assert 0.93 <= np.mean([shift.distance <= shift.chance for shift in pairs]) <= 0.98
 
 
 def test_features_of_one_source_cannot_be_told_apart():
@@ -70,8 +95,23 @@ def test_the_further_apart_the_better_told_apart():
     assert far.value > 0.99
 
 
+def test_patients_whose_images_are_alike_are_no_sign_of_another_source():
+    rng = np.random.default_rng(0)
+    patients = [str(index // 5) for index in range(150)]
+    features = rng.normal(size=(60, 12))[np.arange(300) // 5]
+    features += 0.1 * rng.normal(size=features.shape)
+
+    naive = feature_separability(features[:150], features[150:])
+    honest = feature_separability(
+        features[:150], features[150:], reference_patients=patients, other_patients=patients
+    )
+
+    assert naive.low > 0.5
+    assert honest.low < 0.5
+
+
 def test_features_must_fit():
     with pytest.raises(ValueError, match=r"got \(9, 2\) and \(9, 3\)"):
         feature_separability(np.zeros((9, 2)), np.zeros((9, 3)))
-    with pytest.raises(ValueError, match="at least 5 images, got 9 and 4"):
+    with pytest.raises(ValueError, match="at least 5 patients, got 9 and 4"):
         feature_separability(np.zeros((9, 2)), np.zeros((4, 2)))

@@ -1,5 +1,6 @@
 """Do probabilities mean what they say, and how to mend them on validation images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_expit, log_softmax
 
+from .bootstrap import patient_codes
+from .intervals import proportion_interval
 from .predictions import Predictions
 from .weighted import confidence_and_outcome
 
@@ -14,6 +17,7 @@ __all__ = [
     "Platt",
     "Reliability",
     "Temperature",
+    "calibration_error_by_chance",
     "fit_platt",
     "fit_temperature",
     "reliability",
@@ -36,6 +40,8 @@ class Reliability:
         counts: Images in each bin, ``(bins,)``.
         probability: Mean probability in each bin, ``(bins,)``; nan in an empty one.
         frequency: Share that came true in each bin, ``(bins,)``; nan in an empty one.
+        low: Lower end of the frequency's interval (Wilson's, patients together), ``(bins,)``.
+        high: Upper end of it.
         expected_error: The distance of the two, averaged over images (ECE).
         largest_error: The largest distance in any bin (MCE).
     """
@@ -44,37 +50,90 @@ class Reliability:
     counts: npt.NDArray[np.int64]
     probability: Floats
     frequency: Floats
+    low: Floats
+    high: Floats
     expected_error: float
     largest_error: float
 
 
-def reliability(predictions: Predictions, *, bins: int = 15) -> Reliability:
+def reliability(
+    predictions: Predictions,
+    *,
+    patients: Sequence[str] | None = None,
+    bins: int = 15,
+    confidence: float = 0.95,
+) -> Reliability:
     """Sort predictions into bins by probability, and count what came true.
 
     Args:
         predictions: Labels and probabilities.
+        patients: The patient of each image; None takes each image for its own.
         bins: How many; the error found depends on it (Guo et al. 2017 take 15).
+        confidence: Of the intervals.
 
     Raises:
-        ValueError: If there is no bin.
+        ValueError: If there is no bin, or not one patient per image.
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
-    confidence, outcome = confidence_and_outcome(predictions)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    codes = patient_codes(patients, len(predictions))
+    promised, outcome = confidence_and_outcome(predictions)
+    place = _places(promised, bins)
     counts = np.bincount(place, minlength=bins)
     filled = np.where(counts > 0, counts, np.nan)
-    probability = np.bincount(place, confidence, bins) / filled
+    probability = np.bincount(place, promised, bins) / filled
     frequency = np.bincount(place, outcome, bins) / filled
     gaps = np.nan_to_num(np.abs(probability - frequency))
+    ends = np.full((2, bins), np.nan)
+    for number in np.flatnonzero(counts):
+        here = place == number
+        ends[:, number] = proportion_interval(
+            outcome[here] > 0, codes[here], confidence=confidence
+        )
     return Reliability(
         edges=np.linspace(0, 1, bins + 1),
         counts=counts,
         probability=probability,
         frequency=frequency,
+        low=ends[0],
+        high=ends[1],
         expected_error=float(gaps @ counts / len(predictions)),
         largest_error=float(gaps.max()),
     )
+
+
+def calibration_error_by_chance(
+    predictions: Predictions,
+    *,
+    patients: Sequence[str] | None = None,
+    bins: int = 15,
+    confidence: float = 0.95,
+    draws: int = 500,
+    seed: int = 0,
+) -> float:
+    """Tell what calibration error these images would show if the probabilities were true.
+
+    Outcomes are drawn from the probabilities (Broecker and Smith 2007), with one chance for all
+    images of a patient, as they agree most then.
+
+    Args:
+        predictions: Labels, which are not looked at, and probabilities.
+        patients: The patient of each image; None takes each image for its own.
+        bins: As in :func:`reliability`.
+        confidence: How often the error stays below the number returned.
+        draws: How many times outcomes are drawn.
+        seed: Of the draws.
+    """
+    codes = patient_codes(patients, len(predictions))
+    promised, _ = confidence_and_outcome(predictions)
+    in_bin = np.eye(bins)[_places(promised, bins)]  # (N, bins)
+    rng = np.random.default_rng(seed)
+    num_patients = int(codes.max()) + 1
+    errors = [
+        np.abs(((rng.random(num_patients)[codes] < promised) - promised) @ in_bin).sum()
+        for _ in range(draws)
+    ]
+    return float(np.quantile(errors, confidence)) / len(promised)
 
 
 @dataclass(frozen=True)
@@ -173,6 +232,10 @@ def fit_platt(val: Predictions) -> Platt:
 
     found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-8})
     return Platt(slope=float(found.x[0]), intercept=float(found.x[1]))
+
+
+def _places(promised: Floats, bins: int) -> npt.NDArray[np.int64]:
+    return np.minimum((promised * bins).astype(np.int64), bins - 1)
 
 
 def _logits(predictions: Predictions) -> Floats:

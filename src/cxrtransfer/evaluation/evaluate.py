@@ -9,13 +9,8 @@ import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
 
 from .bootstrap import bootstrap_metrics, jackknife_metrics, patient_codes
-from .intervals import (
-    Estimate,
-    auroc_interval,
-    bootstrap_interval,
-    proportion_interval,
-    reflected_interval,
-)
+from .calibration import calibration_error_by_chance
+from .intervals import Estimate, auroc_interval, bootstrap_interval, proportion_interval
 from .predictions import Predictions
 from .weighted import weighted_metrics
 
@@ -54,8 +49,9 @@ class Evaluation:
             for 2.2e-16 where it is smaller.
         ece: Expected calibration error over 15 bins of equal width: the mean distance between
             probability and frequency, of the positive class for two classes and of the most
-            probable one for more (Guo et al. 2017). It is biased upwards on small samples; the
-            interval allows for that, so the value may lie in its upper part or above it.
+            probable one for more (Guo et al. 2017). It is biased upwards on small samples, by an
+            amount that depends on the truth, and no interval was found that keeps its promise; the
+            reason tells what true probabilities would have given by chance.
         confusion_matrix: Images by true class (rows) and predicted class, int64 ``(K, K)``.
         class_names: Names in label order.
         positive_index: The class counted as disease.
@@ -152,10 +148,10 @@ def evaluate(
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> labels = rng.integers(2, size=100)
+        >>> labels = rng.integers(2, size=300)
         >>> scores = np.clip(rng.normal(0.3 + 0.4 * labels, 0.2), 0, 1)
         >>> predictions = Predictions(
-        ...     ids=tuple(map(str, range(100))),
+        ...     ids=tuple(map(str, range(300))),
         ...     labels=labels,
         ...     probabilities=np.stack([1 - scores, scores], axis=1),
         ...     class_names=("NORMAL", "PNEUMONIA"),
@@ -181,12 +177,14 @@ def evaluate(
     )
     left_out = jackknife_metrics(predictions, patients=patients, threshold=threshold)
     for name in values.keys() - estimates.keys():
-        value, samples = float(values[name][0]), resampled[name]
-        estimates[name] = (
-            reflected_interval(value, samples, confidence=confidence)
-            if name == "ece"
-            else bootstrap_interval(value, samples, left_out[name], confidence=confidence)
+        estimates[name] = bootstrap_interval(
+            float(values[name][0]), resampled[name], left_out[name], confidence=confidence
         )
+    chance = calibration_error_by_chance(
+        predictions, patients=patients, confidence=confidence, seed=seed
+    )
+    reason = f"biased upwards; true probabilities would show up to {chance:.3f}"
+    estimates["ece"] = Estimate(float(values["ece"][0]), math.nan, math.nan, "none", reason)
     estimates |= _shares(predictions, predicted, codes, confidence)
     positive = predictions.labels == predictions.positive_index
     if predictions.num_classes == 2 and 0 < positive.sum() < len(positive):

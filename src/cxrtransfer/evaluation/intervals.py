@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from .delong import auroc_covariance
+from .delong import auroc_covariance, auroc_influence
 
 __all__ = [
     "Estimate",
@@ -18,13 +18,14 @@ __all__ = [
     "auroc_interval",
     "bootstrap_interval",
     "proportion_interval",
-    "reflected_interval",
     "wilson_interval",
 ]
 
 IntervalMethod = Literal[
-    "Wilson", "DeLong", "Newcombe", "BCa cluster bootstrap", "reflected cluster bootstrap", "none"
+    "Wilson", "DeLong", "DeLong and Newcombe", "Newcombe", "BCa cluster bootstrap", "none"
 ]
+
+_ENOUGH = 20  # patients that a variance must rest on; see benchmarks/coverage.py
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,10 @@ def auroc_interval(
 ) -> Estimate:
     """Estimate the AUROC with DeLong's variance on the logit scale, which stays within [0, 1].
 
-    Where the classes are perfectly separated, DeLong's variance is zero and would claim
-    certainty; Newcombe's interval (2006, method 5) is given then, with patients for images.
+    DeLong's variance is measured on the images that are out of place. Where few are, it is
+    itself a guess, and where none is it claims certainty. So where it rests on fewer patients
+    than 20 (the square of their summed squared influences over the sum of their fourth powers),
+    the interval is widened to hold Newcombe's (2006, method 5), with patients for images.
 
     Args:
         positive: Which images are positive, ``(N,)``, at least one of each kind.
@@ -138,29 +141,46 @@ def auroc_interval(
     areas, covariance = auroc_covariance(positive, scores[None], codes)
     area, variance = float(areas[0]), float(covariance[0, 0])
     z = float(norm.ppf(0.5 + confidence / 2))
+    sizes = len(np.unique(codes[positive])), len(np.unique(codes[~positive]))
     if area in (0.0, 1.0):
-        sizes = len(np.unique(codes[positive])), len(np.unique(codes[~positive]))
-        bound = _newcombe_bound(*sizes, z)
-        low, high = (bound, 1.0) if area == 1 else (0.0, 1 - bound)
-        return Estimate(value=area, low=low, high=high, method="Newcombe")
+        return Estimate(area, *_newcombe_interval(area, *sizes, z), "Newcombe")
     if math.isnan(variance):
         reason = "only one patient has positive images, or only one has others"
         return Estimate(area, math.nan, math.nan, "none", reason)
     logit, half = math.log(area / (1 - area)), z * math.sqrt(variance) / (area * (1 - area))
     low, high = 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
-    return Estimate(value=area, low=low, high=high, method="DeLong")
+    if _effective_number(positive, scores, codes) >= _ENOUGH:
+        return Estimate(area, low, high, "DeLong")
+    lower, higher = _newcombe_interval(area, *sizes, z)
+    return Estimate(area, min(low, lower), max(high, higher), "DeLong and Newcombe")
 
 
-def _newcombe_bound(num_positive: int, num_negative: int, z: float) -> float:
-    """Find the area whose Hanley-McNeil deviation just reaches an observed area of 1."""
+def _effective_number(
+    positive: npt.NDArray[np.bool_],
+    scores: npt.NDArray[np.float64],
+    codes: npt.NDArray[np.int64],
+) -> float:
+    """Tell how many patients the variance rests on: all of them if all pull alike."""
+    _, of_positive, of_negative = auroc_influence(positive, scores[None], codes)
+    squares = np.concatenate([of_positive[0], of_negative[0]]) ** 2
+    return float(squares.sum() ** 2 / (squares**2).sum()) if squares.any() else 0.0
+
+
+def _newcombe_interval(
+    area: float, num_positive: int, num_negative: int, z: float
+) -> tuple[float, float]:
+    """Find the areas from which Hanley and McNeil's deviation just reaches the observed one."""
     extra = (num_positive + num_negative) / 2 - 1
 
-    def excess(area: float) -> float:
-        spread = 1 + extra * (1 - area) / (2 - area) + extra * area / (1 + area)
-        variance = area * (1 - area) * spread / (num_positive * num_negative)
-        return (1 - area) ** 2 - z**2 * variance
+    def excess(true: float) -> float:
+        spread = 1 + extra * (1 - true) / (2 - true) + extra * true / (1 + true)
+        variance = true * (1 - true) * spread / (num_positive * num_negative)
+        return (area - true) ** 2 - z**2 * variance
 
-    return float(brentq(excess, 0.0, 1.0 - 1e-12))
+    least = 1e-12  # the variance is zero at 0 and 1 themselves
+    low = 0.0 if area <= least else float(brentq(excess, 0.0, area - least * area))
+    high = 1.0 if area >= 1 - least else float(brentq(excess, area + least * (1 - area), 1.0))
+    return low, high
 
 
 def bootstrap_interval(
@@ -183,11 +203,14 @@ def bootstrap_interval(
 
     Returns:
         The estimate; without an interval if over a twentieth of the resamples are undefined, as
-        the rest are then no fair picture.
+        the rest are then no fair picture, or if all are the same, as with perfect predictions.
     """
     undefined = float(np.isnan(resampled).mean())
     if undefined > 0.05:
         reason = f"{undefined:.0%} of the resamples leave it undefined"
+        return Estimate(value, math.nan, math.nan, "none", reason)
+    if np.nanmin(resampled) == np.nanmax(resampled):
+        reason = "it is the same on every resample, which does not make it certain"
         return Estimate(value, math.nan, math.nan, "none", reason)
     below = float(np.nanmean(resampled < value) + np.nanmean(resampled <= value)) / 2
     least = 1 / (len(resampled) + 1)
@@ -203,25 +226,3 @@ def _acceleration(left_out: npt.NDArray[np.float64]) -> float:
     pulls = left_out.mean() - left_out
     spread = float((pulls**2).sum()) ** 1.5
     return float((pulls**3).sum()) / (6 * spread) if spread > 1e-30 else 0.0
-
-
-def reflected_interval(
-    value: float, resampled: npt.NDArray[np.float64], *, confidence: float = 0.95
-) -> Estimate:
-    """Mirror the resampled values at the value (the basic bootstrap).
-
-    For a metric that is biased upwards, as ECE is: its resamples lie as far above the value as
-    the value does above the truth. Ends below 0 become 0.
-
-    Args:
-        value: The metric on the sample itself.
-        resampled: The metric on its resamples, ``(B,)``.
-        confidence: Between 0 and 1.
-    """
-    low, high = np.quantile(resampled, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return Estimate(
-        value,
-        max(0.0, float(2 * value - high)),
-        max(0.0, float(2 * value - low)),
-        "reflected cluster bootstrap",
-    )

@@ -1,20 +1,27 @@
 """Do the images of another hospital look like those a network was trained on?"""
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import ks_2samp
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .bootstrap import patient_codes
 from .intervals import Estimate, auroc_interval
 
-__all__ = ["ImageProfile", "Shift", "compare_profiles", "feature_separability", "profile_images"]
+__all__ = [
+    "ImageProfile",
+    "Shift",
+    "compare_profiles",
+    "feature_separability",
+    "intensity_quantiles",
+]
 
 _QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 
@@ -24,15 +31,26 @@ class ImageProfile:
     """What a set of images looks like from outside.
 
     Attributes:
-        shapes: How many images there are of each ``(height, width)``.
-        modes: How many are ``"grey"``, how many ``"colour"``.
+        sizes: Width and height of each image as it was stored, in pixels, ``(N, 2)``.
+        modes: Kind of pixels of each image as it was stored, such as ``"L"`` or ``"RGB"``.
         quantiles: Intensities that 1, 25, 50, 75 and 99 % of each image's pixels stay below,
             ``(N, 5)``, 0 to 255.
+
+    Raises:
+        ValueError: If there is no image, or the three are not of one length.
     """
 
-    shapes: dict[tuple[int, int], int]
-    modes: dict[str, int]
+    sizes: npt.NDArray[np.int64]
+    modes: tuple[str, ...]
     quantiles: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        lengths = len(self.sizes), len(self.modes), len(self.quantiles)
+        if not lengths[0] or len(set(lengths)) > 1:
+            raise ValueError(
+                "a profile needs the size, mode and intensities of each of one or more images, "
+                f"got {lengths[0]}, {lengths[1]} and {lengths[2]}"
+            )
 
 
 @dataclass(frozen=True)
@@ -45,33 +63,20 @@ class Shift:
         other: Its mean over the new set.
         distance: Kolmogorov and Smirnov's: the largest gap between the two cumulative shares, 0
             if alike, 1 if they do not overlap.
+        chance: What the distance stays below in 95 of 100 cases if both sets come from one
+            source and every image is another patient's.
     """
 
     quantity: str
     reference: float
     other: float
     distance: float
+    chance: float
 
 
-def profile_images(images: Iterable[npt.NDArray[np.uint8]]) -> ImageProfile:
-    """Look at each image once.
-
-    Args:
-        images: Grey ``(H, W)`` or colour ``(H, W, 3)``, uint8, as they are in their files.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    shapes: Counter[tuple[int, int]] = Counter()
-    modes: Counter[str] = Counter()
-    quantiles = []
-    for image in images:
-        shapes[image.shape[0], image.shape[1]] += 1
-        modes["grey" if image.ndim == 2 else "colour"] += 1
-        quantiles.append(np.quantile(image, _QUANTILES))
-    if not quantiles:
-        raise ValueError("there must be at least one image, got none")
-    return ImageProfile(dict(shapes), dict(modes), np.array(quantiles))
+def intensity_quantiles(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Return the intensities that 1, 25, 50, 75 and 99 % of an image's pixels stay below."""
+    return np.quantile(pixels, _QUANTILES)
 
 
 def compare_profiles(reference: ImageProfile, other: ImageProfile) -> tuple[Shift, ...]:
@@ -81,24 +86,33 @@ def compare_profiles(reference: ImageProfile, other: ImageProfile) -> tuple[Shif
         reference: Of the images a network was trained on.
         other: Of the images it is to be used on.
     """
-    pairs = {
-        f"intensity that {share:.0%} of pixels stay below": (
-            reference.quantiles[:, place],
-            other.quantiles[:, place],
-        )
+    both = reference, other
+    quantities: dict[str, list[npt.NDArray[np.float64]]] = {
+        f"intensity that {share:.0%} of pixels stay below": [
+            profile.quantiles[:, place] for profile in both
+        ]
         for place, share in enumerate(_QUANTILES)
     }
-    pairs["width over height"] = _of_shapes(reference, _aspect), _of_shapes(other, _aspect)
-    pairs["thousands of pixels"] = _of_shapes(reference, _pixels), _of_shapes(other, _pixels)
-    pairs["share in colour"] = _colour(reference), _colour(other)
+    quantities["width over height"] = [
+        profile.sizes[:, 0] / profile.sizes[:, 1] for profile in both
+    ]
+    quantities["thousands of pixels"] = [profile.sizes.prod(axis=1) / 1000 for profile in both]
+    for mode in sorted({*reference.modes, *other.modes}):
+        quantities[f"share of mode {mode}"] = [
+            np.array([found == mode for found in profile.modes], dtype=np.float64)
+            for profile in both
+        ]
+    # Smirnov's limit for large sets; ties make it stay below this more often still.
+    chance = 1.358 * math.sqrt(1 / len(reference.modes) + 1 / len(other.modes))
     return tuple(
         Shift(
             quantity=quantity,
             reference=float(first.mean()),
             other=float(second.mean()),
             distance=float(ks_2samp(first, second, method="asymp").statistic),
+            chance=min(1.0, chance),
         )
-        for quantity, (first, second) in pairs.items()
+        for quantity, (first, second) in quantities.items()
     )
 
 
@@ -106,55 +120,51 @@ def feature_separability(
     reference: npt.NDArray[np.floating],
     other: npt.NDArray[np.floating],
     *,
+    reference_patients: Sequence[str] | None = None,
+    other_patients: Sequence[str] | None = None,
     seed: int = 0,
     folds: int = 5,
 ) -> Estimate:
     """Measure how well a linear classifier tells two sets of images apart by their features.
 
-    The AUROC of a shrunken linear discriminant in cross-validation: 0.5 if the sets look alike to
-    the network, 1 if each image betrays where it comes from.
+    The AUROC of a shrunken linear discriminant in cross-validation over patients: 0.5 if the sets
+    look alike to the network, 1 if each image betrays where it comes from. Compare images of one
+    class at a time, or a difference in how frequent disease is will show as well.
 
     Args:
         reference: Features of images a network was trained on (held-out ones), ``(N, F)``.
         other: Features of the new images, ``(M, F)``.
+        reference_patients: The patient of each image of the first set; None takes each image for
+            its own.
+        other_patients: The patient of each image of the second set, likewise.
         seed: Of the division into folds.
         folds: How many.
 
     Raises:
-        ValueError: If the features are not of one length, or a set has fewer images than folds.
+        ValueError: If the features are not of one length, or a set has fewer patients than folds.
     """
     if reference.ndim != 2 or other.ndim != 2 or reference.shape[1] != other.shape[1]:
         raise ValueError(
             f"features must be (N, F) and (M, F), got {reference.shape} and {other.shape}"
         )
-    if min(len(reference), len(other)) < folds:
+    codes, others = (
+        np.arange(len(features)) if names is None else patient_codes(names, len(features))
+        for features, names in ((reference, reference_patients), (other, other_patients))
+    )
+    groups = np.concatenate([codes, others + len(codes)])
+    num_patients = len(np.unique(codes)), len(np.unique(others))
+    if min(num_patients) < folds:
         raise ValueError(
-            f"each set must have at least {folds} images, got {len(reference)} and {len(other)}"
+            f"each set must have at least {folds} patients, "
+            f"got {num_patients[0]} and {num_patients[1]}"
         )
     features = np.concatenate([reference, other]).astype(np.float64)
     is_other = np.repeat([False, True], [len(reference), len(other)])
     model = make_pipeline(
         StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     )
-    division = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    scores = cross_val_predict(model, features, is_other, cv=division, method="decision_function")
-    return auroc_interval(is_other, scores, np.arange(len(scores)))
-
-
-def _aspect(height: int, width: int) -> float:
-    return width / height
-
-
-def _pixels(height: int, width: int) -> float:
-    return height * width / 1000
-
-
-def _of_shapes(
-    profile: ImageProfile, quantity: Callable[[int, int], float]
-) -> npt.NDArray[np.float64]:
-    values = [quantity(*shape) for shape in profile.shapes]
-    return np.repeat(values, list(profile.shapes.values()))
-
-
-def _colour(profile: ImageProfile) -> npt.NDArray[np.float64]:
-    return np.repeat([0.0, 1.0], [profile.modes.get("grey", 0), profile.modes.get("colour", 0)])
+    division = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    scores = cross_val_predict(
+        model, features, is_other, groups=groups, cv=division, method="decision_function"
+    )
+    return auroc_interval(is_other, scores, np.unique(groups, return_inverse=True)[1])

@@ -18,7 +18,6 @@ from cxrtransfer.evaluation import (
     Predictions,
     Reliability,
     threshold_sweep,
-    wilson_interval,
 )
 
 from .style import GREY, colour, dress, legend, new_axes, refuse_empty
@@ -128,8 +127,8 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
     """Draw how often probabilities came true, with the number of images behind each point.
 
     Points on the diagonal mean what they say; below it the network promises too much. Each has
-    Wilson's 95 % interval. The grey bars at the bottom count the images of each bin, the highest
-    bar being a fifth of the height.
+    its interval. The grey bars at the bottom count the images of each bin, the highest bar being
+    a fifth of the height.
 
     Args:
         bins: What :func:`cxrtransfer.evaluation.reliability` gives.
@@ -146,14 +145,12 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
         if count:
             ax.text(middle, height + 0.008, f"{count:,}", ha="center", fontsize=7, color="#595959")
     filled = bins.counts > 0
-    frequency, counts = bins.frequency[filled], bins.counts[filled]
-    ends = np.array(
-        [wilson_interval(share * n, n) for share, n in zip(frequency, counts, strict=True)]
-    )
+    frequency = bins.frequency[filled]
+    ends = np.stack([bins.low[filled], bins.high[filled]])
     ax.errorbar(
         bins.probability[filled],
         frequency,
-        np.abs(ends.T - frequency),
+        np.abs(ends - frequency),
         fmt="o",
         color=colour(0),
         markersize=5,
