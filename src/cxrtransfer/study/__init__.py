@@ -1,9 +1,11 @@
 """Run a whole study: a grid of configurations, a folder for each run, one page about them all."""
 
-from .crossval import CrossValidation, cross_validate
+from .crossval import CrossValidation, cross_validate, load_cross_validation
+from .external import ExternalTest, external_test
 from .grid import PAPER_MODELS, ExperimentConfig, paper_grid
 from .published import PUBLISHED, PublishedResult, published_for
 from .report import write_report
+from .results import StudyResults, load_network, load_study
 from .runner import RunResult, load_run, run_experiment, run_study
 
 __all__ = [
@@ -11,10 +13,16 @@ __all__ = [
     "PUBLISHED",
     "CrossValidation",
     "ExperimentConfig",
+    "ExternalTest",
     "PublishedResult",
     "RunResult",
+    "StudyResults",
     "cross_validate",
+    "external_test",
+    "load_cross_validation",
+    "load_network",
     "load_run",
+    "load_study",
     "paper_grid",
     "published_for",
     "run_experiment",

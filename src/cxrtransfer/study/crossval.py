@@ -8,13 +8,17 @@ import numpy.typing as npt
 import torch
 
 from cxrtransfer.data import Records, fold_records, read_folder
+from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, evaluate
+from cxrtransfer.runtime import read_json, write_json
 from cxrtransfer.types import StrPath
 
 from .grid import ExperimentConfig
-from .runner import RunResult, run_experiment
+from .runner import RunResult, load_run, run_experiment
 
-__all__ = ["CrossValidation", "cross_validate"]
+__all__ = ["CROSSVAL_NAME", "CrossValidation", "cross_validate", "load_cross_validation"]
+
+CROSSVAL_NAME = "crossval.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +29,7 @@ class CrossValidation:
     slightly better than new images would give.
 
     Attributes:
+        name: Name of the configuration that was run.
         folds: One run per fold.
         pooled: Predictions of every image that is not in test, each by the one network that was
             not trained on it. Networks differ in how high they score, so the pooled AUROC is
@@ -32,6 +37,7 @@ class CrossValidation:
         patients: The patient of each pooled image.
     """
 
+    name: str
     folds: tuple[RunResult, ...]
     pooled: Predictions
     patients: tuple[str, ...]
@@ -66,6 +72,8 @@ def cross_validate(
     so that the spread of the test numbers shows too. Each fold is an ordinary run in a folder of
     its own: a complete one is loaded, a broken one goes on where it stopped.
 
+    A cross-validation that stands in the folder of a study has a section on the study's page.
+
     Args:
         config: What to run. Its ``val_fraction`` has no effect, as the folds divide the images;
             ``group_by`` and ``split_seed`` say how they are dealt.
@@ -94,9 +102,36 @@ def cross_validate(
         )
         for number, fold in enumerate(dealt)
     )
+    write_json(
+        Path(out) / CROSSVAL_NAME,
+        {"name": config.name, "folds": [fold.folder.name for fold in folds]},
+    )
+    return _together(config.name, folds)
+
+
+def load_cross_validation(folder: StrPath) -> CrossValidation:
+    """Read what :func:`cross_validate` finished.
+
+    Args:
+        folder: What it was given as ``out``.
+
+    Raises:
+        RunFolderError: If the folder holds no finished cross-validation.
+    """
+    folder = Path(folder)
+    if not (folder / CROSSVAL_NAME).exists():
+        raise RunFolderError(
+            f"{folder} must hold a finished cross-validation, but has no {CROSSVAL_NAME}"
+        )
+    found = read_json(folder / CROSSVAL_NAME)
+    return _together(found["name"], tuple(load_run(folder / fold) for fold in found["folds"]))
+
+
+def _together(name: str, folds: tuple[RunResult, ...]) -> CrossValidation:
     pooled = _pool([fold.val for fold in folds])
-    patient_of = dict(zip(records.ids, records.patient_ids, strict=True))
-    return CrossValidation(folds, pooled, tuple(patient_of[name] for name in pooled.ids))
+    patient_of = folds[0].patients()
+    patients = tuple(patient_of[image] for image in pooled.ids)
+    return CrossValidation(name, folds, pooled, patients)
 
 
 def _pool(parts: list[Predictions]) -> Predictions:

@@ -1,18 +1,12 @@
-"""The study's ten figures and its table, drawn from run folders."""
+"""The ten figures of the paper and its table, drawn from run folders."""
 
-import base64
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from cxrtransfer.evaluation import compute_metrics
+from cxrtransfer.evaluation import compute_metrics, curve_band
 from cxrtransfer.explain import overlay
 from cxrtransfer.plots import (
     plot_class_balance,
@@ -28,159 +22,156 @@ from cxrtransfer.plots import (
     plot_samples,
 )
 from cxrtransfer.plots.images import Cell
-from cxrtransfer.runtime import atomic_path
 
+from .page import PageFigure, Section, keep_figure, save_png
 from .published import published_for
+from .results import StudyResults
 from .runner import SUMMARY_NAME, RunResult
 
-__all__ = ["PageFigure", "draw_figures"]
+__all__ = ["figure_sections"]
 
 _TABLE_METRICS = ("auroc", "accuracy", "f1_macro", "recall", "specificity")
 _PRINTED_METRICS = ("auroc", "accuracy", "f1_macro")
 
 
-@dataclass(frozen=True)
-class PageFigure:
-    """One numbered figure of the page.
-
-    Attributes:
-        number: The paper's number.
-        title: What it shows.
-        caption: What to see in it, and what not to.
-        images: One or more PNG files as base64.
-    """
-
-    number: str
-    title: str
-    caption: str
-    images: tuple[str, ...]
+def figure_sections(study: StudyResults) -> tuple[Section, ...]:
+    """Draw the paper's figures, keep each as ``figures/*.png``, and group them for the page."""
+    return (
+        Section("Where does the network look?", figures=[_heatmaps(study)]),
+        Section("How does it arrange the images?", figures=[_embedding(study)]),
+        Section("The results as the paper draws them", figures=_results(study), folded=True),
+        Section("The training", figures=_training(study), folded=True),
+        Section("The images", figures=_images(study), folded=True),
+    )
 
 
-def draw_figures(folder: Path, runs: Sequence[RunResult], chosen: RunResult) -> list[PageFigure]:
-    """Draw all figures, keep each as ``figures/*.png``, and return them for the page.
+def _images(study: StudyResults) -> list[PageFigure]:
+    summary = np.load(study.folder / SUMMARY_NAME, allow_pickle=False)
+    names = study.chosen.test.class_names
+    balance = {split: summary[f"labels_{split}"] for split in ("train", "val", "test")}
+    brightness = {
+        name: summary["intensity"][summary["intensity_labels"] == label]
+        for label, name in enumerate(names)
+    }
+    return [
+        keep_figure(
+            study.folder,
+            "1",
+            "What the images look like",
+            "Images of the training split, drawn at random with a fixed seed, by class.",
+            plot_samples(list(summary["samples"]), summary["sample_labels"], names),
+        ),
+        keep_figure(
+            study.folder,
+            "2",
+            "How many images there are",
+            "Images of each class in each split. Where the share of disease differs between "
+            "val and test, so do accuracy and F1, whatever the network.",
+            plot_class_balance(balance, names),
+        ),
+        keep_figure(
+            study.folder,
+            "3",
+            "Is brightness enough?",
+            "Mean intensity of each image by class. If the two outlines lay apart, a network "
+            "could be right without seeing any lesion.",
+            plot_image_statistics(brightness),
+        ),
+    ]
 
-    Args:
-        folder: The study's folder.
-        runs: Its runs.
-        chosen: The run whose heatmaps and embedding are shown.
-    """
-    summary = np.load(folder / SUMMARY_NAME, allow_pickle=False)
-    names = [str(name) for name in summary["class_names"]]
-    histories = {run.config.name: run.rows for run in runs}
-    tests = {run.config.name: run.test for run in runs}
+
+def _training(study: StudyResults) -> list[PageFigure]:
+    histories = {run.config.name: run.rows for run in study.runs}
+    return [
+        keep_figure(
+            study.folder,
+            "4",
+            "Loss by epoch",
+            "Weighted means over the whole split. Runs with different class weights are not on "
+            "one scale.",
+            plot_loss_curves(histories),
+        ),
+        keep_figure(
+            study.folder,
+            "5",
+            "Validation accuracy by epoch",
+            "Accuracy on val, at threshold one half.",
+            plot_metric_curves(histories, "val_accuracy"),
+        ),
+    ]
+
+
+def _results(study: StudyResults) -> list[PageFigure]:
+    tests = {run.config.name: run.test for run in study.runs}
     metrics = {name: compute_metrics(test).as_dict() for name, test in tests.items()}
     printed = {
         run.config.name: {
             name: value for name in _PRINTED_METRICS if (value := getattr(found, name)) is not None
         }
-        for run in runs
+        for run in study.runs
         if (found := published_for(run.config))
     }
-    embedding = np.load(chosen.folder / "embedding.npz", allow_pickle=False)
-    drawn: list[tuple[str, str, str, Sequence[Axes]]] = [
-        (
-            "1",
-            "What the images look like",
-            "Images of the training split, drawn at random with a fixed seed, by class.",
-            [plot_samples(list(summary["samples"]), summary["sample_labels"], names)],
-        ),
-        (
-            "2",
-            "How many images there are",
-            "Images of each class in each split. Where the share of disease differs between "
-            "val and test, so do accuracy and F1, whatever the network.",
-            [
-                plot_class_balance(
-                    {s: summary[f"labels_{s}"] for s in ("train", "val", "test")}, names
-                )
-            ],
-        ),
-        (
-            "3",
-            "Is brightness enough?",
-            "Mean intensity of each image by class. If the two outlines lay apart, a network "
-            "could be right without seeing any lesion.",
-            [
-                plot_image_statistics(
-                    {
-                        name: summary["intensity"][summary["intensity_labels"] == label]
-                        for label, name in enumerate(names)
-                    }
-                )
-            ],
-        ),
-        (
-            "4",
-            "Loss by epoch",
-            "Weighted means over the whole split. Runs with different class weights are not on "
-            "one scale.",
-            [plot_loss_curves(histories)],
-        ),
-        (
-            "5",
-            "Validation accuracy by epoch",
-            "Accuracy on val, at threshold one half.",
-            [plot_metric_curves(histories, "val_accuracy")],
-        ),
-        (
-            "6",
-            "ROC on the test split",
-            "How sensitivity is bought with false alarms, over all thresholds.",
-            [plot_roc_curves(tests)],
-        ),
-        (
-            "7",
-            "Measured and printed",
-            "Bars are measured here; a diamond, where there is one, is what the paper printed.",
-            [plot_metric_bars(metrics, printed or None)],
-        ),
-        (
-            "8",
-            "Confusion matrices on the test split",
-            "One for each run, at threshold one half.",
-            [_titled(plot_confusion_matrix(run.test), run.config.name) for run in runs],
-        ),
-        (
-            "9",
-            "Where the network looks",
-            f"Grad-CAM of the predicted class by {chosen.config.name}, the most confident images "
-            "of each cell of the confusion matrix. A heatmap shows what moved the score; it does "
-            "not prove that there is a lesion.",
-            [_heatmap_grid(chosen, names)],
-        ),
-        (
-            "10",
-            "How the network arranges the test images",
-            f"t-SNE of the features of {chosen.config.name}: dots are right, triangles wrong. "
-            "Distances between groups mean nothing.",
-            [
-                plot_embedding(
-                    embedding["coordinates"], chosen.test.labels, chosen.test.predicted, names
-                )
-            ],
-        ),
-    ]
+    chosen = study.chosen
+    band = curve_band(chosen.test, patients=study.patients(chosen.test))
     table: list[dict[str, str | float]] = [
         {"run": name, **{metric: metrics[name][metric] for metric in _TABLE_METRICS}}
         for name in metrics
     ]
-    _png(plot_results_table(table), folder / "figures" / "table_1.png")
+    save_png(plot_results_table(table), study.folder / "figures" / "table_1.png")
     return [
-        PageFigure(
-            number,
-            title,
-            caption,
-            tuple(
-                _png(ax, folder / "figures" / f"figure_{number.zfill(2)}{_part(part, axes)}.png")
-                for part, ax in enumerate(axes)
-            ),
-        )
-        for number, title, caption, axes in drawn
+        keep_figure(
+            study.folder,
+            "6",
+            "ROC on the test split",
+            "How sensitivity is bought with false alarms, over all thresholds; with a 95 % band "
+            f"around {chosen.config.name}, point by point.",
+            plot_roc_curves(tests, {chosen.config.name: band}),
+        ),
+        keep_figure(
+            study.folder,
+            "7",
+            "Measured and printed",
+            "Bars are measured here; a diamond, where there is one, is what the paper printed.",
+            plot_metric_bars(metrics, printed or None),
+        ),
+        keep_figure(
+            study.folder,
+            "8",
+            "Confusion matrices on the test split",
+            "One for each run, at threshold one half.",
+            [_titled(plot_confusion_matrix(run.test), run.config.name) for run in study.runs],
+        ),
     ]
 
 
-def _part(index: int, axes: Sequence[Axes]) -> str:
-    return "" if len(axes) == 1 else f"_{index + 1}"
+def _heatmaps(study: StudyResults) -> PageFigure:
+    return keep_figure(
+        study.folder,
+        "9",
+        "Where the network looks",
+        f"Grad-CAM of the predicted class by {study.chosen.config.name}, the most confident "
+        "images of each cell of the confusion matrix. A heatmap shows what moved the score; it "
+        "does not prove that there is a lesion.",
+        _heatmap_grid(study.chosen, study.chosen.test.class_names),
+    )
+
+
+def _embedding(study: StudyResults) -> PageFigure:
+    chosen = study.chosen
+    embedding = np.load(chosen.folder / "embedding.npz", allow_pickle=False)
+    return keep_figure(
+        study.folder,
+        "10",
+        "How the network arranges the test images",
+        f"t-SNE of the features of {chosen.config.name}: dots are right, triangles wrong. "
+        "Distances between groups mean nothing.",
+        plot_embedding(
+            embedding["coordinates"],
+            chosen.test.labels,
+            chosen.test.predicted,
+            chosen.test.class_names,
+        ),
+    )
 
 
 def _titled(ax: Axes, title: str) -> Axes:
@@ -203,11 +194,3 @@ def _heatmap_grid(run: RunResult, class_names: Sequence[str]) -> Axes:
         overlays[cell].append(overlay(image, heatmap))
     negatives = [name for index, name in enumerate(class_names) if index != positive]
     return plot_heatmap_grid(overlays, (" or ".join(negatives), class_names[positive]))
-
-
-def _png(ax: Axes, path: Path) -> str:
-    buffer = io.BytesIO()
-    cast("Figure", ax.figure).savefig(buffer, format="png", dpi=130, bbox_inches="tight")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

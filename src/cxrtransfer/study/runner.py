@@ -34,6 +34,7 @@ from cxrtransfer.training import Callback, WeightedTrainer
 from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .grid import ExperimentConfig
+from .profiles import profile_files, save_profile
 
 __all__ = ["RunResult", "load_run", "run_experiment", "run_study"]
 
@@ -76,6 +77,11 @@ class RunResult:
     def test_metrics(self) -> Metrics:
         """The metrics on test, at threshold one half."""
         return compute_metrics(self.test)
+
+    def patients(self) -> dict[str, str]:
+        """Read the patient of each image of every split; where unknown it is the image itself."""
+        records = Records.from_csv(self.folder / "split.csv", class_names=self.test.class_names)
+        return dict(zip(records.ids, records.patient_ids, strict=True))
 
 
 def run_study(
@@ -159,8 +165,9 @@ def run_experiment(
 
     The folder gets ``config.json``, ``split.csv``, ``history.csv``, ``model.safetensors``,
     ``predictions_val.csv``, ``predictions_test.csv``, ``embedding.npz`` (with the features),
-    ``heatmaps.npz``, the trainer's checkpoint and, last of all, ``manifest.json`` with the
-    metrics, the versions and the digest of the data: with a manifest a run is complete.
+    ``heatmaps.npz``, ``profile.npz`` (what the test images look like), the trainer's checkpoint
+    and, last of all, ``manifest.json`` with the metrics, the versions and the digest of the data:
+    with a manifest a run is complete.
 
     Args:
         config: What to run.
@@ -287,6 +294,7 @@ def _run(
         save_model(model, str(path))
     _save_arrays(folder / "embedding.npz", coordinates=embedding.coordinates, features=features)
     _save_arrays(folder / "heatmaps.npz", **_heatmaps(model, splits["test"], test))
+    save_profile(folder, profile_files(splits["test"].records, spec))
     write_json(
         folder / MANIFEST_NAME,
         {
