@@ -4,7 +4,15 @@ import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
-from cxrtransfer.inference import extract_features, ids_of, labels_of, predict, probabilities_of
+from cxrtransfer.data import View
+from cxrtransfer.inference import (
+    extract_features,
+    ids_of,
+    labels_of,
+    predict,
+    predict_views,
+    probabilities_of,
+)
 
 
 class Named(Dataset[tuple[torch.Tensor, int]]):
@@ -133,3 +141,23 @@ def test_a_network_that_gives_no_single_tensor_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"one \(N, K\) tensor of logits, got tuple"):
         predict(Pair(), TensorDataset(torch.zeros(1, 3, 4, 4), torch.tensor([0])))
+
+
+def test_views_are_averaged_and_one_view_is_predict(tiny_net: nn.Module) -> None:
+    data = Named()
+    views = [View(), View(mirror=True)]
+
+    found = predict_views(tiny_net, data, views, device="cpu", precision="fp32")
+
+    with torch.no_grad():
+        own, mirrored = (
+            tiny_net.eval()(images).double().softmax(1).numpy()
+            for images in (data.images, data.images.flip(-1))
+        )
+    np.testing.assert_allclose(found.probabilities, (own + mirrored) / 2, atol=1e-6)
+    assert np.abs(own - mirrored).max() > 1e-4
+    alone = predict_views(tiny_net, data, [View()], device="cpu", precision="fp32")
+    plain = predict(tiny_net, data, device="cpu", precision="fp32")
+    np.testing.assert_allclose(alone.probabilities, plain.probabilities, atol=1e-12)
+    with pytest.raises(ValueError, match="at least one view of each image, got none"):
+        predict_views(tiny_net, data, [])

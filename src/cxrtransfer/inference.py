@@ -4,7 +4,7 @@ Validation inside training, the test run, ensembles and the command line all get
 predictions from the one loop in this file.
 """
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from cxrtransfer.evaluation import Predictions
+from cxrtransfer.evaluation import Predictions, average
 from cxrtransfer.models import capture_features
 from cxrtransfer.runtime import (
     PixelLoader,
@@ -44,6 +44,7 @@ __all__ = [
     "labels_of",
     "predict",
     "predict_logits",
+    "predict_views",
     "probabilities_of",
 ]
 
@@ -144,6 +145,69 @@ def predict_logits(
     return Outputs(
         labels=torch.cat(labels).numpy().astype(np.int64), logits=torch.cat(logits).numpy()
     )
+
+
+def predict_views(
+    model: nn.Module,
+    data: ImageData,
+    views: Sequence[Callable[[Tensor], Tensor]],
+    *,
+    batch_size: int = 32,
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+    num_workers: int = 0,
+    progress: bool = False,
+) -> Predictions:
+    """Classify several views of every image, and average (test-time augmentation).
+
+    It costs a pass over the data per view. Whether it helps is for validation images to say; with
+    views that training never showed it can hurt.
+
+    Args:
+        model: As for :func:`predict`.
+        data: As for :func:`predict`.
+        views: Functions from model input ``(N, C, H, W)`` to the same, such as
+            :func:`cxrtransfer.data.small_views` gives.
+        batch_size: Images per forward pass; ignored for a loader.
+        device: Where to run.
+        precision: Number format of the forward pass.
+        num_workers: Loader processes; ignored for a loader.
+        progress: Whether to show a bar for each view.
+
+    Returns:
+        The mean of the predictions, in the dataset's order.
+
+    Raises:
+        ValueError: If there is no view, or as :func:`predict`.
+    """
+    if not views:
+        raise ValueError("there must be at least one view of each image, got none")
+    return average(
+        [
+            predict(
+                _Seen(model, view),
+                data,
+                batch_size=batch_size,
+                device=device,
+                precision=precision,
+                num_workers=num_workers,
+                progress=progress,
+            )
+            for view in views
+        ]
+    )
+
+
+class _Seen(nn.Module):
+    """A network that sees one view of what it is given."""
+
+    def __init__(self, model: nn.Module, view: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.view = model, view
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(self.view(images))
+        return logits
 
 
 def extract_features(

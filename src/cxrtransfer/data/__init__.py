@@ -24,6 +24,7 @@ from .samplers import (
 from .splits import fold_records, hold_out, k_folds, resplit
 from .synthetic import Anatomy, draw_radiograph, draw_radiographs, lesion_masks
 from .transforms import to_model_input
+from .views import View, small_views
 
 __all__ = [
     "Anatomy",
@@ -38,6 +39,7 @@ __all__ = [
     "RemoteFile",
     "SharedPatients",
     "StratifiedResplit",
+    "View",
     "audit",
     "balanced_class_weights",
     "batch_loader",
@@ -59,6 +61,7 @@ __all__ = [
     "near_pairs",
     "read_folder",
     "resplit",
+    "small_views",
     "to_model_input",
     "unpack_medmnist",
     "unzip",

@@ -24,7 +24,8 @@ def patient_codes(patients: Sequence[str] | None, num_images: int) -> npt.NDArra
         One number per image, int64 ``(N,)``.
 
     Raises:
-        ValueError: If there is not one patient per image, or only one patient in all.
+        ValueError: If there is not one patient per image, a patient has no name, or there is only
+            one patient in all.
     """
     if patients is None:
         return np.arange(num_images)
@@ -32,6 +33,7 @@ def patient_codes(patients: Sequence[str] | None, num_images: int) -> npt.NDArra
         raise ValueError(
             f"patients must name one patient for each of {num_images} images, got {len(patients)}"
         )
+    refuse_unnamed("patients", patients)
     names, codes = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     if len(names) < 2:
         raise ValueError(
@@ -39,6 +41,20 @@ def patient_codes(patients: Sequence[str] | None, num_images: int) -> npt.NDArra
             "leave patients out if each image is another patient"
         )
     return codes.astype(np.int64)
+
+
+def refuse_unnamed(what: str, names: Sequence[str]) -> None:
+    """Raise if a name is missing: all images without one would be taken for a single unit.
+
+    Raises:
+        ValueError: If a name is empty, None or nan.
+    """
+    missing = [index for index, name in enumerate(names) if str(name) in {"", "None", "nan"}]
+    if missing:
+        raise ValueError(
+            f"{what} must all have a name; {len(missing)} have none, first that of image number "
+            f"{missing[0]}; give each such image a name of its own"
+        )
 
 
 def resampled_weights(

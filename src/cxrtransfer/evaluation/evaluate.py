@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
 
-from .bootstrap import bootstrap_metrics, jackknife_metrics, patient_codes
+from .bootstrap import bootstrap_metrics, jackknife_metrics, patient_codes, refuse_unnamed
 from .calibration import calibration_error_by_chance
 from .intervals import Estimate, auroc_interval, bootstrap_interval, proportion_interval
 from .predictions import Predictions
@@ -229,12 +229,13 @@ def evaluate_groups(
         The accuracy in each group with Wilson's interval, by group in the order of their names.
 
     Raises:
-        ValueError: If there are not as many groups or patients as images.
+        ValueError: If there are not as many groups or patients as images, or one has no name.
     """
     if len(groups) != len(predictions):
         raise ValueError(
             f"groups must name one group for each of {len(predictions)} images, got {len(groups)}"
         )
+    refuse_unnamed("groups", groups)
     codes = patient_codes(patients, len(predictions))
     right = predictions.predicted_at(threshold) == predictions.labels
     of_image = np.asarray(groups, dtype=str)

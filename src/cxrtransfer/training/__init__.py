@@ -1,5 +1,6 @@
 """Learn: class weights, the trainer, its history and checkpoints."""
 
+from .averaging import average_weights
 from .callbacks import Callback, StatefulCallback, TensorBoard
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import Monitor, TrainConfig
@@ -18,6 +19,7 @@ __all__ = [
     "TensorBoard",
     "TrainConfig",
     "WeightedTrainer",
+    "average_weights",
     "best_epoch",
     "load_checkpoint",
     "lr_factor",

@@ -1,0 +1,214 @@
+"""What each metric, test and rule does with input that cannot tell it anything."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from cxrtransfer.evaluation import (
+    anova_over_folds,
+    average,
+    compare,
+    compare_all,
+    compare_thresholds,
+    curve_band,
+    evaluate,
+    evaluate_groups,
+    fit_ensemble_weights,
+    fit_platt,
+    fit_temperature,
+    holm,
+    kundu_weights,
+    mcnemar,
+    metric_drop,
+    threshold_for_youden,
+    threshold_sweep,
+)
+
+ALWAYS = {"accuracy", "f1_macro", "f1_weighted", "brier", "log_loss", "ece"}
+
+
+def undefined(predictions):
+    found = evaluate(predictions, resamples=30).estimates()
+    missing = {name for name, estimate in found.items() if math.isnan(estimate.value)}
+    assert all(found[name].reason for name in missing)
+    assert not missing & ALWAYS
+    return missing
+
+
+@pytest.fixture
+def three(draw):
+    """Predictions of three classes, one of which has no image."""
+    predictions = draw(90, num_classes=3)
+
+    def without(label):
+        return predictions.take(np.flatnonzero(predictions.labels != label))
+
+    return without
+
+
+def test_three_classes_without_the_positive_one(three):
+    assert undefined(three(1)) == {"balanced_accuracy", "recall", "auroc", "average_precision"}
+
+
+def test_three_classes_without_another_one(three):
+    predictions = three(2)
+
+    assert undefined(predictions) == {"balanced_accuracy", "auroc", "average_precision"}
+    found = evaluate(predictions, resamples=30)
+    labels, predicted = predictions.labels, predictions.predicted
+    assert found.mcc.value == pytest.approx(sk.matthews_corrcoef(labels, predicted))
+    assert found.f1_macro.value == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
+    assert found.recall.value == pytest.approx(sk.recall_score(labels == 1, predicted == 1))
+
+
+def test_three_classes_of_which_only_one_has_images(draw):
+    predictions = draw(60, num_classes=3)
+    alone = predictions.take(np.flatnonzero(predictions.labels == 0))
+
+    expected = {"balanced_accuracy", "recall", "mcc", "auroc", "average_precision"}
+    assert undefined(alone) >= expected
+    assert evaluate(alone, resamples=30).specificity.value <= 1
+
+
+def test_equal_probabilities_of_three_classes_call_everything_the_first(draw):
+    predictions = draw(60, num_classes=3)
+    even = type(predictions)(
+        predictions.ids, predictions.labels, np.full((60, 3), 1 / 3), predictions.class_names
+    )
+
+    assert undefined(even) == {"precision", "mcc"}
+    assert evaluate(even, resamples=30).auroc.value == 0.5
+
+
+def test_ties_count_half(binary):
+    predictions = binary([0, 0, 1, 1, 1], [0.2, 0.5, 0.5, 0.5, 0.9])
+
+    found = evaluate(predictions, resamples=30)
+
+    assert found.auroc.value == pytest.approx(
+        sk.roc_auc_score(predictions.labels, predictions.scores)
+    )
+    assert found.average_precision.value == pytest.approx(
+        sk.average_precision_score(predictions.labels, predictions.scores)
+    )
+
+
+def test_one_class_only_has_no_curve_threshold_or_calibration(binary):
+    ill = binary([1, 1, 1], [0.9, 0.8, 0.3])
+
+    with pytest.raises(ValueError, match="got 3 positive of 3"):
+        curve_band(ill)
+    with pytest.raises(ValueError, match="images of both classes, got 3 positive of 3"):
+        threshold_for_youden(ill)
+    with pytest.raises(ValueError, match="both classes must have images, got 3 positive of 3"):
+        fit_platt(ill)
+    with pytest.raises(ValueError, match=r"must be defined for every member.* for number 0"):
+        kundu_weights([ill])
+    swept = threshold_sweep(ill, np.array([0.5]))
+    assert np.isnan(swept["specificity"][0])
+    assert swept["recall"][0] == pytest.approx(2 / 3)
+
+
+def test_comparing_on_one_class_says_why_it_cannot(binary):
+    first, second = binary([1, 1, 1], [0.9, 0.8, 0.3]), binary([1, 1, 1], [0.2, 0.8, 0.6])
+
+    area = compare(first, second, resamples=40)
+    share = compare(first, second, "recall", resamples=40)
+
+    assert math.isnan(area.difference)
+    assert math.isnan(area.p_value)
+    assert area.reason == "100% of the resamples leave the difference undefined"
+    assert share.difference == 0
+
+
+def test_a_model_is_not_better_than_itself(draw):
+    predictions = draw()
+
+    for metric in ("auroc", "accuracy", "mcc", "brier"):
+        found = compare(predictions, predictions, metric, resamples=40)
+        assert (found.difference, found.p_value) == (0, 1), metric
+    same = mcnemar(predictions, predictions)
+    assert (same.p_exact, same.p_mid) == (1, 1)
+
+
+def test_the_calibration_error_of_two_models_has_no_interval(draw):
+    found = compare(draw(seed=0), draw(seed=0, signal=1.5), "ece", resamples=40)
+
+    assert math.isnan(found.low)
+    assert "biased upwards" in found.reason
+
+
+def test_constant_scores_can_be_mended_without_harm(binary):
+    constant = binary([0, 1, 1], [0.4, 0.4, 0.4])
+
+    mended = fit_platt(constant).apply(constant)
+    cooled = fit_temperature(constant).apply(constant)
+
+    assert mended.scores == pytest.approx(
+        [(2 * 3 / 4 + 1 / 3) / 3] * 3, abs=1e-6
+    )  # Platt's targets
+    assert np.isfinite(cooled.scores).all()
+    assert np.ptp(cooled.scores) == 0
+
+
+def test_what_has_no_name_is_refused(draw):
+    predictions = draw(4)
+
+    with pytest.raises(ValueError, match="patients must all have a name; 2 have none, first"):
+        evaluate(predictions, patients=["a", "", "b", ""])
+    with pytest.raises(ValueError, match="groups must all have a name; 1 have none"):
+        evaluate_groups(predictions, ["a", "b", "", "b"])
+    with pytest.raises(ValueError, match="at least two patients, got only 'a'"):
+        evaluate(predictions, patients=["a"] * 4)
+
+
+@pytest.mark.parametrize(
+    "combine",
+    [
+        compare,
+        lambda one, two: compare_all({"a": one, "b": two}),
+        mcnemar,
+        lambda one, two: average([one, two]),
+        lambda one, two: fit_ensemble_weights([one, two]),
+        lambda one, two: kundu_weights([one, two]),
+    ],
+    ids=["compare", "compare_all", "mcnemar", "average", "fit", "kundu"],
+)
+def test_other_images_labels_or_classes_are_refused(draw, combine):
+    one = draw(20)
+    others = {
+        "of the same images; 1 are in one only": one.take(np.arange(19)),
+        "the same labels; 'image0' has two": type(one)(
+            one.ids, 1 - one.labels, one.probabilities, one.class_names
+        ),
+        "the same classes and positive class": type(one)(
+            one.ids, one.labels, one.probabilities, ("A", "B")
+        ),
+    }
+    for message, two in others.items():
+        with pytest.raises(ValueError, match=message):
+            combine(one, two)
+
+
+def test_val_and_test_may_share_no_image(draw):
+    with pytest.raises(ValueError, match="200 are in both"):
+        compare_thresholds(draw(), draw(), [])
+
+
+def test_missing_numbers_stay_missing():
+    assert holm([]).tolist() == []
+    np.testing.assert_array_equal(holm([np.nan, 0.04, 0.01]), [np.nan, 0.04, 0.02])
+    found = anova_over_folds({"a": [0.9, np.nan], "b": [0.8, 0.7]})
+    assert math.isnan(found.p_value)
+
+
+def test_a_drop_from_or_to_nothing_is_nothing(binary, draw):
+    home = evaluate(draw(), resamples=30)
+    away = evaluate(binary([1, 1], [0.9, 0.2]), resamples=30)
+
+    drop = metric_drop("auroc", home.auroc, away.auroc)
+
+    assert math.isnan(drop.drop)
+    assert not drop.is_real
