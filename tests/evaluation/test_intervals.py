@@ -158,13 +158,13 @@ def test_a_metric_that_never_changes_is_not_called_certain():
 
 
 def test_too_many_undefined_resamples_leave_no_interval():
-    resampled = np.where(np.arange(100) < 10, np.nan, 0.5)
+    resampled = np.where(np.arange(100) < 10, np.nan, np.arange(100) / 100)
 
     estimate = bootstrap_interval(0.5, resampled, np.ones(3))
 
     assert math.isnan(estimate.low)
     assert estimate.reason == "10% of the resamples leave it undefined"
-    assert bootstrap_interval(0.5, resampled[6:], np.ones(3)).low == 0.5
+    assert bootstrap_interval(0.5, resampled[6:], np.ones(3)).low > 0.1
 
 
 def test_an_estimate_reads_as_a_sentence():

@@ -125,7 +125,7 @@ def test_the_estimated_prevalence_stands_beside_the_true_one(kermany_study: Path
 
     sentence = prior_sentence(replace(study, runs=(run,)))
 
-    assert "4.0 % are" in sentence
+    assert "4.0% are" in sentence
     assert "one would estimate (by EM, Saerens et al. 2002) that" in sentence
 
 

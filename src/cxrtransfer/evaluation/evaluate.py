@@ -158,7 +158,7 @@ def evaluate(
         ... )
         >>> evaluation = evaluate(predictions)
         >>> print(evaluation.accuracy)
-        0.820 (0.733 to 0.883)
+        0.873 (0.831 to 0.906)
         >>> evaluation.accuracy.method, evaluation.auroc.method, evaluation.mcc.method
         ('Wilson', 'DeLong', 'BCa cluster bootstrap')
     """

@@ -84,7 +84,7 @@ def plot_subgroup_bars(
     for run, found in estimates_by_run.items():
         if set(found) != set(groups):
             raise ValueError(f"every run must have the groups {groups}; {run!r} has {list(found)}")
-    ax = ax or new_axes(max(6.4, 1.2 + 0.4 * len(groups) * len(estimates_by_run)), 4.2)
+    ax = ax or new_axes(3.6 + 0.45 * len(groups) * len(estimates_by_run), 4.2)
     width = 0.8 / len(estimates_by_run)
     for index, (run, found) in enumerate(estimates_by_run.items()):
         places = np.arange(len(groups)) + (index - (len(estimates_by_run) - 1) / 2) * width
@@ -97,10 +97,12 @@ def plot_subgroup_bars(
         ax.bar(places, values, 0.92 * width, color=colour(index), label=run)
         ax.errorbar(places, values, ends, fmt="none", ecolor="#262626", linewidth=1.2, capsize=2)
         for place, value in zip(places, values, strict=True):
-            ax.text(place, 0.02, f"{value:.2f}", ha="center", color="white", fontsize=8)
+            ax.text(
+                place, 0.02, f"{value:.2f}", ha="center", color="white", fontsize=8, rotation=90
+            )
     dress(ax, title="Right answers in each group", ylabel="share of images", grid="y")
     ax.set_xticks(range(len(groups)), groups)
     ax.tick_params(axis="x", length=0, color=GREY)
     ax.set_ylim(0, 1.02)
-    legend(ax, "below")
+    legend(ax, "right")
     return ax

@@ -33,16 +33,16 @@ from .runner import RunResult, load_run
 __all__ = ["EXTERNAL_NAME", "ExternalTest", "external_test"]
 
 EXTERNAL_NAME = "external"
-_SHOWN = (
-    "auroc",
-    "balanced_accuracy",
-    "accuracy",
-    "f1_macro",
-    "recall",
-    "specificity",
-    "precision",
-    "brier",
-)
+_SHOWN = {
+    "auroc": "AUROC",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "f1_macro": "macro F1",
+    "recall": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "brier": "Brier score",
+}
 _FEWEST = 10  # patients of a class, for telling two sources apart by features
 
 
@@ -77,7 +77,10 @@ class ExternalTest:
     known: int
 
     def sentences(self) -> tuple[str, ...]:
-        """Say in words what to make of it, the most important first."""
+        """Say in words what to make of it.
+
+        The last two are on the look of the images, what comes before on the numbers.
+        """
         drop = next(drop for drop in self.drops if drop.metric == "auroc")
         told_apart = [name for name, found in self.separability.items() if found.low > 0.5]
         shifted = [shift.quantity for shift in self.shifts if shift.distance > shift.chance]
@@ -100,10 +103,10 @@ class ExternalTest:
 
     def table(self) -> list[tuple[str, str, str, str]]:
         """Return rows of text: metric, at home, elsewhere, drop."""
+        found = {drop.metric: drop for drop in self.drops}
         return [
-            (drop.metric, str(drop.reference), str(drop.other), _drop(drop))
-            for drop in self.drops
-            if drop.metric in _SHOWN
+            (words, str(found[name].reference), str(found[name].other), _drop(found[name]))
+            for name, words in _SHOWN.items()
         ]
 
     def look(self) -> list[tuple[str, str, str, str]]:

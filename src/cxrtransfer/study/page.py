@@ -148,7 +148,7 @@ def number(value: float | None, *, signed: bool = False) -> str:
 
 def share(value: float) -> str:
     """Write a share as per cent."""
-    return "-" if not math.isfinite(value) else f"{value:.1%}".replace("%", " %")
+    return "-" if not math.isfinite(value) else f"{value:.1%}"
 
 
 def with_interval(estimate: Estimate) -> str:

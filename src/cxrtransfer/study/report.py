@@ -109,7 +109,7 @@ def _answer(study: StudyResults, points: Sequence[OperatingResult]) -> Section:
     )
     elsewhere = external_tests(study)
     found.append(
-        f"Images from elsewhere: {elsewhere[0]['sentences'][0]}"
+        f"On {elsewhere[0]['place']}: {' '.join(elsewhere[0]['sentences'][:-2])}"
         if elsewhere
         else "It was not tested on images from elsewhere, so nothing is known of them."
     )

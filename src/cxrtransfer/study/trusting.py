@@ -155,8 +155,10 @@ def probabilities_section(study: StudyResults) -> Section:
         found = reliability(mended, patients=patients)
         axes.append(plot_reliability(found))
         axes[1].set_title(f"mended on val (expected error {found.expected_error:.3f})", loc="left")
+        helped = "" if found.expected_error < raw.expected_error else ": val was no guide to that"
         text.append(
-            f"Mended by Platt's line, fitted on val, the error is {found.expected_error:.3f}."
+            "Mended by Platt's line, fitted on val, they are off by "
+            f"{found.expected_error:.3f}{helped}."
         )
     if test.num_classes == 2:
         text.append(prior_sentence(study))
@@ -231,8 +233,9 @@ def prior_sentence(study: StudyResults) -> str:
     told = compute_metrics(_adjusted(test, before, true)).accuracy
     guessed = compute_metrics(_adjusted(test, before, guess)).accuracy
     return (
-        f"{words} Adjusted to the true share, its accuracy is {share(told)}, adjusted to the "
-        f"estimate {share(guessed)}, unadjusted {share(compute_metrics(test).accuracy)}."
+        f"{words} The accuracy of the mended probabilities is "
+        f"{share(compute_metrics(test).accuracy)} as they are, {share(told)} adjusted to the true "
+        f"share, {share(guessed)} adjusted to the estimate."
     )
 
 
