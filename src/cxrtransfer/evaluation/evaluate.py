@@ -159,8 +159,8 @@ def evaluate(
         >>> evaluation = evaluate(predictions)
         >>> print(evaluation.accuracy)
         0.873 (0.831 to 0.906)
-        >>> evaluation.accuracy.method, evaluation.auroc.method, evaluation.mcc.method
-        ('Wilson', 'DeLong', 'BCa cluster bootstrap')
+        >>> evaluation.accuracy.method, evaluation.mcc.method
+        ('Wilson', 'BCa cluster bootstrap')
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
