@@ -222,7 +222,7 @@ def fastai(model: nn.Module, options: argparse.Namespace) -> list[float]:
         opt_func=lambda params, **_: OptimWrapper(params, torch.optim.AdamW, lr=LR, fused=True),
         cbs=[Times()],
     )
-    with learner.no_bar(), learner.no_logging():
+    with learner.no_logging():
         learner.fit(options.epochs, LR)
     return clock.seconds
 
@@ -317,10 +317,14 @@ def _chosen(available: int, options: argparse.Namespace) -> list[int]:
 
 
 def _decoded(options: argparse.Namespace) -> StratifiedResplit:
-    train = read_folder(options.data).where("train")
-    records = train.take(_chosen(len(train), options))
+    records = read_folder(options.data)
+    train = [index for index, row in enumerate(records) if row.split == "train"]
+    others = [index for index, row in enumerate(records) if row.split != "train"]
+    chosen = [train[position] for position in _chosen(len(train), options)]
     spec = InputSpec(size=options.size)
-    return StratifiedResplit(records, "train", val_fraction=0.0, input_spec=spec)
+    return StratifiedResplit(
+        records.take(chosen + others), "train", val_fraction=0.0, input_spec=spec
+    )
 
 
 def _loader(options: argparse.Namespace) -> DataLoader[Any]:

@@ -8,6 +8,7 @@ __all__ = [
     "MissingExtraError",
     "NonFiniteLossError",
     "RunFolderError",
+    "RunsFailedError",
     "UnknownModelError",
     "UnreadableImagesError",
     "WeightsNotFoundError",
@@ -34,6 +35,26 @@ class RunFolderError(ValueError):
     """A run folder holds something other than what was asked of it."""
 
 
+class RunsFailedError(RuntimeError):
+    """Some runs of a study failed; the others are complete.
+
+    Args:
+        failures: What went wrong in each run, by its name.
+        num_runs: Number of all runs.
+
+    Attributes:
+        failures: The same mapping.
+    """
+
+    def __init__(self, failures: Mapping[str, str], num_runs: int) -> None:
+        self.failures = dict(failures)
+        lines = [f"{name}: {failure}" for name, failure in self.failures.items()]
+        super().__init__(
+            f"{len(lines)} of {num_runs} runs failed; the others are complete, and the same call "
+            "makes only what is missing:\n  " + "\n  ".join(lines)
+        )
+
+
 class NonFiniteLossError(RuntimeError):
     """The training loss became infinite or not a number."""
 
@@ -58,3 +79,6 @@ class UnreadableImagesError(ValueError):
             f"{len(self.reasons)} image(s) cannot be read; mend or remove them:\n  "
             + "\n  ".join(shown)
         )
+
+    def __reduce__(self) -> tuple[type["UnreadableImagesError"], tuple[dict[Path, str]]]:
+        return type(self), (self.reasons,)  # by default the message would become the reasons

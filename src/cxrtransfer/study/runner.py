@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import save_model
-from tqdm.auto import tqdm
 
 from cxrtransfer.data import Records, StratifiedResplit, audit, read_folder, resplit
 from cxrtransfer.embedding import embed_tsne
@@ -24,6 +24,7 @@ from cxrtransfer.explain import GradCAM
 from cxrtransfer.models import build_finetune_model, input_spec
 from cxrtransfer.runtime import (
     atomic_path,
+    join_world,
     preserve_rng,
     read_json,
     resolve_device,
@@ -35,6 +36,7 @@ from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .grid import ExperimentConfig
 from .profiles import profile_files, save_profile
+from .spread import StudyBar, run_all
 
 __all__ = ["RunResult", "load_run", "run_experiment", "run_study"]
 
@@ -93,11 +95,16 @@ def run_study(
     note: str = "These numbers hold for the images they were measured on.",
     device: str | torch.device = "auto",
     progress: bool = True,
+    n_jobs: int | None = None,
 ) -> tuple[RunResult, ...]:
     """Run every configuration on one set of images.
 
-    A run whose folder is complete is loaded, not repeated; one that was broken off goes on after
-    its last finished epoch.
+    A run whose folder is complete is loaded, not repeated; one that was broken off goes on where
+    its last checkpoint was written. A run that fails does not keep the others from being made.
+
+    Runs are spread by joblib: over the cores of this machine, or, inside
+    ``joblib.parallel_config(backend="dask")``, over a cluster whose machines share ``out`` and
+    the images. Started by ``torchrun``, all processes train one run after the other together.
 
     Args:
         configs: The runs, with names that differ.
@@ -108,20 +115,30 @@ def run_study(
         note: Its first line: what a reader has to know before any number.
         device: Where to run.
         progress: Whether to show a bar over all epochs with the time left.
+        n_jobs: How many runs at once, as in scikit-learn: -1 for as many as there are cores;
+            None for one, unless ``joblib.parallel_config`` says otherwise. Each process decodes
+            the images for itself.
 
     Returns:
         The results, in the order of ``configs``.
 
     Raises:
-        ValueError: If two configurations share a name, or there are none.
+        ValueError: If two configurations share a name, or there are none; or if runs shall be
+            made at once by processes that already work together.
+        RunsFailedError: If runs failed; names each, with its error. The others are complete.
         UnreadableImagesError: If images cannot be decoded; names them all before any training.
         RunFolderError: If a run's folder holds a run with other settings or images.
     """
     names = [config.name for config in configs]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"configs must be one or more with names that differ, got {names}")
+    world, _ = join_world(resolve_device(device))
+    if world.size > 1 and n_jobs not in (None, 1):
+        raise ValueError(f"n_jobs must be 1 under torchrun, got {n_jobs}; drop one of the two")
     records = source if isinstance(source, Records) else read_folder(source)
     out = Path(out)
+    if not world.is_main:
+        world.meet()  # until the first process has written what all read
     split = resplit(records, **_split_settings(configs[0]))
     report = out / LEAKAGE_NAME
     if not report.exists():  # it reads every file; a study that goes on has done so
@@ -129,14 +146,25 @@ def run_study(
         with atomic_path(report) as path:
             path.write_text(found, encoding="utf-8")
         _logger.info("%s", found)
-    bar = _StudyBar(sum(config.epochs for config in configs), shown=progress)
-    results = []
-    datasets = _Datasets(records)
     for config in configs:
-        bar.begin(config)
-        results.append(_run(config, datasets, out / config.name, device=device, callbacks=(bar,)))
-        bar.end()
+        digest = resplit(records, **_split_settings(config)).digest()
+        _claim(out / config.name, config, digest)
+    if world.is_main:
+        world.meet()
+    bar = StudyBar(sum(config.epochs for config in configs), shown=progress and world.is_main)
+    datasets = _Datasets(records)
+    run_all(
+        configs,
+        bar,
+        here=lambda c: _run(c, datasets, out / c.name, device=device, callbacks=(bar,)),
+        there=partial(_run_alone, source=records, out=out.resolve(), device=device),
+        n_jobs=1 if world.size > 1 else n_jobs,
+        together=world.size > 1,
+    )
     bar.close()
+    results = tuple(load_run(out / name) for name in names)
+    if not world.is_main:
+        return results
     if not (out / SUMMARY_NAME).exists():
         spec = InputSpec(size=configs[0].image_size or InputSpec().size)
         _save_arrays(out / SUMMARY_NAME, **_summary(datasets.prepare(configs[0], spec)))
@@ -150,7 +178,7 @@ def run_study(
             "leakage": (out / LEAKAGE_NAME).read_text("utf-8"),
         },
     )
-    return tuple(results)
+    return results
 
 
 def run_experiment(
@@ -217,6 +245,12 @@ def load_run(folder: StrPath) -> RunResult:
     )
 
 
+def _run_alone(
+    config: ExperimentConfig, *, source: Records, out: Path, device: str | torch.device
+) -> None:
+    run_experiment(config, source, out / config.name, device=device)
+
+
 class _Datasets:
     """The three splits of one set of images, kept for the next run that wants the same ones."""
 
@@ -253,9 +287,11 @@ def _run(
     device: str | torch.device,
     callbacks: Sequence[Callback],
 ) -> RunResult:
+    world, _ = join_world(resolve_device(device))
     records = resplit(datasets.records, **_split_settings(config))
-    _claim(folder, config, records.digest())
-    if (folder / MANIFEST_NAME).exists():
+    if world.is_main:
+        _claim(folder, config, records.digest())
+    if world.share((folder / MANIFEST_NAME).exists()):
         _logger.info("%s is complete, not run again", folder)
         return load_run(folder)
 
@@ -279,6 +315,9 @@ def _run(
         callbacks=callbacks,
     )
     history = trainer.fit(splits["train"], splits["val"])
+    if not world.is_main:
+        world.meet()  # until the first process has written everything
+        return load_run(folder)
     started = time.perf_counter()
     test = trainer.predict(splits["test"])
     val = trainer.predict(splits["val"])
@@ -320,6 +359,7 @@ def _run(
             "versions": _versions(),
         },
     )
+    world.meet()
     return load_run(folder)
 
 
@@ -428,29 +468,3 @@ def _or_none(value: float) -> float | None:
 def _versions() -> dict[str, str]:
     packages = ("cxrtransfer", "torch", "torchvision", "timm", "numpy", "scikit-learn", "openTSNE")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-class _StudyBar:
-    """One bar over all epochs of all runs; tqdm estimates the time left."""
-
-    def __init__(self, total_epochs: int, *, shown: bool) -> None:
-        self._bar = tqdm(total=total_epochs, unit="epoch", disable=not shown)
-        self._end = 0
-
-    def begin(self, config: ExperimentConfig) -> None:
-        self._bar.set_description(config.name)
-        self._end = int(self._bar.n) + config.epochs
-
-    def on_epoch_end(self, row: Mapping[str, float]) -> None:
-        self._bar.update()
-        self._bar.set_postfix(
-            val_loss=f"{row['val_loss']:.3f}", val_auroc=f"{row['val_auroc']:.3f}"
-        )
-
-    def end(self) -> None:
-        self._bar.update(
-            self._end - int(self._bar.n)
-        )  # epochs that early stopping or resuming saved
-
-    def close(self) -> None:
-        self._bar.close()

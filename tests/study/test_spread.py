@@ -1,0 +1,117 @@
+"""A grid of runs at once: in two processes, on a Dask cluster, with a run that fails."""
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrtransfer.errors import RunsFailedError, UnreadableImagesError
+from cxrtransfer.study import ExperimentConfig, load_run, run_study
+
+CONFIG = ExperimentConfig(
+    name="a", model="squeezenet1_1", pretrained=False, image_size=32, epochs=2, lr=1e-3,
+    batch_size=8, precision="fp32",
+)  # fmt: skip
+BOTH = [CONFIG, replace(CONFIG, name="b", class_weights="balanced")]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+            (root / split / name).mkdir(parents=True)
+            for index in range(16 if split == "train" else 6):
+                pixels = rng.integers(60 + 60 * label, 140 + 60 * label, (32, 32), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{index:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def straight(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("straight")
+    run_study(BOTH, tree, out, progress=False)
+    return out
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    """Two Dask workers on this machine, in threads of this process: no port but this host's."""
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        yield
+
+
+def assert_same(first: Path, second: Path) -> None:
+    for config in BOTH:
+        one, two = load_run(first / config.name), load_run(second / config.name)
+        np.testing.assert_allclose(one.test.probabilities, two.test.probabilities, atol=1e-5)
+
+
+def test_two_processes_make_what_one_makes(straight: Path, tree: Path, tmp_path: Path) -> None:
+    results = run_study(BOTH, tree, tmp_path, progress=False, n_jobs=2)
+
+    assert [result.config.name for result in results] == ["a", "b"]
+    assert_same(straight, tmp_path)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_dask_cluster_makes_what_one_process_makes(
+    straight: Path, tree: Path, tmp_path: Path
+) -> None:
+    with joblib.parallel_config(backend="dask"):
+        run_study(BOTH, tree, tmp_path, progress=False)
+
+    assert_same(straight, tmp_path)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_run_that_fails_names_itself_and_the_others_are_made(
+    tree: Path, tmp_path: Path, n_jobs: int
+) -> None:
+    broken = replace(CONFIG, name="broken", model="no_such_network")
+
+    with pytest.raises(
+        RunsFailedError, match=r"1 of 2 runs failed.*\n  broken: UnknownModelError: .*no_such"
+    ):
+        run_study([broken, CONFIG], tree, tmp_path, progress=False, n_jobs=n_jobs)
+
+    assert load_run(tmp_path / "a").config == CONFIG
+
+
+def test_what_is_missing_is_made_by_the_same_call(
+    straight: Path, tree: Path, tmp_path: Path
+) -> None:
+    run_study(BOTH[:1], tree, tmp_path, progress=False)
+    before = (tmp_path / "a" / "manifest.json").stat().st_mtime_ns
+
+    run_study(BOTH, tree, tmp_path, progress=False, n_jobs=2)
+
+    assert (tmp_path / "a" / "manifest.json").stat().st_mtime_ns == before
+    assert_same(straight, tmp_path)
+
+
+def test_the_bar_ends_full(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_study([replace(CONFIG, epochs=3)], tree, tmp_path)
+
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_the_list_of_unreadable_images_travels_between_processes() -> None:
+    error = UnreadableImagesError({Path("a.png"): "torn"})
+
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)
+
+    assert again.reasons == error.reasons
+    assert str(again) == str(error)
