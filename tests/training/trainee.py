@@ -1,6 +1,7 @@
 """A training in a process of its own; the tests hand in ``JOB`` by ``runpy.run_path``.
 
-JOB holds ``folder``, ``tell`` (the end of a pipe that hears of every batch) and ``env``.
+JOB holds ``folder``, ``tell`` (the end of a pipe that hears of every batch), ``env``, and
+``signal`` (number, rank and batch: what this rank sends to itself when that batch begins).
 """
 
 import os
@@ -15,26 +16,39 @@ from cxrtransfer.training import WeightedTrainer
 
 
 class Tells(nn.Module):
-    """Says when a batch begins."""
+    """Says when a batch begins, and may end the process there."""
 
-    def __init__(self, tell: Any) -> None:
+    def __init__(self, tell: Any, number: int = 0, batch: int = 0) -> None:
         super().__init__()
-        self.tell = tell
+        self.tell, self.number, self.batch = tell, number, batch
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if torch.is_grad_enabled() and self.tell is not None:
-            self.tell.send("batch")
+        if torch.is_grad_enabled():
+            self.batch -= 1
+            if self.number and self.batch == 0:
+                os.kill(os.getpid(), self.number)
+            if self.tell is not None:
+                self.tell.send("batch")
         return images
 
     def __deepcopy__(self, memo: object) -> "Tells":
         return Tells(None)  # a pipe cannot be copied, and the moving average needs none
 
 
-def train(folder: Path, tell: Any = None, norm: bool = True, **settings: Any) -> None:
+def train(
+    folder: Path,
+    tell: Any = None,
+    norm: bool = True,
+    signal: tuple[int, int, int] = (0, 0, 0),
+    **settings: Any,
+) -> None:
     torch.set_num_threads(1)
-    torch.manual_seed(int(os.environ.get("RANK", "0")))  # the first process's network must win
+    rank = int(os.environ.get("RANK", "0"))
+    torch.manual_seed(rank)  # the first process's network must win
+    number, who, batch = signal
     model = nn.Sequential(
-        Tells(tell), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU(),
+        Tells(tell, number if rank == who else 0, batch),
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4) if norm else nn.Identity(), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3 if norm else 0.0), nn.Linear(4, 2),
     )  # fmt: skip
     generator = torch.Generator().manual_seed(1)
@@ -45,9 +59,13 @@ def train(folder: Path, tell: Any = None, norm: bool = True, **settings: Any) ->
         "lr": 0.02, "epochs": 3, "batch_size": 8, "run_dir": folder, "checkpoint_every_s": 0.0,
         "class_weights": (5, 1), "device": "cpu", "precision": "fp32", "progress": False,
     }  # fmt: skip
-    history = WeightedTrainer(model, **{**defaults, **settings}).fit(data, data)
+    try:
+        history = WeightedTrainer(model, **{**defaults, **settings}).fit(data, data)
+    except RuntimeError as error:
+        (folder / f"error{rank}.txt").write_text(str(error))
+        raise
     rows = [{**row, "seconds": 0.0, "train_seconds": 0.0} for row in history.rows]
-    if os.environ.get("RANK", "0") == "0":
+    if rank == 0:
         torch.save({"model": model.state_dict(), "rows": rows}, folder / "result.pt")
 
 

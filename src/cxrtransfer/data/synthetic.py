@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxrtransfer.runtime import read_json, write_json
+from cxrtransfer.runtime import main_first, read_json, write_json
 from cxrtransfer.types import StrPath
 
 from .folder import read_folder
@@ -211,9 +211,15 @@ def draw_radiographs(
         raise ValueError(f"num_images must be at least 20, got {num_images}")
     root = Path(root)
     manifest = {"format": 1, "num_images": num_images, "size": size, "seed": seed}
-    if (root / _MANIFEST).is_file() and read_json(root / _MANIFEST) == manifest:
-        return read_folder(root)
+    with main_first():
+        if not (root / _MANIFEST).is_file() or read_json(root / _MANIFEST) != manifest:
+            _draw_study(root, manifest)
+    return read_folder(root)
 
+
+def _draw_study(root: Path, manifest: dict[str, int]) -> None:
+    """Draw all splits and write the manifest."""
+    num_images, size, seed = (manifest[name] for name in ("num_images", "size", "seed"))
     num_test, num_val = num_images // 5, max(4, num_images // 50)
     counts = {"train": num_images - num_test - num_val, "val": num_val, "test": num_test}
     rng = np.random.default_rng(seed)
@@ -224,7 +230,6 @@ def draw_radiographs(
             for name, number in zip(_CLASSES, (count - positive, positive), strict=True):
                 patient = _draw_class(folder, split, name, number, size, patient, rng)
         write_json(folder / _MANIFEST, manifest)
-    return read_folder(root)
 
 
 def _draw_class(

@@ -1,7 +1,7 @@
 """Which device, seed, file, optional package."""
 
 from .devices import Precision, autocast, resolve_device, resolve_precision, to_device
-from .distributed import World, current_world, join_world
+from .distributed import World, current_world, join_world, main_first
 from .extras import require
 from .files import (
     atomic_path,
@@ -32,6 +32,7 @@ __all__ = [
     "file_digest",
     "join_world",
     "lock_folder",
+    "main_first",
     "pixel_source",
     "preserve_rng",
     "read_json",

@@ -10,7 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["World", "current_world", "join_world"]
+from .devices import resolve_device
+
+__all__ = ["World", "current_world", "join_world", "main_first"]
 
 _T = TypeVar("_T")
 
@@ -89,18 +91,6 @@ class World:
         """Wait until all processes are here."""
         self.largest(0)
 
-    @contextmanager
-    def main_first(self) -> Iterator[None]:
-        """Run the body in the main process, and in the others once that is done.
-
-        What the body writes if it is not there yet, only the main process writes.
-        """
-        if not self.is_main:
-            self.meet()
-        yield
-        if self.is_main:
-            self.meet()
-
 
 @contextmanager
 def _loss_of_a_process_explained() -> Iterator[None]:
@@ -145,3 +135,17 @@ def join_world(device: torch.device) -> tuple[World, torch.device]:
         # gloo too, because scores travel as ordinary objects.
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     return world, device
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """Run the body in the main process, and in the others once that is done.
+
+    What the body writes only if it is not there yet, only the main process writes.
+    """
+    world, _ = join_world(resolve_device("auto"))
+    if not world.is_main:
+        world.meet()
+    yield
+    if world.is_main:
+        world.meet()
