@@ -20,7 +20,9 @@ nox.options.download_python = "never"
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    session.install("-e", ".[dicom]", *nox.project.dependency_groups(PYPROJECT, *groups))
+    session.install(
+        "-e", ".[dicom,tensorboard]", *nox.project.dependency_groups(PYPROJECT, *groups)
+    )
 
 
 @nox.session(python=PYTHONS)
@@ -43,7 +45,7 @@ def minimums(session: nox.Session) -> None:
     if session.venv_backend != "uv":
         session.skip("only uv can resolve the lowest versions; pip install 'nox[uv]'")
     groups = nox.project.dependency_groups(PYPROJECT, "test")
-    session.install("--resolution=lowest-direct", "-e", ".[dicom]", *groups)
+    session.install("--resolution=lowest-direct", "-e", ".[dicom,tensorboard]", *groups)
     # Old releases warn about what their own newer dependencies have deprecated since.
     session.run("pytest", "--numprocesses=auto", "-W", "default", *session.posargs)
 

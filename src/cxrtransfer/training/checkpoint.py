@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -56,10 +57,16 @@ def load_checkpoint(run_dir: Path, identity: Mapping[str, Any]) -> dict[str, Any
     path = run_dir / CHECKPOINT_NAME
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if state["format"] != _FORMAT:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise RunFolderError(
-            f"{path} must be a checkpoint of format {_FORMAT}, got {state['format']}; "
+            f"{path} cannot be read as a checkpoint of this trainer; choose another run_dir, or "
+            "delete this file to start afresh"
+        ) from error
+    if state.get("format") != _FORMAT:
+        raise RunFolderError(
+            f"{path} must be a checkpoint of format {_FORMAT}, got {state.get('format')}; "
             "choose another run_dir"
         )
     found = state["identity"]
