@@ -1,12 +1,14 @@
 """DICOM made by hand with pydicom, one thing different at a time."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cxrtransfer.data import decode_image
+from cxrtransfer.data import decode_image, decode_images
+from cxrtransfer.errors import MissingExtraError
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -142,3 +144,112 @@ def test_a_report_without_pixels_is_refused() -> None:
 def test_cut_short() -> None:
     with pytest.raises((ValueError, AttributeError, EOFError)):
         decode_image(dicom()[:-100], 64)
+
+
+def packed(data: bytes, syntax: str, **options: Any) -> bytes:
+    """The same DICOM with its pixels packed in another way."""
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    file = io.BytesIO()
+    if syntax == "ExplicitVRBigEndian":
+        dataset.PixelData = dataset.pixel_array.astype(">u2").tobytes()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+        pydicom.dcmwrite(
+            file, dataset, implicit_vr=False, little_endian=False, force_encoding=True
+        )
+        return file.getvalue()
+    if syntax == "DeflatedExplicitVRLittleEndian":
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    else:
+        dataset.compress(getattr(pydicom.uid, syntax), **options)
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+LOSSLESS = (
+    "RLELossless",
+    "JPEGLSLossless",
+    "JPEG2000Lossless",
+    "DeflatedExplicitVRLittleEndian",
+    "ExplicitVRBigEndian",
+)
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS)
+def test_lossless_packing_changes_no_pixel(syntax: str) -> None:
+    data = dicom(RAMP, PhotometricInterpretation="MONOCHROME1")
+
+    again = packed(data, syntax)
+
+    assert pydicom.dcmread(io.BytesIO(again)).file_meta.TransferSyntaxUID == getattr(
+        pydicom.uid, syntax
+    )
+    np.testing.assert_array_equal(decode_image(again, 64), decode_image(data, 64))
+
+
+@pytest.mark.parametrize("syntax", ["RLELossless", "JPEG2000Lossless"])
+def test_signed_pixels_packed_without_loss(syntax: str) -> None:
+    data = dicom(RAMP - 2048)
+
+    np.testing.assert_array_equal(decode_image(packed(data, syntax), 64), decode_image(data, 64))
+
+
+@pytest.mark.parametrize(
+    ("syntax", "options"),
+    [("JPEGLSNearLossless", {"jls_error": 8}), ("JPEG2000", {"j2k_cr": [4]})],
+)
+def test_lossy_packing_changes_little(syntax: str, options: dict[str, Any]) -> None:
+    again = packed(dicom(), syntax, **options)
+
+    np.testing.assert_allclose(
+        decode_image(again, 64).astype(int), decode_image(dicom(), 64), atol=2
+    )
+
+
+@pytest.mark.parametrize("process", ["JPEGLosslessProcess14", "JPEGLosslessProcess14_1"])
+def test_lossless_jpeg(tmp_path: Path, process: str) -> None:
+    gdcm = pytest.importorskip("gdcm", reason="python-gdcm reads lossless JPEG, and is no extra")
+    (tmp_path / "plain.dcm").write_bytes(dicom())
+    reader, writer = gdcm.ImageReader(), gdcm.ImageWriter()
+    reader.SetFileName(str(tmp_path / "plain.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, process)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(tmp_path / "packed.dcm"))
+    assert writer.Write()
+
+    syntax = pydicom.dcmread(tmp_path / "packed.dcm").file_meta.TransferSyntaxUID
+    assert syntax in (pydicom.uid.JPEGLossless, pydicom.uid.JPEGLosslessSV1)
+    np.testing.assert_array_equal(
+        decode_image(tmp_path / "packed.dcm", 64), decode_image(dicom(), 64)
+    )
+
+
+def test_a_table_for_viewing_goes_before_a_window() -> None:
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [4096, 0, 10]
+    table.LUTData = np.repeat(np.arange(1024, dtype=np.uint16), 4).tolist()
+    table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
+
+    values = row(dicom(VOILUTSequence=[table], WindowCenter=100, WindowWidth=50))
+
+    np.testing.assert_allclose(values, RAMP[0] / 16, atol=1)
+
+
+def test_a_codec_that_is_not_installed_is_asked_for(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(io.BytesIO(dicom()))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
+    dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8"])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(tmp_path / "x.dcm", enforce_file_format=True)
+    decoder = pydicom.pixels.get_decoder(pydicom.uid.JPEGLosslessSV1)
+    installed = dict(decoder._available)
+    decoder._available.clear()
+    try:
+        with pytest.raises(MissingExtraError, match="pip install python-gdcm"):
+            decode_images([tmp_path / "x.dcm"], 8)
+    finally:
+        decoder._available.update(installed)

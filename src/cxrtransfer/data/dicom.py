@@ -59,10 +59,13 @@ def read_dicom(data: bytes) -> tuple[npt.NDArray[np.uint8], str]:
 
 def _pixels(dataset: Any) -> npt.NDArray[Any]:  # noqa: ANN401  (pydicom's Dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
+    # No codec for lossless JPEG is in the extra: of those that there are, one is GPL, and GDCM was
+    # seen to crash the process on a broken file, which nothing in Python can catch.
     if syntax.is_compressed and not _pixels_module().get_decoder(syntax).is_available:
         raise MissingExtraError(
             f"these pixels are packed as {syntax.name}, and no installed codec unpacks them; "
-            "pip install 'cxrtransfer[dicom]' brings the codecs"
+            "pip install 'cxrtransfer[dicom]' brings codecs for JPEG 2000 and JPEG-LS, "
+            "pip install python-gdcm one for lossless JPEG"
         )
     pixels: npt.NDArray[Any] = dataset.pixel_array
     return pixels
