@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from cxrtransfer.data import read_folder
 from cxrtransfer.errors import RunFolderError, UnreadableImagesError
 from cxrtransfer.evaluation import evaluate
+from cxrtransfer.runtime import read_json
 from cxrtransfer.study import (
     ExperimentConfig,
     load_run,
@@ -18,6 +20,8 @@ from cxrtransfer.study import (
     run_study,
     write_report,
 )
+from cxrtransfer.study.runner import _Datasets
+from cxrtransfer.types import InputSpec
 
 CONFIG = ExperimentConfig(
     name="plain", model="squeezenet1_1", pretrained=False, image_size=32, epochs=2, lr=1e-3,
@@ -127,6 +131,39 @@ def test_an_unreadable_image_is_named_before_training(tree: Path, tmp_path: Path
     with pytest.raises(UnreadableImagesError, match=r"03\.png"):
         run_study([CONFIG], broken, tmp_path / "out", progress=False)
     assert not (tmp_path / "out" / "plain" / "checkpoint.pt").exists()
+
+
+def test_a_skipped_image_is_warned_of_stored_and_on_the_page(tree: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(tree, tmp_path / "broken")
+    (broken / "test" / "NORMAL" / "03.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+
+    for _ in range(2):  # a study that goes on knows what it skips
+        with pytest.warns(UserWarning, match="1 unreadable images are left out"):
+            (result,) = run_study([CONFIG], broken, out, progress=False, on_error="skip")
+
+    assert len(result.test.ids) == 11
+    assert list(read_json(out / "skipped.json")) == ["test/NORMAL/03.png"]
+    page = write_report(out).read_text("utf-8")
+    assert "Left out as unreadable" in page
+    assert "test/NORMAL/03.png" in page
+
+
+def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> None:
+    unequal = shutil.copytree(tree, tmp_path / "unequal")
+    for index in range(6):
+        (unequal / "train" / "NORMAL" / f"{index:02d}.png").unlink()
+    config = replace(CONFIG, augment=True, upsample=True)
+    splits = _Datasets(read_folder(unequal), None).prepare(config, InputSpec(size=32))
+
+    images = {split: np.bincount(data.labels).tolist() for split, data in splits.items()}
+    larger = 16 - images["val"][1]
+    assert images["train"] == [larger, larger]
+    assert sum(images["val"]) < larger
+    assert images["test"] == [6, 6]
+    assert not torch.equal(splits["train"][0][0], splits["train"][0][0])
+    for split in ("val", "test"):
+        assert torch.equal(splits[split][0][0], splits[split][0][0])
 
 
 def test_the_global_generators_are_left_alone(tree: Path, tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from cxrtransfer.runtime import Precision
-from cxrtransfer.training import ClassWeights, TrainConfig
+from cxrtransfer.training import TrainConfig
 
 __all__ = ["PAPER_MODELS", "ExperimentConfig", "paper_grid"]
 
@@ -14,8 +13,10 @@ _PAPER_BATCH_SIZES = {"googlenet": 32, "resnet50": 16, "densenet121": 32}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
+class ExperimentConfig(TrainConfig):
     """One run: which network, on which split, trained how. The defaults are the paper's.
+
+    Every setting of :class:`cxrtransfer.training.TrainConfig` is one of this, too.
 
     Attributes:
         name: Name of the run and of its folder.
@@ -28,14 +29,10 @@ class ExperimentConfig:
         group_by: ``"patient_id"`` keeps each patient on one side, ``None`` is the paper's
             image-level split.
         split_seed: Seed of the split, apart from ``seed`` so that several seeds share one split.
-        class_weights: Weights of the loss.
-        lr: Learning rate.
-        weight_decay: Decoupled weight decay.
+        augment: Whether training images are turned, shifted and relit at random, as
+            :class:`cxrtransfer.data.Augment` does by default; never flipped.
+        upsample: Whether the images of smaller classes are repeated in training.
         batch_size: Images per step.
-        epochs: Most passes over the training split.
-        early_stopping: Patience in epochs, or ``None``.
-        seed: Seed of the new head, of shuffling and of dropout.
-        precision: Number format of the forward pass.
 
     Raises:
         ValueError: If ``name`` is no plain folder name or a training setting is out of range.
@@ -50,24 +47,18 @@ class ExperimentConfig:
     test_fraction: float | None = None
     group_by: Literal["patient_id"] | None = "patient_id"
     split_seed: int = 0
-    class_weights: ClassWeights = None
-    lr: float = 1e-5
-    weight_decay: float = 0.0
+    augment: bool = False
+    upsample: bool = False
     batch_size: int = 32
-    epochs: int = 10
-    early_stopping: int | None = None
-    seed: int = 0
-    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if not self.name or self.name in (".", "..") or "/" in self.name or "\\" in self.name:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
-        object.__setattr__(self, "class_weights", self.train_config().class_weights)
+        super().__post_init__()
 
     def train_config(self) -> TrainConfig:
         """Return the part that concerns the trainer."""
-        shared = {field.name for field in fields(TrainConfig)}
-        return TrainConfig(**{k: v for k, v in vars(self).items() if k in shared})
+        return TrainConfig(**{f.name: getattr(self, f.name) for f in fields(TrainConfig)})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as JSON holds them."""

@@ -4,19 +4,20 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import save_model
 
-from cxrtransfer.data import Records, StratifiedResplit, audit, read_folder, resplit
+from cxrtransfer.data import Augment, Records, StratifiedResplit, audit, read_folder, resplit
 from cxrtransfer.embedding import embed_tsne
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Metrics, Predictions, compute_metrics
@@ -47,6 +48,7 @@ MANIFEST_NAME = "manifest.json"
 STUDY_NAME = "study.json"
 SUMMARY_NAME = "summary.npz"
 LEAKAGE_NAME = "leakage.txt"
+SKIPPED_NAME = "skipped.json"
 _FORMAT = 1
 _HEATMAPS_PER_CELL = 3
 _SAMPLES_PER_CLASS = 4
@@ -96,6 +98,8 @@ def run_study(
     device: str | torch.device = "auto",
     progress: bool = True,
     n_jobs: int | None = None,
+    cache: StrPath | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
 ) -> tuple[RunResult, ...]:
     """Run every configuration on one set of images.
 
@@ -118,6 +122,10 @@ def run_study(
         n_jobs: How many runs at once, as in scikit-learn: -1 for as many as there are cores;
             None for one, unless ``joblib.parallel_config`` says otherwise. Each process decodes
             the images for itself.
+        cache: Folder to keep decoded images in, for sets that do not fit into memory (50 kB an
+            image at 224 px); None decodes into memory.
+        on_error: ``"raise"`` refuses a source with unreadable images; ``"skip"`` leaves them out,
+            warns, and lists them in ``skipped.json`` and on the page.
 
     Returns:
         The results, in the order of ``configs``.
@@ -139,25 +147,19 @@ def run_study(
     out = Path(out)
     if not world.is_main:
         world.meet()  # until the first process has written what all read
-    split = resplit(records, **_split_settings(configs[0]))
-    report = out / LEAKAGE_NAME
-    if not report.exists():  # it reads every file; a study that goes on has done so
-        found = str(audit(split))
-        with atomic_path(report) as path:
-            path.write_text(found, encoding="utf-8")
-        _logger.info("%s", found)
+    records = _audited(records, configs[0], out, on_error)
     for config in configs:
         digest = resplit(records, **_split_settings(config)).digest()
         _claim(out / config.name, config, digest)
     if world.is_main:
         world.meet()
     bar = StudyBar(sum(config.epochs for config in configs), shown=progress and world.is_main)
-    datasets = _Datasets(records)
+    datasets = _Datasets(records, cache)
     run_all(
         configs,
         bar,
         here=lambda c: _run(c, datasets, out / c.name, device=device, callbacks=(bar,)),
-        there=partial(_run_alone, source=records, out=out.resolve(), device=device),
+        there=partial(_run_alone, source=records, out=out.resolve(), device=device, cache=cache),
         n_jobs=1 if world.size > 1 else n_jobs,
         together=world.size > 1,
     )
@@ -188,6 +190,7 @@ def run_experiment(
     *,
     device: str | torch.device = "auto",
     callbacks: Sequence[Callback] = (),
+    cache: StrPath | None = None,
 ) -> RunResult:
     """Train, test, explain and project one network, and keep everything in one folder.
 
@@ -203,6 +206,7 @@ def run_experiment(
         folder: The run's folder. A complete run in it is loaded, an incomplete one resumed.
         device: Where to run.
         callbacks: Told of every finished epoch.
+        cache: Folder to keep decoded images in; None decodes into memory.
 
     Returns:
         The result.
@@ -211,7 +215,8 @@ def run_experiment(
         RunFolderError: If the folder holds a run with other settings or images.
     """
     records = source if isinstance(source, Records) else read_folder(source)
-    return _run(config, _Datasets(records), Path(folder), device=device, callbacks=callbacks)
+    datasets = _Datasets(records, cache)
+    return _run(config, datasets, Path(folder), device=device, callbacks=callbacks)
 
 
 def load_run(folder: StrPath) -> RunResult:
@@ -246,28 +251,68 @@ def load_run(folder: StrPath) -> RunResult:
 
 
 def _run_alone(
-    config: ExperimentConfig, *, source: Records, out: Path, device: str | torch.device
+    config: ExperimentConfig,
+    *,
+    source: Records,
+    out: Path,
+    device: str | torch.device,
+    cache: StrPath | None,
 ) -> None:
-    run_experiment(config, source, out / config.name, device=device)
+    run_experiment(config, source, out / config.name, device=device, cache=cache)
 
 
 class _Datasets:
     """The three splits of one set of images, kept for the next run that wants the same ones."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, cache: StrPath | None) -> None:
         self.records = records
+        self.cache = cache
         self._settings: dict[str, Any] = {}
         self._splits: dict[Split, StratifiedResplit] = {}
 
     def prepare(self, config: ExperimentConfig, spec: InputSpec) -> dict[Split, StratifiedResplit]:
-        settings = {**_split_settings(config), "input_spec": spec}
+        shared = {**_split_settings(config), "input_spec": spec, "cache": self.cache}
+        train_only: dict[str, Any] = {
+            "augment": Augment() if config.augment else None,
+            "upsample": config.upsample,
+        }
+        settings = {**shared, **train_only}
         if settings != self._settings:
             self._splits.clear()  # before the new ones are decoded: both may not fit in memory
-            self._splits |= {
-                split: StratifiedResplit(self.records, split, **settings) for split in _SPLITS
-            }
+            for split in _SPLITS:
+                extra = train_only if split == "train" else {}
+                self._splits[split] = StratifiedResplit(self.records, split, **shared, **extra)
             self._settings = settings
         return self._splits
+
+
+def _audited(
+    records: Records, config: ExperimentConfig, out: Path, on_error: Literal["raise", "skip"]
+) -> Records:
+    """Write the leakage report, once for a study; return the records without what is skipped."""
+    report, skipped = out / LEAKAGE_NAME, out / SKIPPED_NAME
+    if not report.exists():  # it reads every file; a study that goes on has done so
+        found = audit(resplit(records, **_split_settings(config)))
+        lines = []
+        if found.unreadable and on_error == "skip":
+            write_json(skipped, dict(found.unreadable))
+            lines = ["Left out as unreadable"]
+            lines += [f"  {name}: {why}" for name, why in found.unreadable.items()]
+            found = audit(resplit(_without(records, found.unreadable), **_split_settings(config)))
+        with atomic_path(report) as path:
+            path.write_text("\n".join([str(found), *lines]), encoding="utf-8")
+        _logger.info("%s", found)
+    if not skipped.exists():
+        return records
+    names = read_json(skipped)
+    warnings.warn(
+        f"{len(names)} unreadable images are left out; {skipped} lists them", stacklevel=3
+    )
+    return _without(records, names)
+
+
+def _without(records: Records, names: Container[str]) -> Records:
+    return records.take([i for i, name in enumerate(records.ids) if name not in names])
 
 
 def _split_settings(config: ExperimentConfig) -> dict[str, Any]:
