@@ -6,7 +6,8 @@ Every way gets the same radiographs, the same network from random parameters, Ad
 threads and a process of its own, from which the peak memory is read. The first epoch warms up.
 Rounds go through all ways in turn, so that a machine that slows down slows all; the table has the
 median over all epochs but the first, and beside it the smallest and the largest. Only the training
-steps count, validation does not. A way whose package is not installed is left out and named.
+steps count, validation does not. A way whose package is not installed is left out and named. On a
+machine that others use at the same time, ``--cpu-time`` compares all ways in one thread each.
 
 - author: the loop a paper's author would write: ImageFolder, float32, contiguous memory.
 - bare: a hand-tuned step on one batch that is there already; nothing is read, checked or kept.
@@ -87,6 +88,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run one way in this process."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    if options.cpu_time:
+        time.perf_counter = time.process_time  # for the trainer's own clock, too
     model = build_finetune_model(options.networks[0], pretrained=False).to(options.device)
     seconds = WAYS[options.one](model, options)
     if options.device == "cuda":
@@ -340,6 +343,7 @@ def _in_a_process(
 ) -> dict[str, Any]:
     command = [sys.executable, __file__, "--one", way, "--networks", network]
     command += ["--workers", str(workers), "--epochs", str(epochs)]
+    command += ["--cpu-time"] if options.cpu_time else []
     for name in ("data", "images", "size", "batch-size", "threads", "device"):
         command += [f"--{name}", str(getattr(options, name.replace("-", "_")))]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -351,6 +355,8 @@ def _in_a_process(
 
 def _print_table(network: str, rows: dict[str, Any], options: argparse.Namespace) -> None:
     print(f"\n{network}, {options.size} px, batches of {options.batch_size}")
+    unit = "per CPU second" if options.cpu_time else "per second"
+    print(f"  images {unit}: median (smallest largest)")
     print("  way          img/s   (from to)      ours/it  peak MB  workers")
     ours_median = statistics.median(rows["ours"]["rates"]) if "ours" in rows else float("nan")
     for way, row in rows.items():
@@ -384,10 +390,18 @@ def _options() -> argparse.Namespace:
         "--workers", type=int, nargs="+", default=[0, 2], help="loader processes to try"
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count the process's CPU seconds, on a machine that others use too; one thread",
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.cpu_time:  # waiting threads and loader processes would be counted wrongly
+        options.threads, options.workers = 1, [0]
+    return options
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
-from cxrtransfer.data import View
+from cxrtransfer.data import StratifiedResplit, View
 from cxrtransfer.inference import (
     extract_features,
     ids_of,
@@ -13,6 +15,7 @@ from cxrtransfer.inference import (
     predict_views,
     probabilities_of,
 )
+from cxrtransfer.types import InputSpec
 
 
 class Named(Dataset[tuple[torch.Tensor, int]]):
@@ -161,3 +164,45 @@ def test_views_are_averaged_and_one_view_is_predict(tiny_net: nn.Module) -> None
     np.testing.assert_allclose(alone.probabilities, plain.probabilities, atol=1e-12)
     with pytest.raises(ValueError, match="at least one view of each image, got none"):
         predict_views(tiny_net, data, [])
+
+
+def test_predicting_leaves_no_trace(tiny_net: nn.Module) -> None:
+    def look() -> object:
+        modules = list(tiny_net.modules())
+        return (
+            {name: value.clone() for name, value in tiny_net.state_dict().items()},
+            [p.requires_grad for p in tiny_net.parameters()],
+            [p.grad is None for p in tiny_net.parameters()],
+            [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules],
+            torch.get_rng_state(),
+        )
+
+    tiny_net.conv1.requires_grad_(False)
+    before = look()
+    first = predict(tiny_net, Named(), batch_size=2)
+    extract_features(tiny_net, Named(), batch_size=2)
+    second = predict(tiny_net, Named(), batch_size=2)
+
+    torch.testing.assert_close(look(), before, rtol=0, atol=0)
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+
+
+def test_batches_of_pixels_give_what_single_images_give(
+    tiny_net: nn.Module, image_tree: Path
+) -> None:
+    data = StratifiedResplit(image_tree, "test", input_spec=InputSpec(size=32))
+    whole = predict(tiny_net, data, batch_size=5)
+    single = predict(tiny_net, Subset(data, range(len(data))), batch_size=5)
+
+    assert whole.ids == single.ids == data.ids
+    np.testing.assert_array_equal(whole.labels, single.labels)
+    np.testing.assert_array_equal(whole.probabilities, single.probabilities)
+
+
+def test_a_bar_is_shown_if_asked(tiny_net: nn.Module, capsys: pytest.CaptureFixture[str]) -> None:
+    predict(tiny_net, Named(), batch_size=2)
+    silent = capsys.readouterr().err
+    predict(tiny_net, Named(), batch_size=2, progress=True)
+
+    assert silent == ""
+    assert "/3" in capsys.readouterr().err

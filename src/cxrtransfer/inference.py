@@ -77,7 +77,8 @@ def predict(
     """Classify every image once.
 
     The network runs in evaluation mode and comes back with every module in the mode it had; it is
-    moved to ``device`` and stays there. Softmax is taken in float64, whatever the precision.
+    moved to ``device``, laid out channels-last, and stays so. Softmax is taken in float64,
+    whatever the precision.
 
     Args:
         model: A classifier whose output is ``(N, K)`` logits; a single output ``(N, 1)`` is read
@@ -143,7 +144,7 @@ def predict_logits(
     if not labels:
         raise ValueError("the data must hold at least one image, got none")
     return Outputs(
-        labels=torch.cat(labels).numpy().astype(np.int64), logits=torch.cat(logits).numpy()
+        labels=torch.cat(labels).numpy().astype(np.int64), logits=torch.cat(logits).cpu().numpy()
     )
 
 
@@ -354,7 +355,7 @@ def _forward(
     precision: Precision,
     progress: bool,
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    """Yield the labels and float32 logits of each batch, on the CPU."""
+    """Yield the labels, on the CPU, and float32 logits of each batch, where the network is."""
     resolved = resolve_precision(precision, device)
     to_device(model, device)
     if progress:
@@ -371,4 +372,4 @@ def _forward(
             if not isinstance(logits, Tensor) or logits.ndim != 2:
                 got = getattr(logits, "shape", type(logits).__name__)
                 raise ValueError(f"the network must give one (N, K) tensor of logits, got {got}")
-            yield torch.as_tensor(labels), logits.float().cpu()
+            yield torch.as_tensor(labels), logits.float()
