@@ -1,8 +1,13 @@
+import csv
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cxrtransfer.cli import main
+from cxrtransfer.data import read_folder
 from cxrtransfer.study import load_run
 
 # A network this small, hardly trained, may have nothing to show; that is said by a warning.
@@ -36,6 +41,86 @@ def test_the_page_can_be_written_again(
     assert main(["report", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").read_bytes() == page
     assert "report.html" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder of images and a run on it."""
+    tree, out = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("out")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 16), ("test", 6)):
+        for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+            (tree / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(60 + 60 * label, 140 + 60 * label, (32, 32), dtype=np.uint8)
+                Image.fromarray(pixels).save(tree / split / name / f"{index:02d}.png")
+    status = main([
+        "train", str(tree), "--models", "squeezenet1_1", "--random", "--image-size", "32",
+        "--epochs", "1", "--augment", "--schedule", "one-cycle", "--out", str(out),
+    ])  # fmt: skip
+    assert status == 0
+    return tree, out / "squeezenet1_1"
+
+
+def test_predict_says_of_unlabelled_images_what_the_run_said_of_its_test(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, run = trained
+    words = ["predict", str(run), str(tree / "test"), "--out", str(tmp_path / "p.csv")]
+
+    assert main([*words, "--heatmaps", str(tmp_path / "maps")]) == 0
+
+    with (tmp_path / "p.csv").open(newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    test = load_run(run).test
+    assert ["test/" + name for name in rows] == list(test.ids)
+    for name, row, label in zip(test.ids, test.probabilities, test.predicted, strict=True):
+        found = rows[name.removeprefix("test/")]
+        assert float(found["probability_PNEUMONIA"]) == pytest.approx(row[1], abs=1e-6)
+        assert found["predicted"] == test.class_names[label]
+    assert {
+        path.relative_to(tmp_path / "maps").as_posix() for path in tmp_path.rglob("*.png")
+    } == {f"{name}.png" for name in rows}
+    assert "12 images" in capsys.readouterr().out
+
+
+def test_predict_names_every_file_that_is_no_image(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no image")
+
+    assert main(["predict", str(trained[1]), str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "a.png" in said
+    assert "b.png" in said
+
+
+def test_predict_without_images_says_so(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(trained[1]), str(tmp_path)]) == 1
+    assert "at least one image" in capsys.readouterr().err
+
+
+def test_audit_prints_the_leakage_report_of_a_folder_or_a_table(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = shutil.copytree(trained[0], tmp_path / "images")
+    read_folder(tree).to_csv(tree / "table.csv")
+
+    for source in (tree, tree / "table.csv"):
+        assert main(["audit", str(source)]) == 0
+        assert "Leakage report on 44 images" in capsys.readouterr().out
+
+
+def test_test_puts_a_run_on_images_elsewhere(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = shutil.copytree(trained[0] / "test", tmp_path / "away")
+
+    assert main(["test", str(trained[1]), str(away)]) == 0
+    assert "squeezenet1_1 on away: 12 images" in capsys.readouterr().out
 
 
 def test_models_are_listed_by_pattern(capsys: pytest.CaptureFixture[str]) -> None:

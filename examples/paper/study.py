@@ -17,8 +17,8 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, help="folder with train, val and test (default: drawn)")
 parser.add_argument("--weights", type=Path, help="folder with files of ImageNet parameters")
 parser.add_argument("--models", nargs="+", default=PAPER_MODELS, help="names of networks")
-parser.add_argument("--epochs", type=int, help="default: 10, or 4 on drawn radiographs")
-parser.add_argument("--lr", type=float, help="default: 1e-5, or 3e-4 from random weights")
+parser.add_argument("--epochs", type=int, help="default: 10, or 8 on drawn radiographs")
+parser.add_argument("--lr", type=float, help="default: 1e-5, or 1e-3 from random weights")
 parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="repeat each run with each")
 parser.add_argument("--image-split", action="store_true", help="split by image, as the paper did")
 parser.add_argument("--out", type=Path, default=Path("runs/study"), help="folder of the results")
@@ -45,15 +45,15 @@ else:
 configs = paper_grid(
     arguments.models,
     seeds=arguments.seeds,
-    epochs=arguments.epochs or (4 if is_drawn else 10),
-    lr=arguments.lr or (3e-4 if is_drawn else 1e-5),
+    epochs=arguments.epochs or (8 if is_drawn else 10),
+    lr=arguments.lr or (1e-3 if is_drawn else 1e-5),
     image_size=64 if is_drawn else None,
     pretrained=not is_drawn,
     group_by=None if arguments.image_split else "patient_id",
-    early_stopping=2 if is_drawn else 3,
+    early_stopping=5 if is_drawn else 3,
 )
-if is_drawn:  # few images make few steps; half the batch makes twice as many
-    configs = tuple(replace(config, batch_size=config.batch_size // 2) for config in configs)
+if is_drawn:  # few images make few steps: smaller batches make more, one cycle makes more of them
+    configs = tuple(replace(config, batch_size=16, schedule="one-cycle") for config in configs)
 
 # %% Train, test, explain, project; then one page.
 results = run_study(configs, records, arguments.out, note=note)

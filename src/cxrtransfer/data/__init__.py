@@ -6,7 +6,7 @@ from .dataset import StratifiedResplit
 from .decode import check_images, decode_image, decode_images
 from .download import RemoteFile, download_kermany, download_pneumonia_mnist, fetch, unzip
 from .duplicates import near_pairs
-from .folder import read_folder
+from .folder import find_images, read_folder
 from .kermany import load_kermany
 from .leakage import Duplicates, LeakageReport, NearDuplicates, SharedPatients, audit
 from .loaders import batch_loader
@@ -52,6 +52,7 @@ __all__ = [
     "draw_radiograph",
     "draw_radiographs",
     "fetch",
+    "find_images",
     "fold_records",
     "hold_out",
     "k_folds",

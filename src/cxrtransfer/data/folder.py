@@ -9,7 +9,7 @@ from cxrtransfer.types import Split, StrPath
 from .patients import kermany_patient_id
 from .records import Record, Records
 
-__all__ = ["read_folder"]
+__all__ = ["find_images", "read_folder"]
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 _NOT_IMAGES = {"thumbs.db", "desktop.ini"}  # what Windows leaves in folders of images
@@ -52,7 +52,7 @@ def read_folder(
     rows, known = [], True
     for split, part in parts.items():
         for name in class_names:
-            files = _files(part / name)
+            files = find_images(part / name)
             if not files:
                 raise ValueError(
                     f"every class needs images in every split, {part / name} holds none"
@@ -83,10 +83,19 @@ def _folders(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"]
 
 
-def _files(folder: Path) -> list[Path]:
-    """List the files below a folder; a link that leads nowhere or in circles counts as a file."""
+def find_images(folder: StrPath) -> list[Path]:
+    """List the files below a folder, whatever they hold, but for hidden ones.
+
+    A link that leads nowhere or in circles counts as a file, so that reading it says so.
+
+    Args:
+        folder: Any folder; one that does not exist holds no files.
+
+    Returns:
+        The paths, in no order.
+    """
     found: list[Path] = []
-    waiting, visited = [folder], set()
+    waiting, visited = [Path(folder)], set()
     while waiting:
         current = waiting.pop()
         visited.add(current.resolve())

@@ -1,5 +1,6 @@
 """Run a whole study: a grid of configurations, a folder for each run, one page about them all."""
 
+from .classify import Classified, classify
 from .crossval import CrossValidation, cross_validate, load_cross_validation
 from .external import ExternalTest, external_test
 from .grid import PAPER_MODELS, ExperimentConfig, paper_grid
@@ -11,12 +12,14 @@ from .runner import RunResult, load_run, run_experiment, run_study
 __all__ = [
     "PAPER_MODELS",
     "PUBLISHED",
+    "Classified",
     "CrossValidation",
     "ExperimentConfig",
     "ExternalTest",
     "PublishedResult",
     "RunResult",
     "StudyResults",
+    "classify",
     "cross_validate",
     "external_test",
     "load_cross_validation",

@@ -1,0 +1,148 @@
+"""A trained run on images that nobody has labelled."""
+
+import csv
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from cxrtransfer.data import decode_images, find_images, to_model_input
+from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.explain import GradCAM, overlay
+from cxrtransfer.inference import predict_logits, probabilities_of
+from cxrtransfer.models import input_spec
+from cxrtransfer.runtime import atomic_path, resolve_device, to_device
+from cxrtransfer.types import InputSpec, StrPath
+
+from .results import load_network
+from .runner import load_run
+
+__all__ = ["Classified", "classify"]
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """What a run says about images without labels.
+
+    Attributes:
+        ids: Name of each image: its path below the folder, or as it was given.
+        probabilities: Float64, ``(N, K)``, rows sum to 1.
+        class_names: In the order of the columns.
+    """
+
+    ids: tuple[str, ...]
+    probabilities: npt.NDArray[np.float64]
+    class_names: tuple[str, ...]
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """The likeliest class of each image, int64 ``(N,)``."""
+        likeliest: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return likeliest
+
+    def to_csv(self, path: StrPath) -> None:
+        """Write a row an image: id, likeliest class, and the probability of each class."""
+        with (
+            atomic_path(Path(path)) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(["id", "predicted", *(f"probability_{n}" for n in self.class_names)])
+            for name, label, row in zip(self.ids, self.predicted, self.probabilities, strict=True):
+                writer.writerow([name, self.class_names[label], *map(repr, row.tolist())])
+
+    def __repr__(self) -> str:
+        counts = np.bincount(self.predicted, minlength=len(self.class_names))
+        found = ", ".join(
+            f"{count:,} {name}" for count, name in zip(counts, self.class_names, strict=True)
+        )
+        return f"Classified({len(self.ids):,} images: {found})"
+
+
+def classify(
+    run: StrPath,
+    source: StrPath | Iterable[StrPath],
+    *,
+    heatmaps: StrPath | None = None,
+    batch_size: int = 32,
+    device: str | torch.device = "auto",
+) -> Classified:
+    """Classify images without labels by the network that a run kept.
+
+    The images are decoded as those of the run were, and kept in memory as grey pixels (50 kB an
+    image at 224 px). Nothing here is an estimate of how good the answers are; for that, test the
+    run on labelled images of the same place with :func:`cxrtransfer.study.external_test`.
+
+    Args:
+        run: The folder of a complete run.
+        source: A folder, of which every file is taken, or the files.
+        heatmaps: A folder for a Grad-CAM overlay of the likeliest class of each image, as
+            ``NAME.png`` below the same folders as the images; None for none.
+        batch_size: Images per forward pass.
+        device: Where to run.
+
+    Returns:
+        The probabilities.
+
+    Raises:
+        RunFolderError: If the folder holds no complete run.
+        FileNotFoundError: If there are no images.
+        UnreadableImagesError: If images cannot be decoded; names them all.
+    """
+    done = load_run(run)
+    network = to_device(load_network(done), resolve_device(device))
+    spec = input_spec(network)
+    names, paths = _named(source)
+    images, unreadable = decode_images(paths, spec.size, interpolation=spec.interpolation)
+    if unreadable:
+        raise UnreadableImagesError(unreadable)
+    data = _Unlabelled(torch.from_numpy(images), spec)
+    logits = predict_logits(network, data, batch_size=batch_size, device=device).logits
+    found = Classified(names, probabilities_of(logits), done.test.class_names)
+    if heatmaps is not None:
+        with GradCAM(network) as cam:
+            for start in range(0, len(names), batch_size):
+                part = range(start, min(start + batch_size, len(names)))
+                batch = torch.stack([data[index][0] for index in part])
+                maps = cam(
+                    batch.to(resolve_device(device)),
+                    class_index=found.predicted[part.start : part.stop].tolist(),
+                )
+                for index, heatmap in zip(part, maps.float().cpu().numpy(), strict=True):
+                    path = Path(heatmaps) / f"{names[index].lstrip('/')}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(overlay(images[index], heatmap)).save(path)
+    return found
+
+
+class _Unlabelled(Dataset[tuple[torch.Tensor, int]]):
+    """Grey images uint8 ``(N, H, W)`` as a network takes them, each with a label of no meaning."""
+
+    def __init__(self, images: torch.Tensor, spec: InputSpec) -> None:
+        self.images = images
+        self.transform = to_model_input(spec)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.images[index].unsqueeze(0)), 0
+
+
+def _named(source: StrPath | Iterable[StrPath]) -> tuple[tuple[str, ...], list[Path]]:
+    if isinstance(source, str | os.PathLike):
+        root = Path(source)
+        paths = sorted(find_images(root))
+        names = tuple(path.relative_to(root).as_posix() for path in paths)
+    else:
+        paths = [Path(path) for path in source]
+        names = tuple(path.as_posix() for path in paths)
+    if not paths:
+        raise FileNotFoundError(f"there must be at least one image, {source} holds none")
+    return names, paths
