@@ -1,6 +1,7 @@
 """The plumbing: one forward pass that keeps some layers' outputs and their gradients."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from cxrtransfer.models import TargetLayer
 from cxrtransfer.runtime import eval_mode, preserve_rng
 
-__all__ = ["LayerTap", "Reading", "read_layers"]
+__all__ = ["LayerTap", "Reading", "bare_network", "read_layers"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def read_layers(
         preserve_rng(),
         torch.inference_mode(mode=False),
         torch.no_grad(),
+        _uncompiled(model),
     ):
         images = _as_parameters(model, images.clone() if images.is_inference() else images)
         try:
@@ -122,6 +124,30 @@ def read_layers(
         finally:
             for tap in taps:
                 tap.listening, tap.kept = False, None
+
+
+def bare_network(model: nn.Module) -> nn.Module:
+    """Take a network out of what ``torch.compile``, DataParallel or DDP have wrapped it in.
+
+    Layers then have the names their owner gave them.
+    """
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def _uncompiled(model: nn.Module) -> AbstractContextManager[object]:
+    """Let a compiled network, or compiled parts of one, run as written: hooks are not compiled."""
+    compiled = any(
+        getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+        for module in model.modules()
+    )
+    # Not always: it takes seconds to load.
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def _kept(tap: LayerTap) -> Tensor:

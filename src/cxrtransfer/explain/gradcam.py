@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from cxrtransfer.models import TargetLayer, default_target_layer
 
-from .engine import LayerTap, Reading, read_layers
+from .engine import LayerTap, Reading, bare_network, read_layers
 from .maps import class_activation_map
 from .scores import ClassIndex, class_score
 from .tokens import to_map
@@ -38,7 +38,8 @@ class GradCAM:
 
     Args:
         model: A classifier that returns logits ``(N, K)``. One logit, ``(N, 1)`` or ``(N,)``, is
-            read as the evidence for class 1 against class 0.
+            read as the evidence for class 1 against class 0. One that was compiled, or wrapped
+            for several devices, runs uncompiled and on one.
         target_layer: A layer of ``model`` or its dotted name, or several of them. Its output must
             be a map or a row of tokens (see :func:`to_map`). By default the last such layer that
             the logits depend on (see :func:`cxrtransfer.models.default_target_layer`). A layer
@@ -72,9 +73,9 @@ class GradCAM:
         normalize: bool = True,
         upsample: bool = True,
     ) -> None:
-        self.model = model
+        self.model = bare_network(model)
         self.several = not isinstance(target_layer, Layer | None)
-        self.targets = _find_targets(model, target_layer)
+        self.targets = _find_targets(self.model, target_layer)
         self.relu = relu
         self.normalize = normalize
         self.upsample = upsample
