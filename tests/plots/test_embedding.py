@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.offsetbox import AnnotationBbox
 
 from cxrtransfer.plots import plot_embedding
 
@@ -24,6 +25,29 @@ def test_colour_is_that_of_the_true_class():
     assert colours[0] == colours[2] != colours[1] == colours[3]
 
 
+def test_thumbnails_are_spread_over_the_plane_and_framed_by_class():
+    places = np.array([[0.0, 0], [0.1, 0], [0.2, 0.1], [9, 9], [9, 0]])
+    labels = np.array([0, 0, 0, 1, 0])
+    images = [np.full((4, 6), 50 * index, np.uint8) for index in range(5)]
+
+    ax = plot_embedding(places, labels, labels, ("N", "P"), images=images)
+
+    boxes = [artist for artist in ax.artists if isinstance(artist, AnnotationBbox)]
+    shown = {int(box.offsetbox.get_data()[0, 0]) // 50: box for box in boxes}
+    assert shown.keys() == {2, 3, 4}  # of the first three, the one nearest to its square's middle
+    assert [tuple(shown[index].xy) for index in (2, 3)] == [(0.2, 0.1), (9, 9)]
+    frames = {index: box.patch.get_edgecolor() for index, box in shown.items()}
+    assert frames[2] == frames[4] != frames[3]
+
+
 def test_lengths_must_agree():
+    with pytest.raises(ValueError, match="one image per label, got 1"):
+        plot_embedding(
+            COORDINATES,
+            np.zeros(4, int),
+            np.zeros(4, int),
+            ("N", "P"),
+            images=[np.zeros((2, 2), np.uint8)],
+        )
     with pytest.raises(ValueError, match=r"each of 3 labels, got \(4, 2\)"):
         plot_embedding(COORDINATES, np.zeros(3, int), np.zeros(3, int), ("N", "P"))

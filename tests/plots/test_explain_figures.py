@@ -1,5 +1,7 @@
 """Figures of heatmaps and embeddings, by what they hold."""
 
+import base64
+import io
 import json
 import re
 
@@ -8,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgba
+from PIL import Image
 
 from cxrtransfer.embedding import embed_tsne
 from cxrtransfer.explain import PerturbationCurve, RandomisationCheck
-from cxrtransfer.plots.embedding_layers import plot_embedding_layers
-from cxrtransfer.plots.embedding_page import write_embedding_page
-from cxrtransfer.plots.explain_checks import (
+from cxrtransfer.plots import (
     plot_border_shares,
+    plot_embedding_layers,
+    plot_overlay,
     plot_perturbation_curves,
     plot_randomisation,
+    write_embedding_page,
 )
-from cxrtransfer.plots.explain_overlay import plot_overlay
 
 
 def test_randomisation_begins_at_full_likeness_and_shows_the_means():
@@ -130,7 +133,7 @@ def test_page_holds_everything_and_asks_for_nothing(tmp_path):
         np.array([0, 1, 0]),
         ("<NORMAL>", "PNEUMONIA"),
         images,
-        heatmaps=rng.random((3, 32, 24), dtype=np.float32),
+        heatmaps=np.array([np.eye(4), np.zeros((4, 4)), np.ones((4, 4))]),
         ids=("a", "b</script>", "c"),
         title="A & B",
     )
@@ -140,13 +143,21 @@ def test_page_holds_everything_and_asks_for_nothing(tmp_path):
     assert [point["truth"] for point in points] == ["<NORMAL>", "PNEUMONIA", "PNEUMONIA"]
     assert [point["said"] for point in points] == ["<NORMAL>", "PNEUMONIA", "<NORMAL>"]
     assert points[1]["id"] == "b</script>"
-    assert all(point[key].startswith("data:") for point in points for key in ("image", "overlay"))
+    assert all(point[key].startswith("data:") for point in points for key in ("image", "heat"))
+    heats = [_pixels(point["heat"]) for point in points]
+    assert np.array_equal(heats[0][0, 0], heats[2][3, 3])  # the hottest
+    assert np.array_equal(heats[0][0, 1], heats[1][3, 3])  # none
+    assert heats[0].shape == (4, 4, 3)
     assert text.count("<circle") == 2
     assert text.count('class="wrong"') == 1
     assert text.count("</script>") == 1
     assert "A &amp; B" in text
     assert "&lt;NORMAL&gt;" in text
     assert not re.search(r"https?://|\bsrc=|@import|fetch\(", text)
+
+
+def _pixels(uri):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
 
 
 def test_page_keeps_proportions_and_up(tmp_path):

@@ -65,6 +65,14 @@ def test_overlays_of_one_cell_do_not_cover_each_other():
     assert len({tuple(picture.get_extent()) for picture in ax.images}) == 4
 
 
+def test_a_bar_says_what_the_colours_mean():
+    ax = plot_heatmap_grid({"TP": [grey(1)]}, colormap="jet")
+
+    (bar,) = [other for other in ax.figure.axes if other is not ax]
+    assert bar.get_ylabel() == "evidence, of the image's largest"
+    assert bar.get_ylim() == (0, 1)
+
+
 def test_a_cell_without_images_says_so():
     ax = plot_heatmap_grid({"TP": [grey(1)] * 3, "FN": []})
 

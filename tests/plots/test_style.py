@@ -7,14 +7,18 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cxrtransfer import plots
 from cxrtransfer.evaluation import Estimate, reliability
+from cxrtransfer.explain import PerturbationCurve, RandomisationCheck
 
 ROWS = [{"epoch": 1, "train_loss": 0.7, "val_loss": 0.6, "val_accuracy": 0.8}]
 ESTIMATE = Estimate(0.9, 0.8, 0.95, "Wilson")
+CURVE = PerturbationCurve(torch.tensor([0.0, 1.0]), torch.tensor([[0.9, 0.1]]))
+CHECK = RandomisationCheck(("fc",), (1,), torch.tensor([[0.1]]), torch.tensor([[0.2]]))
 IMAGE = np.zeros((4, 4), np.uint8)
 
 
@@ -23,6 +27,7 @@ def arguments(predictions):
     """Arguments that every function takes, by its name."""
     labels = predictions.labels
     return {
+        "plot_border_shares": (np.array([0.2, 0.4]), np.array([True, False])),
         "plot_class_balance": ({"train": labels}, ("NORMAL", "PNEUMONIA")),
         "plot_confusion_matrix": (predictions,),
         "plot_embedding": (np.zeros((8, 2)), labels, predictions.predicted, ("A", "B")),
@@ -32,7 +37,10 @@ def arguments(predictions):
         "plot_loss_curves": ({"run": ROWS},),
         "plot_metric_bars": ({"run": {"accuracy": 0.9, "f1_macro": 0.8, "auroc": 0.7}},),
         "plot_metric_curves": ({"run": ROWS},),
+        "plot_overlay": (IMAGE, np.ones((2, 2), np.float32)),
+        "plot_perturbation_curves": ({"Grad-CAM": CURVE},),
         "plot_precision_recall_curves": ({"run": predictions},),
+        "plot_randomisation": ({"Grad-CAM": CHECK},),
         "plot_reliability": (reliability(predictions),),
         "plot_results_table": ([{"model": "run", "accuracy": 0.9}],),
         "plot_roc_curves": ({"run": predictions},),
@@ -42,7 +50,11 @@ def arguments(predictions):
     }
 
 
-FUNCTIONS = sorted(name for name in plots.__all__ if name.startswith("plot_"))
+FUNCTIONS = sorted(
+    name
+    for name in plots.__all__
+    if name.startswith("plot_") and name != "plot_embedding_layers"  # takes several Axes
+)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

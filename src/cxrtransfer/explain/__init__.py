@@ -33,11 +33,12 @@ from .randomisation import (
     structural_similarity,
 )
 from .scores import ClassIndex, class_score
-from .selection import select_examples
+from .selection import Cell, Rule, select_examples
 from .tokens import to_map
 from .variants import EigenCAM, GradCAMPlusPlus, HiResCAM
 
 __all__ = [
+    "Cell",
     "ClassIndex",
     "EigenCAM",
     "GradCAM",
@@ -46,6 +47,7 @@ __all__ = [
     "Layer",
     "PerturbationCurve",
     "RandomisationCheck",
+    "Rule",
     "ShareComparison",
     "blurred",
     "border_mask",

@@ -2,21 +2,23 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cxrtransfer.embedding import Embedding
-
 from .style import GREY, colour, dress, refuse_empty
+
+if TYPE_CHECKING:  # so that figures of numbers do not wait for torch
+    from cxrtransfer.embedding import Embedding
 
 __all__ = ["plot_embedding_layers"]
 
 
 def plot_embedding_layers(
-    embeddings: Mapping[str, Embedding],
+    embeddings: Mapping[str, "Embedding"],
     labels: npt.NDArray[np.int64],
     class_names: Sequence[str],
     *,

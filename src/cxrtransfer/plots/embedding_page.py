@@ -10,10 +10,9 @@ from string import Template
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from PIL import Image
 
-from cxrtransfer.explain import overlay
-from cxrtransfer.runtime import atomic_path
 from cxrtransfer.types import StrPath
 
 from .style import colour
@@ -50,7 +49,8 @@ def write_embedding_page(
         predicted: Predicted classes, ``(N,)``.
         class_names: Names in label order.
         images: N grey images, uint8 ``(H, W)``.
-        heatmaps: N maps in [0, 1], each of its image's shape; without them only images are shown.
+        heatmaps: N maps in [0, 1], ``(h, w)``, laid over a second copy of the image; they may be
+            coarser than it. Without them only images are shown.
         ids: N names; positions by default.
         title: Of the page.
         thumbnail: Longer side of the stored images in pixels. About 5 KB each at 160.
@@ -61,6 +61,8 @@ def write_embedding_page(
     Raises:
         ValueError: If the lengths differ or the places are not in a plane.
     """
+    from cxrtransfer.runtime import atomic_path  # noqa: PLC0415  (figures do not wait for torch)
+
     count = len(labels)
     ids = [str(index) for index in range(count)] if ids is None else ids
     given = (len(coordinates), len(predicted), len(images), len(ids))
@@ -77,9 +79,7 @@ def write_embedding_page(
             "truth": class_names[labels[index]],
             "said": class_names[predicted[index]],
             "image": _data_uri(images[index], thumbnail),
-            "overlay": None
-            if heatmaps is None
-            else _data_uri(overlay(images[index], heatmaps[index]), thumbnail),
+            "heat": None if heatmaps is None else _heat_uri(heatmaps[index]),
         }
         for index in range(count)
     ]
@@ -94,7 +94,13 @@ def write_embedding_page(
         for index, name in enumerate(class_names)
     )
     page = _PAGE.substitute(
-        title=escape(title), side=_SIDE, key=key, marks="\n".join(marks), data=data
+        title=escape(title),
+        side=_SIDE,
+        shown=thumbnail,
+        panel=2 * thumbnail + 30,
+        key=key,
+        marks="\n".join(marks),
+        data=data,
     )
     target = Path(path)
     with atomic_path(target) as temporary:
@@ -128,6 +134,14 @@ def _data_uri(image: npt.NDArray[np.uint8], side: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def _heat_uri(heatmap: npt.NDArray[np.float32]) -> str:
+    """Colour a heatmap as :func:`cxrtransfer.explain.overlay` does; the browser blends it in."""
+    buffer = io.BytesIO()
+    colours = colormaps["turbo"](heatmap, bytes=True)[..., :3]
+    Image.fromarray(np.ascontiguousarray(colours)).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -141,8 +155,10 @@ svg circle { opacity: .65; }
 svg .wrong { stroke: #000; stroke-width: .8; }
 svg [data-index] { cursor: pointer; outline: none; }
 svg .open { stroke: #000; stroke-width: 2.5; opacity: 1; }
-aside { width: 340px; min-height: 12em; }
-aside img { width: 160px; }
+aside { width: ${panel}px; min-height: 12em; }
+.picture { position: relative; display: inline-block; margin-right: 8px; }
+.picture img { width: ${shown}px; display: block; }
+.picture img + img { position: absolute; inset: 0; height: 100%; opacity: .4; }
 aside p { overflow-wrap: anywhere; }
 </style>
 <h1>$title</h1>
@@ -157,11 +173,16 @@ $marks
 const points = $data;
 const panel = document.querySelector("aside");
 const line = text => { const p = document.createElement("p"); p.textContent = text; return p; };
-const picture = (source, text) => {
-  const image = document.createElement("img");
-  image.src = source;
-  image.alt = text;
-  return image;
+const picture = (text, ...layers) => {
+  const frame = document.createElement("div");
+  frame.className = "picture";
+  for (const source of layers) {
+    const image = document.createElement("img");
+    image.src = source;
+    image.alt = text;
+    frame.append(image);
+  }
+  return frame;
 };
 function open(mark) {
   const point = points[mark.dataset.index];
@@ -169,8 +190,8 @@ function open(mark) {
   mark.classList.add("open");
   panel.replaceChildren(
     line(point.id), line("true: " + point.truth + ", predicted: " + point.said),
-    picture(point.image, "radiograph"));
-  if (point.overlay) panel.append(picture(point.overlay, "heatmap"));
+    picture("radiograph", point.image));
+  if (point.heat) panel.append(picture("heatmap", point.image, point.heat));
 }
 for (const mark of document.querySelectorAll("[data-index]")) {
   mark.addEventListener("mouseenter", () => open(mark));

@@ -1,19 +1,21 @@
 """Figures that test heatmaps: randomised networks, pixels taken away, heat at the border."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from cxrtransfer.explain import PerturbationCurve, RandomisationCheck
-
 from .style import GREY, colour, dress, legend, new_axes, refuse_empty
+
+if TYPE_CHECKING:  # so that figures of numbers do not wait for torch
+    from cxrtransfer.explain import PerturbationCurve, RandomisationCheck
 
 __all__ = ["plot_border_shares", "plot_perturbation_curves", "plot_randomisation"]
 
 
-def plot_randomisation(checks: Mapping[str, RandomisationCheck], ax: Axes | None = None) -> Axes:
+def plot_randomisation(checks: Mapping[str, "RandomisationCheck"], ax: Axes | None = None) -> Axes:
     """Draw how heatmaps lose their likeness while a network loses its parameters.
 
     A method that explains the network falls to about zero; one that stays near one shows the
@@ -64,7 +66,7 @@ def plot_randomisation(checks: Mapping[str, RandomisationCheck], ax: Axes | None
 
 
 def plot_perturbation_curves(
-    curves: Mapping[str, PerturbationCurve],
+    curves: Mapping[str, "PerturbationCurve"],
     *,
     title: str = "Deletion: the hottest pixels taken away first",
     ax: Axes | None = None,

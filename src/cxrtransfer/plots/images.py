@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
 from .style import GREY, dress, new_axes, refuse_empty
 
-__all__ = ["Cell", "plot_heatmap_grid", "plot_samples"]
+if TYPE_CHECKING:  # so that figures of numbers do not wait for torch
+    from cxrtransfer.explain import Cell
+
+__all__ = ["plot_heatmap_grid", "plot_samples"]
 
 Image = npt.NDArray[np.uint8]
-Cell = Literal["TN", "FP", "FN", "TP"]
 
 _GAP = 0.03  # of a tile's side, left free on each side
 
@@ -62,8 +66,10 @@ def plot_samples(
 
 
 def plot_heatmap_grid(
-    overlays: Mapping[Cell, Sequence[Image]],
+    overlays: Mapping["Cell", Sequence[Image]],
     class_names: Sequence[str] = ("negative", "positive"),
+    *,
+    colormap: str = "turbo",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw Grad-CAM overlays in the four cells of the confusion matrix.
@@ -75,6 +81,7 @@ def plot_heatmap_grid(
         overlays: Colour images ``(H, W, 3)``, uint8, by cell. A missing or empty cell is marked
             as such: a model may make no error of a kind.
         class_names: Names of the negative and the positive class.
+        colormap: That of the overlays, for the bar that says what the colours mean.
         ax: Where to draw; a figure of its own by default.
 
     Returns:
@@ -116,10 +123,17 @@ def plot_heatmap_grid(
     )
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+    figure = ax.get_figure()
+    if figure is not None:
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(0, 1), colormap), ax=ax, shrink=0.5, aspect=30, pad=0.02
+        )
+        bar.set_label("evidence, of the image's largest", fontsize=9)
+        bar.ax.tick_params(labelsize=8)
     return ax
 
 
-_CELL_WORDS: dict[Cell, str] = {
+_CELL_WORDS: "dict[Cell, str]" = {
     "TN": "true negative",
     "FP": "false positive",
     "FN": "false negative",

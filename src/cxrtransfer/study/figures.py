@@ -1,18 +1,14 @@
 """The ten figures of the paper and its table, drawn from run folders."""
 
-from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from cxrtransfer.evaluation import compute_metrics, curve_band
-from cxrtransfer.explain import overlay
 from cxrtransfer.plots import (
     plot_class_balance,
     plot_confusion_matrix,
     plot_embedding,
-    plot_heatmap_grid,
     plot_image_statistics,
     plot_loss_curves,
     plot_metric_bars,
@@ -21,12 +17,12 @@ from cxrtransfer.plots import (
     plot_roc_curves,
     plot_samples,
 )
-from cxrtransfer.plots.images import Cell
 
+from .explanations import EMBEDDING_PAGE, explanation_section
 from .page import PageFigure, Section, keep_figure, save_png
 from .published import published_for
 from .results import StudyResults
-from .runner import SUMMARY_NAME, RunResult
+from .runner import SUMMARY_NAME
 
 __all__ = ["figure_sections"]
 
@@ -36,8 +32,9 @@ _PRINTED_METRICS = ("auroc", "accuracy", "f1_macro")
 
 def figure_sections(study: StudyResults) -> tuple[Section, ...]:
     """Draw the paper's figures, keep each as ``figures/*.png``, and group them for the page."""
+    chosen = study.chosen
     return (
-        Section("Where does the network look?", figures=[_heatmaps(study)]),
+        explanation_section(study.folder, chosen.folder, chosen.test, study.patients(chosen.test)),
         Section("How does it arrange the images?", figures=[_embedding(study)]),
         Section("The results as the paper draws them", figures=_results(study), folded=True),
         Section("The training", figures=_training(study), folded=True),
@@ -144,18 +141,6 @@ def _results(study: StudyResults) -> list[PageFigure]:
     ]
 
 
-def _heatmaps(study: StudyResults) -> PageFigure:
-    return keep_figure(
-        study.folder,
-        "9",
-        "Where the network looks",
-        f"Grad-CAM of the predicted class by {study.chosen.config.name}, the most confident "
-        "images of each cell of the confusion matrix. A heatmap shows what moved the score; it "
-        "does not prove that there is a lesion.",
-        _heatmap_grid(study.chosen, study.chosen.test.class_names),
-    )
-
-
 def _embedding(study: StudyResults) -> PageFigure:
     chosen = study.chosen
     embedding = np.load(chosen.folder / "embedding.npz", allow_pickle=False)
@@ -171,26 +156,12 @@ def _embedding(study: StudyResults) -> PageFigure:
             chosen.test.predicted,
             chosen.test.class_names,
         ),
+        link=f"{chosen.folder.name}/{EMBEDDING_PAGE}"
+        if (chosen.folder / EMBEDDING_PAGE).exists()
+        else "",
     )
 
 
 def _titled(ax: Axes, title: str) -> Axes:
     ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
     return ax
-
-
-def _heatmap_grid(run: RunResult, class_names: Sequence[str]) -> Axes:
-    kept = np.load(run.folder / "heatmaps.npz", allow_pickle=False)
-    positive = run.test.positive_index
-    overlays: dict[Cell, list[npt.NDArray[np.uint8]]] = {"TN": [], "FP": [], "FN": [], "TP": []}
-    for image, heatmap, label, predicted in zip(
-        kept["images"], kept["heatmaps"], kept["labels"], kept["predicted"], strict=True
-    ):
-        cell: Cell = (
-            ("TP" if predicted == positive else "FN")
-            if label == positive
-            else ("FP" if predicted == positive else "TN")
-        )
-        overlays[cell].append(overlay(image, heatmap))
-    negatives = [name for index, name in enumerate(class_names) if index != positive]
-    return plot_heatmap_grid(overlays, (" or ".join(negatives), class_names[positive]))

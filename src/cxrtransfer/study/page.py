@@ -37,12 +37,14 @@ class PageFigure:
         title: What it shows.
         caption: What to see in it, and what not to.
         images: One or more PNG files as base64.
+        link: A page to look into, relative to this one, or nothing.
     """
 
     name: str
     title: str
     caption: str
     images: tuple[str, ...]
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,13 @@ def render_page(
 
 
 def keep_figure(
-    folder: Path, name: str, title: str, caption: str, axes: Axes | Sequence[Axes]
+    folder: Path,
+    name: str,
+    title: str,
+    caption: str,
+    axes: Axes | Sequence[Axes],
+    *,
+    link: str = "",
 ) -> PageFigure:
     """Save a figure as ``figures/figure_NAME.png``, or one file a part, and take it for the page.
 
@@ -120,6 +128,7 @@ def keep_figure(
         title: What it shows.
         caption: What to see in it.
         axes: What was drawn, in one or several parts.
+        link: A page to look into, relative to the study's folder.
     """
     parts = [axes] if isinstance(axes, Axes) else list(axes)
     images = []
@@ -127,7 +136,7 @@ def keep_figure(
         suffix = "" if len(parts) == 1 else f"_{index + 1}"
         stem = f"figure_{name.zfill(2) if name.isdigit() else name}{suffix}"
         images.append(save_png(ax, folder / "figures" / f"{stem}.png"))
-    return PageFigure(name, title, caption, tuple(images))
+    return PageFigure(name, title, caption, tuple(images), link)
 
 
 def save_png(ax: Axes, path: Path) -> str:

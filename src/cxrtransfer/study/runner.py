@@ -21,7 +21,6 @@ from cxrtransfer.data import Augment, Records, StratifiedResplit, audit, read_fo
 from cxrtransfer.embedding import embed_tsne
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Metrics, Predictions, compute_metrics
-from cxrtransfer.explain import GradCAM
 from cxrtransfer.models import build_finetune_model, input_spec
 from cxrtransfer.runtime import (
     atomic_path,
@@ -35,6 +34,7 @@ from cxrtransfer.runtime import (
 from cxrtransfer.training import Callback, WeightedTrainer
 from cxrtransfer.types import InputSpec, Split, StrPath
 
+from .explanations import save_explanations
 from .grid import ExperimentConfig
 from .profiles import profile_files, save_profile
 from .spread import StudyBar, run_all
@@ -50,7 +50,6 @@ SUMMARY_NAME = "summary.npz"
 LEAKAGE_NAME = "leakage.txt"
 SKIPPED_NAME = "skipped.json"
 _FORMAT = 1
-_HEATMAPS_PER_CELL = 3
 _SAMPLES_PER_CLASS = 4
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -196,7 +195,8 @@ def run_experiment(
 
     The folder gets ``config.json``, ``split.csv``, ``history.csv``, ``model.safetensors``,
     ``predictions_val.csv``, ``predictions_test.csv``, ``embedding.npz`` (with the features),
-    ``heatmaps.npz``, ``profile.npz`` (what the test images look like), the trainer's checkpoint
+    ``heatmaps.npz``, ``explanations.npz`` (whether they can be believed), ``embedding.html`` (a
+    page to look into), ``profile.npz`` (what the test images look like), the trainer's checkpoint
     and, last of all, ``manifest.json`` with the metrics, the versions and the digest of the data:
     with a manifest a run is complete.
 
@@ -377,7 +377,7 @@ def _run(
     with atomic_path(folder / "model.safetensors") as path:
         save_model(model, str(path))
     _save_arrays(folder / "embedding.npz", coordinates=embedding.coordinates, features=features)
-    _save_arrays(folder / "heatmaps.npz", **_heatmaps(model, splits["test"], test))
+    save_explanations(folder, model, splits["test"], test, embedding.coordinates)
     save_profile(folder, profile_files(splits["test"].records, spec))
     write_json(
         folder / MANIFEST_NAME,
@@ -426,34 +426,6 @@ def _claim(folder: Path, config: ExperimentConfig, digest: str) -> None:
             f"{folder} belongs to another run ({'; '.join(changes)}); "
             "choose another out folder, or delete this one to start afresh"
         )
-
-
-def _heatmaps(
-    model: torch.nn.Module, dataset: StratifiedResplit, predictions: Predictions
-) -> dict[str, npt.NDArray[Any]]:
-    """Explain the most confident images of each cell of the confusion matrix.
-
-    The rule is fixed beforehand, so that nobody chooses the maps that look well.
-    """
-    confidence = predictions.probabilities.max(axis=1)
-    positive = predictions.positive_index
-    truly, called = predictions.labels == positive, predictions.predicted == positive
-    chosen: list[int] = []
-    for truth, call in ((False, False), (False, True), (True, False), (True, True)):
-        cell = np.flatnonzero((truly == truth) & (called == call))
-        chosen += cell[np.argsort(-confidence[cell], kind="stable")][:_HEATMAPS_PER_CELL].tolist()
-    device = next(model.parameters()).device
-    images = torch.stack([dataset[index][0] for index in chosen]).to(device)
-    with GradCAM(model) as cam:
-        heatmaps = cam(images, class_index=predictions.predicted[chosen].tolist())
-    return {
-        "ids": np.array([predictions.ids[index] for index in chosen]),
-        "images": np.stack([dataset.image(index) for index in chosen]),
-        "heatmaps": heatmaps.float().cpu().numpy(),
-        "labels": predictions.labels[chosen],
-        "predicted": predictions.predicted[chosen],
-        "confidence": confidence[chosen],
-    }
 
 
 def _save_arrays(path: Path, **arrays: npt.NDArray[Any]) -> None:
