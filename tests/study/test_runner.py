@@ -60,6 +60,8 @@ def test_a_run_folder_holds_everything(study: Path) -> None:
         "predictions_val.csv",
         "predictions_test.csv",
         "embedding.npz",
+        "embedding.html",
+        "explanations.npz",
         "heatmaps.npz",
         "manifest.json",
     }
