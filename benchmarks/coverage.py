@@ -25,9 +25,10 @@ from cxrtransfer.evaluation import (
     metric_drops,
     reliability,
 )
+from cxrtransfer.evaluation.weighted import weighted_metrics
 
 PREVALENCE = 0.625
-PAIRED = ("auroc", "accuracy", "f1_macro", "brier")
+PAIRED = ("auroc", "f1_macro")
 PLACES = (0.05, 0.2)  # of the bands: 1 - specificity
 
 
@@ -57,6 +58,13 @@ def draw_predictions(
             )
         )
     return models[0], models[1], [str(patient) for patient in patients]
+
+
+def values(predictions: Predictions) -> dict[str, float]:
+    """Compute every metric once, without an interval."""
+    once = np.ones((1, len(predictions)))
+    found = weighted_metrics(predictions, predictions.predicted, once)
+    return {name: float(value[0]) for name, value in found.items()}
 
 
 def roc_at(predictions: Predictions, places: tuple[float, ...]) -> list[float]:
@@ -108,39 +116,31 @@ def main() -> None:
     given = parser.parse_args()
 
     first, second, _ = draw_predictions(np.random.default_rng(10**6), 1_000_000, given)
-    truth = {name: found.value for name, found in evaluate(first, resamples=1).estimates().items()}
-    other = {
-        name: found.value for name, found in evaluate(second, resamples=1).estimates().items()
-    }
+    truth, other = values(first), values(second)
     curve, bins = roc_at(first, PLACES), reliability(first)
     tally, before = Tally(), None
     for seed in range(given.sets):
         rng = np.random.default_rng(seed)
         first, second, patients = draw_predictions(rng, given.patients, given)
-        for who, owners in (("patients", patients), ("images", None)):
-            found = evaluate(first, patients=owners, resamples=given.resamples, seed=seed)
+        settings = {"resamples": given.resamples, "seed": seed}
+        for who, owners in (("images", None), ("patients", patients)):
+            found = evaluate(first, patients=owners, **settings)
             for name, estimate in found.estimates().items():
                 tally.add(name, truth[name], estimate.low, estimate.high, estimate.method, who)
-            for metric in PAIRED:
-                pair = compare(
-                    first, second, metric, patients=owners, resamples=given.resamples, seed=seed
-                )
-                gap = truth[metric] - other[metric]
-                name = f"{metric}, two models"
-                tally.add(name, gap, pair.low, pair.high, pair.method, who)
-            band = curve_band(first, patients=owners, resamples=given.resamples // 4, seed=seed)
-            for place, level in zip(PLACES, curve, strict=True):
-                at = int(np.argmin(np.abs(band.x - place)))
-                name = f"sensitivity at 1 - spec. {place}"
-                tally.add(name, level, band.low[at], band.high[at], "percentile band", who)
-            few = reliability(first, patients=owners)
-            for place in (0, 7, 14):
-                name = f"frequency in bin {place + 1} of 15"
-                tally.add(
-                    name, bins.frequency[place], few.low[place], few.high[place], "Wilson", who
-                )
-            if who == "patients":
-                before = _drops(tally, found, before)
+        before = _drops(tally, found, before)
+        for metric in PAIRED:
+            pair = compare(first, second, metric, patients=patients, **settings)
+            gap = truth[metric] - other[metric]
+            tally.add(f"{metric}, two models", gap, pair.low, pair.high, pair.method, "patients")
+        band = curve_band(first, patients=patients, resamples=given.resamples // 2, seed=seed)
+        for place, level in zip(PLACES, curve, strict=True):
+            at = int(np.argmin(np.abs(band.x - place)))
+            name = f"sensitivity at 1 - spec. {place}"
+            tally.add(name, level, band.low[at], band.high[at], "band", "patients")
+        few = reliability(first, patients=patients)
+        for place in (0, 7, 14):
+            name, share = f"frequency in bin {place + 1} of 15", bins.frequency[place]
+            tally.add(name, share, few.low[place], few.high[place], "Wilson", "patients")
     noise = 1.96 * math.sqrt(0.95 * 0.05 / given.sets)
     print(
         f"{given.sets} sets of {given.patients} patients with {given.images_per_patient:g} images "

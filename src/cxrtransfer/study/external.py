@@ -83,7 +83,11 @@ class ExternalTest:
         """
         drop = next(drop for drop in self.drops if drop.metric == "auroc")
         told_apart = [name for name, found in self.separability.items() if found.low > 0.5]
-        shifted = [shift.quantity for shift in self.shifts if shift.distance > shift.chance]
+        shifted = dict.fromkeys(
+            shift.quantity.split(" that ")[0]  # five quantiles of intensity are one matter
+            for shift in self.shifts
+            if shift.distance > shift.chance
+        )
         look = (
             f"By its features the network tells {' and '.join(told_apart)} images of the two "
             "places apart, so it may use what has nothing to do with disease."
@@ -91,7 +95,7 @@ class ExternalTest:
             else "The network's features do not tell the two places apart."
         )
         files = (
-            f"As files the images differ more than by chance in: {'; '.join(shifted)}."
+            f"As files the images differ more than by chance in {', '.join(shifted)}."
             if shifted
             else "As files the images do not differ more than by chance."
         )
@@ -105,7 +109,7 @@ class ExternalTest:
         """Return rows of text: metric, at home, elsewhere, drop."""
         found = {drop.metric: drop for drop in self.drops}
         return [
-            (words, str(found[name].reference), str(found[name].other), _drop(found[name]))
+            (words, _short(found[name].reference), _short(found[name].other), _drop(found[name]))
             for name, words in _SHOWN.items()
         ]
 
@@ -269,8 +273,17 @@ def _verdict(drop: Drop) -> str:
 
 
 def _drop(drop: Drop) -> str:
+    if math.isnan(drop.low):
+        return "-" if math.isnan(drop.drop) else f"{drop.drop:+.3f} (no interval)"
     words = f"{drop.drop:+.3f} ({drop.low:+.3f} to {drop.high:+.3f})"
     return f"{words} *" if drop.is_real else words
+
+
+def _short(estimate: Estimate) -> str:
+    """Leave a reason that would burst the table to the evaluation that gives it."""
+    if math.isfinite(estimate.value) and math.isnan(estimate.low):
+        return f"{estimate.value:.3f} (no interval)"
+    return str(estimate)
 
 
 def _size(evaluation: Evaluation) -> str:
