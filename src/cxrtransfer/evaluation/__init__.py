@@ -11,17 +11,7 @@ from .calibration import (
     fit_temperature,
     reliability,
 )
-from .comparison import (
-    Anova,
-    Comparison,
-    McNemar,
-    align,
-    anova_over_folds,
-    compare,
-    compare_all,
-    holm,
-    mcnemar,
-)
+from .comparison import Comparison, compare, compare_all
 from .delong import auroc_covariance
 from .ensemble import (
     average,
@@ -41,8 +31,9 @@ from .likeness import (
     intensity_quantiles,
 )
 from .metrics import Metrics, compute_metrics
-from .predictions import Predictions
+from .predictions import Predictions, align
 from .prior_shift import PriorEstimate, adjust_priors, estimate_priors, weighted_priors
+from .significance import Anova, McNemar, anova_over_folds, holm, mcnemar
 from .thresholds import (
     OperatingPoint,
     OperatingResult,

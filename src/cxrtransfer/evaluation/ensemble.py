@@ -1,7 +1,7 @@
 """Several models' predictions of the same images, made into one.
 
 Weights come from validation predictions; no function here takes the labels of the images it
-combines into account. Test-time augmentation is :func:`average` over passes of one model.
+combines into account. :func:`cxrtransfer.inference.predict_views` averages passes of one model.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from .comparison import align
 from .metrics import compute_metrics
-from .predictions import Predictions
+from .predictions import Predictions, align
 
 __all__ = [
     "average",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cxrtransfer.types import StrPath
 
-__all__ = ["Predictions"]
+__all__ = ["Predictions", "align"]
 
 _SUM_TOLERANCE = 1e-4  # half-precision softmax is off by less
 
@@ -227,6 +227,29 @@ class Predictions:
             class_names=tuple(class_names),
             positive_index=class_names.index(positive.pop()) if positive else 1,
         )
+
+
+def align(first: Predictions, second: Predictions) -> Predictions:
+    """Put the images of ``second`` in the order of ``first``.
+
+    Raises:
+        ValueError: If the two are not of the same images, labels, classes and positive class.
+    """
+    if first.class_names != second.class_names or first.positive_index != second.positive_index:
+        raise ValueError(
+            f"both must have the same classes and positive class, got {first} and {second}"
+        )
+    places = {name: place for place, name in enumerate(second.ids)}
+    odd = sorted(set(first.ids) ^ set(places))
+    if odd:
+        raise ValueError(
+            f"both must be of the same images; {len(odd)} are in one only, first {odd[0]!r}"
+        )
+    aligned = second.take([places[name] for name in first.ids])
+    if (aligned.labels != first.labels).any():
+        name = first.ids[int(np.argmax(aligned.labels != first.labels))]
+        raise ValueError(f"both must have the same labels; {name!r} has two")
+    return aligned
 
 
 def _frozen(values: npt.ArrayLike, dtype: type[np.generic]) -> npt.NDArray[np.generic]:
