@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from cxrtransfer.evaluation import Predictions, auroc_interval, evaluate, proportion_interval
+from cxrtransfer.evaluation import (
+    Predictions,
+    auroc_covariance,
+    auroc_interval,
+    evaluate,
+    proportion_interval,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -68,3 +74,22 @@ def test_the_bootstrap_holds_the_truth_only_if_patients_count():
 
     assert 0.93 <= share_held(found["patients"], truth) <= 0.97
     assert share_held(found["images"], truth) < 0.90
+
+
+def test_an_area_near_one_is_held_where_delong_alone_is_too_sure():
+    """60 positive images that differ much, 40 others: three or four carry the variance."""
+    area = 0.99
+    distance = norm.ppf(area) * math.sqrt(1 + 3**2)
+    positive, codes = np.arange(100) < 60, np.arange(100)
+    found, delong = [], []
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        scores = np.where(positive, rng.normal(distance, 3, 100), rng.normal(size=100))
+        estimate = auroc_interval(positive, scores, codes)
+        found.append((estimate.low, estimate.high))
+        areas, covariance = auroc_covariance(positive, scores[None], codes)
+        half = 1.96 * math.sqrt(covariance[0, 0])
+        delong.append((areas[0] - half, areas[0] + half))
+
+    assert 0.93 <= share_held(found, area) <= 0.99
+    assert share_held(delong, area) < 0.85
