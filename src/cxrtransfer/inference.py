@@ -38,6 +38,7 @@ from cxrtransfer.runtime import (
 
 __all__ = [
     "Outputs",
+    "check_pair",
     "class_names_of",
     "extract_features",
     "ids_of",
@@ -316,7 +317,29 @@ def labels_of(data: ImageData) -> npt.NDArray[np.int64]:
             "labels cannot be counted ahead in an IterableDataset; pass class_weights as numbers"
         )
     items = cast("Sequence[tuple[object, int]]", dataset)
+    if len(items):
+        check_pair(items[0], "an item of the dataset")
     return np.array([int(items[index][1]) for index in range(len(items))], dtype=np.int64)
+
+
+def check_pair(value: object, what: str) -> None:
+    """Raise unless it is an image and a label, or images and labels.
+
+    Args:
+        value: What a dataset or a loader gave.
+        what: Its name in the error.
+
+    Raises:
+        TypeError: If it is something else, such as a mapping.
+    """
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        got = (
+            f"{type(value).__name__} of {len(value)}" if isinstance(value, Sized) else repr(value)
+        )
+        raise TypeError(
+            f"{what} must be a pair (image, label), got a {got}; wrap the dataset in one whose "
+            "items are such pairs"
+        )
 
 
 def _in_order(
@@ -363,10 +386,12 @@ def _forward(
 
         batches = tqdm(batches, desc="predict", unit="batch", leave=False)
     with eval_mode(model), torch.inference_mode():
-        for images, labels in batches:
-            images = images.to(device, non_blocking=True)  # noqa: PLW2901
+        for batch in batches:
+            check_pair(batch, "a batch")
+            images, labels = batch
+            images = images.to(device, non_blocking=True)
             if images.ndim == 4:
-                images = images.contiguous(memory_format=torch.channels_last)  # noqa: PLW2901
+                images = images.contiguous(memory_format=torch.channels_last)
             with autocast(device, resolved):
                 logits = model(images)
             if not isinstance(logits, Tensor) or logits.ndim != 2:

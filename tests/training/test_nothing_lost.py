@@ -194,6 +194,17 @@ def test_out_of_memory_says_what_to_try(data: TensorDataset) -> None:
         trainer.fit(data, data)
 
 
+def test_out_of_memory_with_one_image_says_only_what_can_help(data: TensorDataset) -> None:
+    class Greedy(nn.Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            torch.empty(2**60, dtype=torch.uint8)
+            return super().forward(images.mean(dim=(2, 3)))
+
+    trainer = WeightedTrainer(Greedy(3, 2), batch_size=1, device="cpu", progress=False)
+    with pytest.raises(MemoryError, match="batch of 1 does not fit into memory; try smaller"):
+        trainer.fit(data, data)
+
+
 def test_history_is_on_disk_as_it_goes(
     network: nn.Module, data: TensorDataset, tmp_path: Path
 ) -> None:

@@ -237,6 +237,22 @@ def test_a_network_with_other_classes_than_the_data_is_refused(data: TensorDatas
         make(three).fit(data, data)
 
 
+def test_batches_that_are_no_pairs_are_refused(network: nn.Module, data: TensorDataset) -> None:
+    class Mappings(Dataset[dict[str, object]]):
+        def __getitem__(self, index: int) -> dict[str, object]:
+            return {"image": data[index][0], "label": data[index][1]}
+
+        def __len__(self) -> int:
+            return 40
+
+    with pytest.raises(TypeError, match=r"must be a pair \(image, label\), got a dict of 2"):
+        make(network).fit(Mappings(), data)
+    known = Mappings()
+    known.labels = data.tensors[1].numpy()
+    with pytest.raises(TypeError, match=r"a batch must be a pair .* got a dict of 2; wrap"):
+        make(network).fit(known, data)
+
+
 def test_a_wholly_frozen_network_is_refused(network: nn.Module, data: TensorDataset) -> None:
     with pytest.raises(ValueError, match="all are frozen"):
         make(network.requires_grad_(False)).fit(data, data)

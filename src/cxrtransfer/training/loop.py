@@ -17,6 +17,7 @@ from cxrtransfer.evaluation import Predictions, compute_metrics
 from cxrtransfer.inference import (
     ImageData,
     Outputs,
+    check_pair,
     class_names_of,
     ids_of,
     labels_of,
@@ -143,6 +144,8 @@ class Loop:
         while group := list(islice(loaded, accumulate)):
             numbers = range(done, done + len(group))
             done += len(group)
+            for batch in group:
+                check_pair(batch, "a batch")
             if self.batches is None:
                 yield [Batch(x, y) for x, y in group], sum(len(labels) for _, labels in group)
             else:
