@@ -52,19 +52,35 @@ def test_squeezenets_logits_can_fall_below_zero_and_come_back(built, random_imag
     assert (head.bias.grad != 0).all()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "googlenet", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("name", ["squeezenet1_1", "googlenet", "vit_tiny_patch16_224"])
 def test_a_grey_network_sees_what_the_colour_network_sees(name, built):
+    """Each with its own normalisation."""
     colour = copy.deepcopy(built(name)).eval()
     grey = copy.deepcopy(built(name, in_chans=1)).eval()
-    grey_image = torch.rand(2, 1, input_spec(colour).size, input_spec(colour).size)
-    expected = colour(_normalised(grey_image.repeat(1, 3, 1, 1), input_spec(grey)))
+    image = torch.rand(2, 1, input_spec(colour).size, input_spec(colour).size)
+    logits = colour(_normalised(image.repeat(1, 3, 1, 1), input_spec(colour)))
 
     assert input_spec(grey).channels == 1
-    if name == "googlenet":  # turns its input into mean and std 0.5 within
-        expected = colour(_normalised(grey_image.repeat(1, 3, 1, 1), input_spec(colour)))
     torch.testing.assert_close(
-        grey(_normalised(grey_image, input_spec(grey))), expected, atol=2e-4, rtol=1e-3
+        grey(_normalised(image, input_spec(grey))), logits, atol=2e-5, rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2"])
+def test_within_the_border_a_padded_grey_network_sees_the_same(name, built):
+    maps = []
+    for channels in (3, 1):
+        model = built(name, in_chans=channels)
+        first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+        image = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+        maps.append(first(_normalised(image.repeat(1, channels, 1, 1), input_spec(model))))
+
+    torch.testing.assert_close(maps[0][..., 2:-2, 2:-2], maps[1][..., 2:-2, 2:-2])
+
+
+def test_a_grey_network_is_refused_where_summing_kernels_changes_it():
+    with pytest.raises(ValueError, match="plain convolution of three channels, got StdConv2d"):
+        build_finetune_model("timm:resnetv2_50x1_bit", pretrained=False, in_chans=1)
 
 
 def _normalised(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
@@ -125,8 +141,34 @@ def test_building_warns_of_nothing():
         ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
         ({"mode": "frozen"}, "mode must be 'finetune' or 'features', got 'frozen'"),
         ({"in_chans": 4}, "in_chans must be 1 or 3, got 4"),
+        ({"image_size": 0}, "image_size must be at least 1 pixel, got 0"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         build_finetune_model("resnet18", pretrained=False, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("vit_tiny_patch16_224", 10, "must be a multiple of 16, the size of this network's patch"),
+        (
+            "vit_tiny_patch16_224",
+            100,
+            "must be a multiple of 16, the size of this network's patch",
+        ),
+        ("vit_b_32", 100, "'vit_b_32' is not built for image_size=100"),
+        ("googlenet", 10, "GoogLeNet does not run on images of image_size=10 pixels"),
+    ],
+)
+def test_an_image_size_that_does_not_fit_is_refused(name, size, message):
+    with pytest.raises(ValueError, match=message):
+        build_finetune_model(name, pretrained=False, image_size=size)
+
+
+def test_torchvisions_maxvit_is_built_for_the_size():
+    with torch.device("meta"):
+        model = build_finetune_model("maxvit_t", pretrained=False, image_size=448)
+
+    assert input_spec(model).size == 448

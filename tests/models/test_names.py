@@ -43,6 +43,20 @@ def test_a_hopeless_name_gets_the_list_only():
         parse_name("??")
 
 
+def test_a_part_of_a_name_gets_the_pattern_that_lists_it():
+    with pytest.raises(UnknownModelError, match=r"list_models\('\*swin\*'\) names those like it"):
+        parse_name("Swin")
+
+
+def test_an_encoder_without_classes_is_no_classifier():
+    import timm
+
+    assert timm.is_model("mobilenetv5_300m_enc")
+    assert not list_models("mobilenetv5_300m_enc")
+    with pytest.raises(UnknownModelError, match="unknown model 'mobilenetv5_300m_enc'"):
+        parse_name("mobilenetv5_300m_enc")
+
+
 def test_an_unknown_prefix_is_refused():
     with pytest.raises(
         UnknownModelError, match="must be 'torchvision' or 'timm', got 'keras:vgg16'"

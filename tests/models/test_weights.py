@@ -1,6 +1,7 @@
 """What is asked for is loaded, or an error says what and where."""
 
 import os
+import socket
 
 import pytest
 import safetensors.torch
@@ -67,6 +68,24 @@ def test_our_name_goes_before_torchvisions_and_its_default_before_older_ones(fol
         path.unlink()
 
     assert found == files
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "resnet18.a1_in1k.safetensors",
+        "resnet18.a1_in1k/model.safetensors",
+        "resnet18.a1_in1k/pytorch_model.bin",
+        "resnet18_a1_0-d63eafa0.pth",
+    ],
+)
+def test_timms_own_file_names_are_known(file, folder):
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).touch()
+
+    assert find_weights(parse_name("timm:resnet18")) == folder / file
+    assert find_weights(parse_name("timm:resnet18.a1_in1k")) == folder / file
+    assert find_weights(parse_name("timm:resnet18.fb_ssl_yfcc100m_ft_in1k")) is None
 
 
 def test_nothing_is_found_where_nothing_is(folder, monkeypatch):
@@ -246,6 +265,16 @@ def test_without_file_and_network_timms_error_is_as_good():
         r"/resolve/main/model.safetensors cannot be reached",
     ):
         build_finetune_model("vit_tiny_patch16_224")
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_a_network_that_never_answers_is_not_waited_for(name, monkeypatch):
+    monkeypatch.setattr("cxrtransfer.models.weights._TIMEOUT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(WeightsNotFoundError, match="cannot be reached"):
+            build_finetune_model(name)
 
 
 @pytest.mark.usefixtures("no_network")

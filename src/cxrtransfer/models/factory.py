@@ -2,16 +2,19 @@
 
 import inspect
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import torchvision
 from torch import nn
 
+from cxrtransfer.runtime import eval_mode
 from cxrtransfer.types import InputSpec, StrPath
 
 from .freezing import freeze
 from .heads import free_logits
-from .inputs import attach_input_spec, grey, spec_from_timm, sum_input_kernels
+from .inputs import attach_input_spec, spec_from_timm, take_grey
 from .names import ModelName, parse_name
 from .weights import (
     download_torchvision,
@@ -19,6 +22,7 @@ from .weights import (
     load_backbone,
     not_found,
     read_weights,
+    require_reachable,
     torchvision_weights,
 )
 
@@ -45,10 +49,11 @@ def build_finetune_model(
             Random parameters are never a fallback.
         mode: ``"finetune"`` lets every parameter learn, ``"features"`` only the head.
         in_chans: 3 repeats a grey image for the network; 1 takes it once and sums the kernels of
-            the first convolution over their channels.
-        image_size: Height and width in pixels if not those of the pretrained parameters. Needed
-            for transformers, which fix it; convolutional networks take any size, and only
-            :func:`~cxrtransfer.models.input_spec` changes.
+            the first convolution over their channels, so that the logits stay the same, but for
+            the image's border.
+        image_size: Height and width in pixels if not those of the pretrained parameters.
+            Transformers are built for it; convolutional networks take almost any, and only
+            :func:`~cxrtransfer.models.input_spec` changes. The network is run once to see.
 
     Returns:
         The library's own module. ``forward`` takes ``(N, C, H, W)`` images as
@@ -70,14 +75,17 @@ def build_finetune_model(
     if mode not in ("finetune", "features"):
         raise ValueError(f"mode must be 'finetune' or 'features', got {mode!r}")
     if in_chans not in (1, 3):
-        raise ValueError(f"in_chans must be 1 or 3, got {in_chans}")
+        raise ValueError(f"in_chans must be 1 or 3, got {in_chans!r}")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
     which = parse_name(name)
     build = _build_torchvision if which.library == "torchvision" else _build_timm
     model, spec, image_layers = build(which, num_classes, pretrained, image_size)
     if in_chans == 1:
-        sum_input_kernels(model, image_layers)
-        spec = _grey_spec(model, spec)
+        spec = take_grey(model, image_layers, spec)
     attach_input_spec(model, spec)
+    if image_size is not None:
+        _try_image_size(model, spec, image_layers)
     if mode == "features":
         freeze(model)
     return model
@@ -117,9 +125,13 @@ def _torchvision_network(name: str, num_classes: int, size: int) -> nn.Module:
         # asked for. Here it always does, so that parameters saved and loaded again mean the same.
         "transform_input": True,
         "image_size": size,
+        "input_size": (size, size),
     }
     options = {key: value for key, value in options.items() if key in accepted}
-    network: nn.Module = builder(weights=None, num_classes=num_classes, **options)
+    try:
+        network: nn.Module = builder(weights=None, num_classes=num_classes, **options)
+    except (AssertionError, ValueError) as error:
+        raise ValueError(f"{name!r} is not built for image_size={size}: {error}") from error
     return network
 
 
@@ -147,15 +159,19 @@ def _build_timm(
 
 
 def _download_timm(which: ModelName, config: dict[str, Any], options: dict[str, Any]) -> nn.Module:
+    import huggingface_hub  # noqa: PLC0415  (comes with timm)
     import timm  # noqa: PLC0415
 
-    url = config["url"]
-    if config["hf_hub_id"]:
-        from huggingface_hub import hf_hub_url  # noqa: PLC0415  (comes with timm)
-
-        url = hf_hub_url(config["hf_hub_id"], config["hf_hub_filename"] or "model.safetensors")
+    url, hub = config["url"], config["hf_hub_id"]
+    cached = [Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]] if url else []
+    if hub:
+        files = [config["hf_hub_filename"] or "model.safetensors", "pytorch_model.bin"]
+        url = huggingface_hub.hf_hub_url(hub, files[0])
+        found = [huggingface_hub.try_to_load_from_cache(hub, file) for file in files]
+        cached = [Path(path) for path in found if isinstance(path, str)]
     if not url:
         raise not_found(which, "(timm names no address for this network)")
+    require_reachable(which, url, *cached)
     try:
         model: nn.Module = timm.create_model(which.name, pretrained=True, **options)
     except OSError as error:  # every failure to reach the hub or the address is one
@@ -163,9 +179,23 @@ def _download_timm(which: ModelName, config: dict[str, Any], options: dict[str, 
     return model
 
 
-def _grey_spec(model: nn.Module, spec: InputSpec) -> InputSpec:
-    if getattr(model, "transform_input", False):
-        # That transform needs three channels; without it the network wants mean and std 0.5.
-        model.transform_input = False  # type: ignore[assignment]
-        return replace(spec, channels=1, mean=(0.5,), std=(0.5,))
-    return grey(spec)
+def _try_image_size(model: nn.Module, spec: InputSpec, image_layers: tuple[str, ...]) -> None:
+    """Raise if the network does not run on images of this size, or would not see all of them."""
+    for name in image_layers:
+        layer = model.get_submodule(name)
+        if isinstance(layer, nn.Conv2d) and layer.stride == layer.kernel_size:
+            patch = layer.stride[0]
+            if spec.size % patch:
+                raise ValueError(
+                    f"image_size must be a multiple of {patch}, the size of this network's "
+                    f"patches, got {spec.size}"
+                )
+    device = next(model.parameters()).device
+    try:
+        with torch.no_grad(), eval_mode(model):
+            model(torch.zeros(1, spec.channels, spec.size, spec.size, device=device))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ValueError(
+            f"this {type(model).__name__} does not run on images of image_size={spec.size} pixels "
+            f"({error}); leave image_size out for the published size"
+        ) from error

@@ -2,6 +2,7 @@
 
 import difflib
 import fnmatch
+import inspect
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,10 +57,14 @@ def parse_name(name: str) -> ModelName:
         return ModelName("torchvision", bare)
     if library != "torchvision" and _is_timm_model(bare):
         return ModelName("timm", bare)
-    near = difflib.get_close_matches(name, list_models(), n=3, cutoff=0.6)
+    names = list_models()
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
     suggestion = f"; did you mean {' or '.join(map(repr, near))}?" if near else ";"
+    part = bare.lower()
+    like_it = f"'*{part}*'" if part and any(part in other for other in names) else ""
     raise UnknownModelError(
-        f"unknown model {name!r}{suggestion} cxrtransfer.models.list_models() names them all"
+        f"unknown model {name!r}{suggestion} cxrtransfer.models.list_models({like_it}) names "
+        f"{'those like it' if like_it else 'them all'}"
     )
 
 
@@ -80,7 +85,11 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
     import timm  # noqa: PLC0415  (slow to import, and not needed for torchvision's networks)
 
     torchvision_names = set(_torchvision_names())
-    timm_names = (f"timm:{n}" if n in torchvision_names else n for n in timm.list_models())
+    timm_names = [
+        f"timm:{name}" if name in torchvision_names else name
+        for name in timm.list_models()
+        if _is_classifier(name)
+    ]
     return tuple(sorted(fnmatch.filter([*torchvision_names, *timm_names], pattern)))
 
 
@@ -93,7 +102,15 @@ def _torchvision_names() -> list[str]:
 def _is_timm_model(name: str) -> bool:
     import timm  # noqa: PLC0415
 
-    if not timm.is_model(name):  # looks at the part before the tag only
+    if not timm.is_model(name) or not _is_classifier(name):  # both look before the tag only
         return False
     architecture, _, tag = name.partition(".")
     return not tag or name in timm.list_models(f"{architecture}.*", pretrained=True)
+
+
+def _is_classifier(name: str) -> bool:
+    """Leave out the encoders among timm's names, which have no classes (seven, for language)."""
+    import timm  # noqa: PLC0415
+
+    network = inspect.signature(timm.model_entrypoint(name)).return_annotation
+    return network is inspect.Signature.empty or hasattr(network, "get_classifier")

@@ -7,10 +7,12 @@ is missing and where it belongs.
 import os
 import pickle
 import re
+import ssl
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import safetensors.torch
 import torch
@@ -23,9 +25,19 @@ from cxrtransfer.types import StrPath
 from .heads import classifier_names
 from .names import ModelName
 
-__all__ = ["find_weights", "load_backbone", "read_weights", "torchvision_weights"]
+__all__ = [
+    "download_torchvision",
+    "find_weights",
+    "load_backbone",
+    "not_found",
+    "read_weights",
+    "require_reachable",
+    "torchvision_weights",
+]
 
 WEIGHTS_VARIABLE = "CXRTRANSFER_WEIGHTS"
+
+_TIMEOUT_S = 5.0
 
 # The side classifiers of GoogLeNet and Inception-v3 are in their published files and only serve
 # to train these networks from nothing.
@@ -39,9 +51,10 @@ def find_weights(name: ModelName) -> Path | None:
         name: Which network.
 
     Returns:
-        The first that exists of ``<name>.pth``, ``<name>.safetensors`` and, for torchvision's
-        networks, torchvision's own file names, its default first; ``None`` if there is none or
-        the variable is not set.
+        The first that exists of ``<name>.pth``, ``<name>.safetensors`` and the library's own file
+        names: torchvision's, its default first; of timm the name with its tag, as a file or as a
+        folder copied from the hub, and the older address's. ``None`` if there is none or the
+        variable is not set.
 
     Raises:
         WeightsNotFoundError: If the variable names a folder that does not exist.
@@ -152,12 +165,14 @@ def download_torchvision(name: ModelName) -> dict[str, Tensor]:
         WeightsNotFoundError: If they are in neither place and cannot be downloaded.
     """
     url: str = torchvision_weights(name.name)[0].url
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    require_reachable(name, url, cache / _last_part(url))
     try:
         parameters: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, map_location="cpu", check_hash=True, weights_only=True
         )
     except (URLError, TimeoutError, ConnectionError) as error:
-        raise not_found(name, url, cache=Path(torch.hub.get_dir()) / "checkpoints") from error
+        raise not_found(name, url, cache=cache) from error
     return parameters
 
 
@@ -174,12 +189,47 @@ def not_found(name: ModelName, url: str, *, cache: Path | None = None) -> Weight
     )
 
 
+def require_reachable(name: ModelName, url: str, *cached: Path) -> None:
+    """Ask an address once, unless a file from there is on the disk already.
+
+    The libraries' own downloads try again for most of a minute, or wait for an answer without
+    end, before they give up.
+
+    Raises:
+        WeightsNotFoundError: If there is no answer within seconds.
+    """
+    if any(path.is_file() for path in cached):
+        return
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=_TIMEOUT_S).close()  # noqa: S310  (https)
+    except HTTPError:
+        return  # an answer; the download will say what is wrong
+    except OSError as error:
+        if isinstance(getattr(error, "reason", error), ssl.SSLError):
+            return  # an answer too, and the library may know other certificates
+        raise not_found(name, url, cache=cached[0].parent if cached else None) from error
+
+
 def _file_names(name: ModelName) -> tuple[str, ...]:
     ours = (f"{name.name}.pth", f"{name.name}.safetensors")
-    if name.library == "timm":
+    if name.library == "torchvision":
+        urls = [member.url for member in torchvision_weights(name.name)]
+        return (*ours, *dict.fromkeys(_last_part(url) for url in urls))
+    import timm  # noqa: PLC0415  (slow to import, and not needed for torchvision's networks)
+
+    config = timm.get_pretrained_cfg(name.name)
+    if config is None or not config.tag:
         return ours
-    published = (member.url.rpartition("/")[2] for member in torchvision_weights(name.name))
-    return (*ours, *dict.fromkeys(published))
+    full = f"{config.architecture}.{config.tag}"
+    theirs = [f"{full}.safetensors", f"{full}/model.safetensors", f"{full}/pytorch_model.bin"]
+    url = str(config.url)
+    if url.endswith(".pth"):
+        theirs.append(_last_part(url))
+    return tuple(dict.fromkeys([*ours, *theirs]))
+
+
+def _last_part(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def _modern_name(key: str, value: Tensor) -> tuple[str, Tensor]:
