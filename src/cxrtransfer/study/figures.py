@@ -1,6 +1,5 @@
 """The ten figures of the paper and its table, drawn from run folders."""
 
-
 import numpy as np
 from matplotlib.axes import Axes
 
