@@ -81,6 +81,7 @@ def compare(network: str, ways: list[str], options: argparse.Namespace) -> dict[
             found = _in_a_process(way, network, workers[way], options, options.epochs)
             row["rates"] += found["rates"]
             row["peak_mb"] = max(row["peak_mb"], found["peak_mb"])
+            print(network, way, *(f"{rate:.2f}" for rate in found["rates"]), file=sys.stderr)
     return rows
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrtransfer.evaluation import OperatingResult, metric_drop
-from cxrtransfer.runtime import atomic_path, read_json
+from cxrtransfer.runtime import atomic_path, current_world, read_json
 from cxrtransfer.types import StrPath
 
 from .comparing import ensemble_section, pairs_section, runs_section
@@ -49,6 +49,8 @@ def write_report(folder: StrPath) -> Path:
     Raises:
         RunFolderError: If the folder holds no finished study.
     """
+    if not current_world().is_main:
+        return Path(folder) / PAGE_NAME  # the first process writes it
     study = load_study(folder)
     points, folds = operating_points(study), find_folds(study)
     sections = (
