@@ -98,6 +98,17 @@ def study(session: nox.Session) -> None:
 
 
 @nox.session(python=DEFAULT_PYTHON)
+def examples(session: nox.Session) -> None:
+    """Run the short examples on drawn radiographs."""
+    session.install("-e", ".")
+    out = session.create_tmp()
+    for script in ("leakage", "worth"):
+        session.run("python", f"examples/{script}.py")
+    for script in ("train", "heatmaps"):
+        session.run("python", f"examples/{script}.py", "--out", f"{out}/{script}")
+
+
+@nox.session(python=DEFAULT_PYTHON)
 def sweep(session: nox.Session) -> None:
     """Build every classifier of torchvision and timm by name, and write a table of them."""
     session.install("-e", ".")
