@@ -95,8 +95,8 @@ def elsewhere_section(study: StudyResults) -> Section:
             title,
             text=[
                 "Nobody knows: no run of this study was tested on images from elsewhere. "
-                "cxrtransfer.study.external_test(run, folder) does that, and the result then "
-                "stands here."
+                "The command cxrtransfer test RUN FOLDER does that, and the page, written again, "
+                "then shows it here."
             ],
         )
     points, tables = [], []
