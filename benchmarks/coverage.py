@@ -112,7 +112,7 @@ def main() -> None:
     )
     parser.add_argument("--shared", type=float, default=0.6)
     parser.add_argument("--distance", type=float, default=2.2, help="between the classes")
-    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--resamples", type=int, default=500)
     given = parser.parse_args()
 
     first, second, _ = draw_predictions(np.random.default_rng(10**6), 1_000_000, given)
