@@ -35,6 +35,8 @@ from pathlib import Path
 from cxrtransfer.data import decode_once
 
 folder, limit, *paths = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
 if int(limit):  # the nearest thing to a full disk that needs no disk
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
@@ -45,10 +47,19 @@ except OSError as error:
 """
 
 
-def start_build(paths: list[Path], folder: Path, *, limit: int = 0) -> subprocess.Popen[str]:
-    """Build a cache in another process, with at most so many bytes in a file."""
+def build_elsewhere(
+    paths: list[Path], folder: Path, *, num_processes: int = 1, limit: int = 0
+) -> list[str]:
+    """Build a cache in other processes at once, with at most so many bytes in a file."""
     command = [sys.executable, "-c", BUILD, str(folder), str(limit), *map(str, paths)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(num_processes)]  # noqa: S603
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return [process.communicate()[0] for process in processes]
 
 
 def test_it_holds_what_decoding_gives(paths: list[Path], tmp_path: Path) -> None:
@@ -118,9 +129,9 @@ def test_unreadable_files_have_no_row_and_a_reason(paths: list[Path], tmp_path: 
 
 
 def test_two_processes_may_build_it_at_once(paths: list[Path], tmp_path: Path) -> None:
-    both = [start_build(paths, tmp_path / "cache") for _ in range(2)]
+    said = build_elsewhere(paths, tmp_path / "cache", num_processes=2)
 
-    assert [process.communicate()[0] for process in both] == ["", ""]
+    assert said == ["", ""]
     assert len(stored(tmp_path / "cache")) == 2
     np.testing.assert_array_equal(
         build(paths, tmp_path / "cache"), [decode_image(p, 24) for p in paths]
@@ -129,7 +140,7 @@ def test_two_processes_may_build_it_at_once(paths: list[Path], tmp_path: Path) -
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of file size are POSIX")
 def test_a_full_disk_is_said_and_leaves_nothing(paths: list[Path], tmp_path: Path) -> None:
-    message, _ = start_build(paths, tmp_path / "cache", limit=10_000).communicate()
+    (message,) = build_elsewhere(paths, tmp_path / "cache", limit=10_000)
 
     assert "give another cache folder" in message
     assert stored(tmp_path / "cache") == []

@@ -145,3 +145,10 @@ def test_load_kermany_refuses_other_classes(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="classes NORMAL and PNEUMONIA"):
         load_kermany(tmp_path)
+
+
+def test_a_split_of_another_name_is_not_passed_over(tmp_path: Path) -> None:
+    touch(*(tmp_path / s / c / "x.png" for s in ("train", "valid") for c in ("A", "B")))
+
+    with pytest.raises(ValueError, match=r"splits are named train, val and test, and .*valid"):
+        read_folder(tmp_path)

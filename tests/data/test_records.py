@@ -54,6 +54,10 @@ def test_csv_gives_back_what_went_in(tmp_path: Path, known: bool) -> None:
         ("path\na.png\n", r"lacks \['label'\]; it has \['path'\]"),
         ("path,label,split\na.png,A,dev\n", "row 2 .* split must be train, val, test or empty"),
         ("path,label\na.png,C\n", "row 2 .* label must be one of"),
+        ("path,label\na.png,A\nb.png,\n", "row 3 .* every image needs a label.* returns None"),
+        ("path,label\na.png,A\nb.png\n", "row 3 .* must have 2 cells"),
+        ("path,label\na.png,A,3\n", "row 2 .* must have 2 cells"),
+        ("path,label\n,A\n", "row 2 .* every image needs a path"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -85,6 +89,35 @@ def test_a_table_of_somebody_else(tmp_path: Path) -> None:
     assert records.patient_ids == ("patient01", "patient01", "patient03")
     assert records.patients_known
     assert records[0].path == tmp_path / "images" / "v1/train/patient01/view1.jpg"
+
+
+def test_windows_line_ends_a_mark_of_byte_order_and_other_letters(tmp_path: Path) -> None:
+    text = (
+        "Image Index,Finding Labels,Patient ID\r\nä/1.png,Edema|Pneumonia,7\r\nä/2.png,None,7\r\n"
+    )
+    (tmp_path / "nih.csv").write_bytes(text.encode("utf-8-sig"))
+
+    records = Records.from_csv(
+        tmp_path / "nih.csv",
+        image="Image Index",
+        label=lambda row: "Pneumonia" in row["Finding Labels"].split("|"),
+        patient="Patient ID",
+    )
+
+    assert records.ids == ("ä/1.png", "ä/2.png")
+    assert records.class_names == ("False", "True")
+    assert records.labels.tolist() == [1, 0]
+    assert records.patient_ids == ("7", "7")
+
+
+def test_images_outside_the_tables_folder_keep_their_whole_path(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,label\n/elsewhere/a.png,A\nb.png,B\n")
+
+    records = Records.from_csv(tmp_path / "t.csv")
+    records.to_csv(tmp_path / "again.csv")
+
+    assert records.ids == ("/elsewhere/a.png", "b.png")
+    assert Records.from_csv(tmp_path / "again.csv") == records
 
 
 def test_rows_left_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,9 +25,8 @@ def read_folder(
     because of its name, and a stray file is named as unreadable rather than passed over.
 
     Args:
-        root: The folder. If it holds ``train``, ``val`` or ``test`` these are the splits and
-            anything beside them is ignored; else its subfolders are the classes and the records
-            have no split.
+        root: The folder. If it holds ``train``, ``val`` or ``test`` these are the splits; else its
+            subfolders are the classes and the records have no split.
         patient_id: Tells the patient from a file's name, or None where it cannot; by default it
             knows the names of the Kermany data set.
 
@@ -37,8 +36,8 @@ def read_folder(
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If the folder holds no class folders, one class only, or a class without an
-            image in one of the splits.
+        ValueError: If the folder holds no class folders, one class only, a class without an image
+            in one of the splits, or a further split under another name, such as ``valid``.
     """
     root = Path(root)
     if not root.is_dir():
@@ -47,6 +46,8 @@ def read_folder(
     parts: dict[Split | None, Path] = {split: root / split for split in splits} or {None: root}
     class_names = tuple(sorted({path.name for part in parts.values() for path in _folders(part)}))
     _check_classes(root, class_names)
+    if splits:
+        _check_split_names(root, class_names)
 
     index = {name: label for label, name in enumerate(class_names)}
     rows, known = [], True
@@ -77,6 +78,16 @@ def _check_classes(root: Path, class_names: tuple[str, ...]) -> None:
             f"a classifier needs at least two classes, {root} holds only "
             f"{class_names[0]!r}{way_out}"
         )
+
+
+def _check_split_names(root: Path, class_names: tuple[str, ...]) -> None:
+    """Refuse a folder that would be passed over although it holds images of the same classes."""
+    for path in _folders(root):
+        if path.name not in _SPLITS and any((path / name).is_dir() for name in class_names):
+            raise ValueError(
+                f"splits are named train, val and test, and {path} beside them holds the same "
+                "classes; rename it or move it away"
+            )
 
 
 def _folders(folder: Path) -> list[Path]:

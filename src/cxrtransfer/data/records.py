@@ -18,7 +18,7 @@ __all__ = ["Record", "Records"]
 
 _log = logging.getLogger(__name__)
 
-Column = str | Callable[[Mapping[str, str]], str | None]
+Column = str | Callable[[Mapping[str, str]], object]
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,17 @@ class Records(Sequence[Record]):
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The name of each image, its path relative to ``root``, with forward slashes."""
-        if self.root is None:
-            return tuple(row.path.as_posix() for row in self.rows)
-        return tuple(row.path.relative_to(self.root).as_posix() for row in self.rows)
+        """The name of each image, its path relative to ``root``, with forward slashes.
+
+        The whole path where it does not lie below ``root``.
+        """
+        root = self.root
+        return tuple(
+            (
+                row.path.relative_to(root) if root and row.path.is_relative_to(root) else row.path
+            ).as_posix()
+            for row in self.rows
+        )
 
     def where(self, split: Split | None) -> "Records":
         """Return the images of one split."""
@@ -201,8 +208,8 @@ class Records(Sequence[Record]):
             The records, equal to those written if ``root`` and ``class_names`` are.
 
         Raises:
-            ValueError: If a column is missing, a class or split is unknown, or two rows of one
-                image disagree.
+            ValueError: If a column or a cell is missing, a label is empty, a class or split is
+                unknown, or two rows of one image disagree.
 
         Example:
             The three large public tables, in one line each::
@@ -236,6 +243,11 @@ class Records(Sequence[Record]):
             if class_name is None:
                 continue
             where = f"row {number} of {path}"
+            if not class_name:
+                raise ValueError(
+                    f"{where}: every image needs a label, got an empty cell; to leave such rows "
+                    "out, give a function as label that returns None for them"
+                )
             if class_name not in index:
                 raise ValueError(f"{where}: label must be one of {names}, got {class_name!r}")
             name, owner = _cell(cells, image), _cell(cells, patient)
@@ -259,11 +271,20 @@ def _read_cells(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Read a table's column names and rows."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        return tuple(reader.fieldnames or ()), list(reader)
+        columns = tuple(reader.fieldnames or ())
+        table = []
+        for number, row in enumerate(reader, start=2):
+            if None in row or None in row.values():
+                raise ValueError(
+                    f"row {number} of {path} must have {len(columns)} cells, as the header has"
+                )
+            table.append(row)
+        return columns, table
 
 
 def _cell(row: Mapping[str, str], column: Column) -> str | None:
-    return row[column] if isinstance(column, str) else column(row)
+    value = row[column] if isinstance(column, str) else column(row)
+    return None if value is None else str(value)  # a function may well return a bool or a number
 
 
 def _split(cell: str | None, where: str) -> Split | None:
