@@ -1,6 +1,8 @@
 """What holds for every figure."""
 
+import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 
@@ -55,6 +57,21 @@ FUNCTIONS = sorted(
     for name in plots.__all__
     if name.startswith("plot_") and name != "plot_embedding_layers"  # takes several Axes
 )
+
+
+def test_every_figure_of_every_module_is_exported():
+    modules = [
+        importlib.import_module(f"cxrtransfer.plots.{found.name}")
+        for found in pkgutil.iter_modules(plots.__path__)
+    ]
+    figures = {
+        name
+        for module in modules
+        for name in module.__all__
+        if name.startswith(("plot_", "write_"))
+    }
+
+    assert figures == set(plots.__all__)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -77,7 +77,7 @@ def test_examples_are_chosen_by_the_three_rules_and_keep_their_proportions(run, 
     kept = np.load(run / "heatmaps.npz")
 
     for rule in ("confident", "near_threshold", "random"):
-        for cell, indices in select_examples(predictions, per_cell=3, rule=rule).items():
+        for cell, indices in select_examples(predictions, per_cell=4, rule=rule).items():
             chosen = (kept["rule"] == rule) & (kept["cell"] == cell)
             assert kept["ids"][chosen].tolist() == [predictions.ids[index] for index in indices]
     assert set(kept["width"].tolist()) == {32}

@@ -48,7 +48,7 @@ _GRID_NAME = "heatmaps.npz"
 _MOST_IMAGES = 1_000  # explained, for the share at the border and the page of the embedding
 _CHECKED_IMAGES = 32  # explained anew for each stage of the randomisation
 _STAGES = 8
-_PER_CELL = 3  # images of each cell of the confusion matrix, by each rule
+_PER_CELL = 4  # images of each cell of the confusion matrix, by each rule
 _RULES: dict[Rule, str] = {
     "confident": "the most confident images of each cell",
     "near_threshold": "the images of each cell that are nearest to the threshold",
