@@ -30,6 +30,12 @@ def test_the_first_of_two_heads_is_told():
     assert get_head(network) == ("head", network.head)
 
 
+def test_the_last_of_heads_along_the_network_is_told():
+    network = timm.create_model("efficientvim_m1", num_classes=3)
+
+    assert get_head(network) == ("heads.3", network.heads[3])
+
+
 def test_a_network_without_a_head_is_refused():
     with pytest.raises(ValueError, match="must end in a fully connected layer"):
         get_head(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))

@@ -15,7 +15,8 @@ def get_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
         model: Any classifier.
 
     Returns:
-        Its dotted name and the layer. Of several heads (a distilled transformer) the first.
+        Its dotted name and the layer. Of two heads side by side (a distilled transformer) the
+        first, of heads along the network (EfficientViM) the last.
 
     Raises:
         ValueError: If no such layer is found.
@@ -94,8 +95,10 @@ def _classifiers(model: nn.Module) -> list[nn.Module]:
     ask = getattr(model, "get_classifier", None)
     if callable(ask):
         answer = ask()
-        several = isinstance(answer, tuple | list | nn.ModuleList)
-        found = list(answer) if several else [answer]
+        if isinstance(answer, nn.ModuleList):
+            found = list(answer)[::-1]
+        else:
+            found = list(answer) if isinstance(answer, tuple | list) else [answer]
     else:
         last = _last_projection(model)
         found = [last] if last is not None else []
