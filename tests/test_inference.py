@@ -1,12 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 
-from cxrtransfer.data import StratifiedResplit, View
+from cxrtransfer.data import View
 from cxrtransfer.inference import (
     extract_features,
     ids_of,
@@ -15,7 +13,6 @@ from cxrtransfer.inference import (
     predict_views,
     probabilities_of,
 )
-from cxrtransfer.types import InputSpec
 
 
 class Named(Dataset[tuple[torch.Tensor, int]]):
@@ -185,18 +182,6 @@ def test_predicting_leaves_no_trace(tiny_net: nn.Module) -> None:
 
     torch.testing.assert_close(look(), before, rtol=0, atol=0)
     np.testing.assert_array_equal(first.probabilities, second.probabilities)
-
-
-def test_batches_of_pixels_give_what_single_images_give(
-    tiny_net: nn.Module, image_tree: Path
-) -> None:
-    data = StratifiedResplit(image_tree, "test", input_spec=InputSpec(size=32))
-    whole = predict(tiny_net, data, batch_size=5)
-    single = predict(tiny_net, Subset(data, range(len(data))), batch_size=5)
-
-    assert whole.ids == single.ids == data.ids
-    np.testing.assert_array_equal(whole.labels, single.labels)
-    np.testing.assert_array_equal(whole.probabilities, single.probabilities)
 
 
 def test_a_bar_is_shown_if_asked(tiny_net: nn.Module, capsys: pytest.CaptureFixture[str]) -> None:

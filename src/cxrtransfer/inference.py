@@ -345,7 +345,7 @@ def check_pair(value: object, what: str) -> None:
 def _in_order(
     data: ImageData, batch_size: int, num_workers: int, device: torch.device
 ) -> DataLoader[Any] | PixelLoader:
-    source = pixel_source(data, num_workers)
+    source = pixel_source(data, device, num_workers)
     if source is not None:
         in_order = SequentialSampler(cast("Sized", data))
         return PixelLoader(source, BatchSampler(in_order, batch_size, drop_last=False), device)

@@ -33,10 +33,11 @@ def test_batches_hold_what_was_asked_for_wherever_the_pixels_are(kept: bool) -> 
     assert len(loader) == 3
 
 
-def test_a_transform_of_ones_own_and_loader_processes_keep_to_single_images() -> None:
-    source = Source()
-    assert pixel_source(source) is source
-    assert pixel_source(source, num_workers=2) is None
+def test_a_transform_of_ones_own_loader_processes_and_a_cpu_keep_to_single_images() -> None:
+    source, gpu = Source(), torch.device("cuda")
+    assert pixel_source(source, gpu) is source
+    assert pixel_source(source, torch.device("cpu")) is None
+    assert pixel_source(source, gpu, num_workers=2) is None
     source.transform = torch.nn.Identity()
-    assert pixel_source(source) is None
-    assert pixel_source([1, 2]) is None
+    assert pixel_source(source, gpu) is None
+    assert pixel_source([1, 2], gpu) is None

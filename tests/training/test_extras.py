@@ -76,25 +76,6 @@ def test_augmented_images_are_never_taken_for_the_same_ones(image_tree: Path) ->
     assert draws == [36, 36, 36]
 
 
-def test_whole_batches_of_pixels_train_as_single_images_do(image_tree: Path) -> None:
-    """StratifiedResplit hands out pixels; wrapped in another dataset it cannot."""
-    spec = InputSpec(size=32)
-    train, val = (
-        StratifiedResplit(image_tree, split, input_spec=spec) for split in ("train", "val")
-    )
-    torch.manual_seed(0)
-    first = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
-    )
-    second = copy.deepcopy(first)
-    settings = {"lr": 0.01, "epochs": 2, "device": "cpu", "precision": "fp32", "progress": False}
-    WeightedTrainer(first, **settings).fit(train, val)
-    WeightedTrainer(second, **settings).fit(torch.utils.data.Subset(train, range(len(train))), val)
-
-    for name, value in first.state_dict().items():
-        torch.testing.assert_close(second.state_dict()[name], value)
-
-
 def test_a_checkpoint_of_another_program_is_refused(
     network: nn.Module, data: TensorDataset, tmp_path: Path
 ) -> None:

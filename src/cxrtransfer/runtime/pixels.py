@@ -29,18 +29,21 @@ class PixelSource(Protocol):
         """Augment and normalise, where the pixels are: float32 ``(n, C, H, W)``."""
 
 
-def pixel_source(data: object, num_workers: int = 0) -> PixelSource | None:
-    """Return the dataset if it is a :class:`PixelSource` that may be used as one.
+def pixel_source(data: object, device: torch.device, num_workers: int = 0) -> PixelSource | None:
+    """Return the dataset if its batches are best made on the device.
+
+    On a CPU torch's own loader is as good: the pixels are where they are needed.
 
     Args:
         data: Any dataset or loader.
+        device: Where the network is.
         num_workers: Loader processes that were asked for; they make inputs themselves.
 
     Returns:
-        The dataset; None if it is another kind, or has a ``transform`` of the caller's own, which
-        may know nothing of devices.
+        The dataset; None on a CPU, if it is no :class:`PixelSource`, or if it has a ``transform``
+        of the caller's own, which may know nothing of devices.
     """
-    if num_workers or not isinstance(data, PixelSource):
+    if device.type == "cpu" or num_workers or not isinstance(data, PixelSource):
         return None
     return data if getattr(data, "transform", None) is None else None
 

@@ -89,7 +89,7 @@ def train_loader(
             )
         return data, None
     batches = EpochBatches(_length(data), batch_size, world)
-    source = pixel_source(data, num_workers)
+    source = pixel_source(data, device, num_workers)
     if source is not None:
         return PixelLoader(source, batches, device, keep=True), batches
     loader = DataLoader(
