@@ -291,7 +291,7 @@ def write_tables(rows: Iterable[Row], folder: Path) -> None:
     families: dict[str, list[Row]] = {}
     for row in rows:
         families.setdefault(row["family"], []).append(row)
-    write(folder / "sweep.csv", [shares(name, part) for name, part in libraries.items()])
+    write(folder / "sweep-libraries.csv", [shares(name, part) for name, part in libraries.items()])
     write(folder / "sweep-families.csv", [shares(name, part) for name, part in families.items()])
     failed = [row for row in rows if row["failure"]]
     chosen = ("name", "built", "cam", "run", "target", "failure")
