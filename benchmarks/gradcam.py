@@ -12,7 +12,6 @@ method, on a GPU as what torch allocated.
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import time
 import warnings
@@ -187,10 +186,16 @@ def growth(network: str, method: str, batch_size: int, size: int, device_name: s
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    before_kib = resident_pages * resource.getpagesize() / 1024
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    before = status_mib("VmRSS")
     run()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024
+    return status_mib("VmHWM") - before
+
+
+def status_mib(field: str) -> float:
+    """Read a size of this process, in MiB."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split(f"{field}:")[1].split()[0]) / 1024
 
 
 if __name__ == "__main__":
