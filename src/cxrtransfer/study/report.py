@@ -109,12 +109,13 @@ def _answer(study: StudyResults, points: Sequence[OperatingResult]) -> Section:
         if test.ece.value > chance_error(study)
         else "Nothing speaks against reading its probabilities as such."
     )
-    elsewhere = external_tests(study)
-    found.append(
-        f"On {elsewhere[0]['place']}: {' '.join(elsewhere[0]['sentences'][:-2])}"
-        if elsewhere
-        else "It was not tested on images from elsewhere, so nothing is known of them."
-    )
+    elsewhere = [
+        f"{test['run']} on {test['place']}: {' '.join(test['sentences'][:-2])}"
+        for test in external_tests(study)
+    ]
+    found += elsewhere or [
+        "It was not tested on images from elsewhere, so nothing is known of them."
+    ]
     return Section("In short", points=found)
 
 
