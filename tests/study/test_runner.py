@@ -20,7 +20,7 @@ from cxrtransfer.study import (
     run_study,
     write_report,
 )
-from cxrtransfer.study.runner import _Datasets
+from cxrtransfer.study.experiment import Datasets
 from cxrtransfer.types import InputSpec
 
 CONFIG = ExperimentConfig(
@@ -156,7 +156,7 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
     for index in range(6):
         (unequal / "train" / "NORMAL" / f"{index:02d}.png").unlink()
     config = replace(CONFIG, augment=True, upsample=True)
-    splits = _Datasets(read_folder(unequal), None).prepare(config, InputSpec(size=32))
+    splits = Datasets(read_folder(unequal), None).prepare(config, InputSpec(size=32))
 
     images = {split: np.bincount(data.labels).tolist() for split, data in splits.items()}
     larger = 16 - images["val"][1]

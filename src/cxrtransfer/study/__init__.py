@@ -2,12 +2,14 @@
 
 from .classify import Classified, classify
 from .crossval import CrossValidation, cross_validate, load_cross_validation
+from .experiment import run_experiment
 from .external import ExternalTest, external_test
 from .grid import PAPER_MODELS, ExperimentConfig, paper_grid
 from .published import PUBLISHED, PublishedResult, published_for
 from .report import write_report
-from .results import StudyResults, load_network, load_study
-from .runner import RunResult, load_run, run_experiment, run_study
+from .results import StudyResults, load_study
+from .runner import run_study
+from .runs import RunResult, load_network, load_run
 
 __all__ = [
     "PAPER_MODELS",

@@ -20,8 +20,7 @@ from cxrtransfer.models import input_spec
 from cxrtransfer.runtime import atomic_path, resolve_device, to_device
 from cxrtransfer.types import InputSpec, StrPath
 
-from .results import load_network
-from .runner import load_run
+from .runs import load_network, load_run
 
 __all__ = ["Classified", "classify"]
 

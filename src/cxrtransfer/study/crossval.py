@@ -13,8 +13,9 @@ from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, eva
 from cxrtransfer.runtime import read_json, write_json
 from cxrtransfer.types import StrPath
 
+from .experiment import run_experiment
 from .grid import ExperimentConfig
-from .runner import RunResult, load_run, run_experiment
+from .runs import RunResult, load_run
 
 __all__ = ["CROSSVAL_NAME", "CrossValidation", "cross_validate", "load_cross_validation"]
 

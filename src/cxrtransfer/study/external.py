@@ -27,8 +27,7 @@ from cxrtransfer.runtime import atomic_path, write_json
 from cxrtransfer.types import StrPath
 
 from .profiles import load_profile, profile_files
-from .results import load_network
-from .runner import RunResult, load_run
+from .runs import RunResult, load_network, load_run
 
 __all__ = ["EXTERNAL_NAME", "ExternalTest", "external_test"]
 

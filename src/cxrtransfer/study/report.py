@@ -11,7 +11,7 @@ from .comparing import ensemble_section, pairs_section, runs_section
 from .figures import figure_sections
 from .page import Section, Table, render_page, share
 from .results import StudyResults, load_study
-from .runner import MANIFEST_NAME, RunResult
+from .runs import MANIFEST_NAME, RunResult
 from .trusting import (
     chance_error,
     groups_section,

@@ -7,18 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_model
-from torch import nn
-
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, evaluate
-from cxrtransfer.models import build_finetune_model
 from cxrtransfer.runtime import read_json
 from cxrtransfer.types import StrPath
 
-from .runner import MANIFEST_NAME, STUDY_NAME, RunResult, load_run
+from .runner import STUDY_NAME
+from .runs import MANIFEST_NAME, RunResult, load_run
 
-__all__ = ["StudyResults", "load_network", "load_study"]
+__all__ = ["StudyResults", "load_study", "val_auroc"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,22 +103,3 @@ def val_auroc(run: RunResult) -> float:
     """Return the AUROC on val, below all others where it is undefined."""
     value = compute_metrics(run.val).auroc
     return -math.inf if math.isnan(value) else value
-
-
-def load_network(run: RunResult) -> nn.Module:
-    """Build the network that a run kept, with the parameters that were tested.
-
-    Args:
-        run: A complete run, as :func:`cxrtransfer.study.load_run` reads it.
-
-    Returns:
-        The network in evaluation mode, on the CPU; ``input_spec`` says what it expects.
-    """
-    network = build_finetune_model(
-        run.config.model,
-        num_classes=run.test.num_classes,
-        pretrained=False,
-        image_size=run.config.image_size,
-    )
-    load_model(network, run.folder / "model.safetensors")
-    return network.eval()
