@@ -25,7 +25,7 @@ IntervalMethod = Literal[
     "Wilson", "DeLong", "DeLong and Newcombe", "Newcombe", "BCa cluster bootstrap", "none"
 ]
 
-_ENOUGH = 20  # patients that a variance must rest on; see benchmarks/coverage.py
+_ENOUGH = 8
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def auroc_interval(
 
     DeLong's variance is measured on the images that are out of place. Where few are, it is
     itself a guess, and where none is it claims certainty. So where it rests on fewer patients
-    than 20 (the square of their summed squared influences over the sum of their fourth powers),
+    than 8 (the square of their summed squared influences over the sum of their fourth powers),
     the interval is widened to hold Newcombe's (2006, method 5), with patients for images.
 
     Args:
