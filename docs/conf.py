@@ -46,5 +46,6 @@ else:
         (r"py:.*", r"(os|typing|types|contextlib|nn|str|int|float|bool|tuple)\b.*"),
         (r"py:.*", r"[A-Z]\w*Error"),
         (r"py:.*", r".*\._T|hashlib"),
-        (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None)"),
+        # Cell is an alias of Literal, which autosummary does not list.
+        (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None|Cell)"),
     ]
