@@ -152,3 +152,29 @@ def test_a_split_of_another_name_is_not_passed_over(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"splits are named train, val and test, and .*valid"):
         read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("splits", [("Train", "Test"), ("training", "VALIDATION"), ("TRAIN", "x")])
+def test_splits_in_other_letters_are_not_taken_for_classes(
+    tmp_path: Path, splits: tuple[str, str]
+) -> None:
+    touch(*(tmp_path / s / c / "x.png" for s in splits for c in ("A", "B")))
+
+    with pytest.raises(ValueError, match=f"small letters.*'{splits[0]}'.*rename the folders"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("above", ["", "train"])
+def test_hospitals_are_not_taken_for_classes(tmp_path: Path, above: str) -> None:
+    part = tmp_path / above
+    touch(*(part / h / c / "x.png" for h in ("h1", "h2") for c in ("healthy", "sick")))
+
+    with pytest.raises(ValueError, match=r"'h1' and 'h2' hold the same folders 'healthy', 'sick'"):
+        read_folder(tmp_path)
+
+
+def test_folders_inside_a_class_are_no_sign_of_a_wrong_level(tmp_path: Path) -> None:
+    touch(*(tmp_path / c / "images" / "x.png" for c in ("A", "B")), tmp_path / "A" / "more" / "x")
+    (tmp_path / "B" / "more").mkdir()  # holds nothing
+
+    assert read_folder(tmp_path).class_names == ("A", "B")

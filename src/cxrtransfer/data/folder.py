@@ -1,6 +1,7 @@
 """Records from a folder with one subfolder per class."""
 
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from .records import Record, Records
 __all__ = ["find_images", "read_folder"]
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
+_LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 _NOT_IMAGES = {"thumbs.db", "desktop.ini"}  # what Windows leaves in folders of images
 
 
@@ -37,7 +39,9 @@ def read_folder(
     Raises:
         FileNotFoundError: If there is no such folder.
         ValueError: If the folder holds no class folders, one class only, a class without an image
-            in one of the splits, or a further split under another name, such as ``valid``.
+            in one of the splits, or a further split under another name, such as ``valid``; if
+            what would be classes are splits in other letters, such as ``Train``, or hospitals
+            whose folders are the classes.
     """
     root = Path(root)
     if not root.is_dir():
@@ -48,12 +52,15 @@ def read_folder(
     _check_classes(root, class_names)
     if splits:
         _check_split_names(root, class_names)
+    else:
+        _check_no_class_is_a_split(root, class_names)
 
     index = {name: label for label, name in enumerate(class_names)}
     rows, known = [], True
     for split, part in parts.items():
-        for name in class_names:
-            files = find_images(part / name)
+        found = {name: find_images(part / name) for name in class_names}
+        _check_no_class_is_a_level(part, found)
+        for name, files in found.items():
             if not files:
                 raise ValueError(
                     f"every class needs images in every split, {part / name} holds none"
@@ -87,6 +94,38 @@ def _check_split_names(root: Path, class_names: tuple[str, ...]) -> None:
             raise ValueError(
                 f"splits are named train, val and test, and {path} beside them holds the same "
                 "classes; rename it or move it away"
+            )
+
+
+def _check_no_class_is_a_split(root: Path, class_names: tuple[str, ...]) -> None:
+    """Refuse ``Train`` and ``Test``, which would be told apart as if they were findings."""
+    wrong = [name for name in class_names if name.lower() in _LIKE_SPLITS]
+    if wrong:
+        raise ValueError(
+            f"splits are named train, val and test in small letters, and {root} holds "
+            f"{', '.join(map(repr, wrong))}, which would be read as classes; rename the folders"
+        )
+
+
+def _check_no_class_is_a_level(part: Path, found: dict[str, list[Path]]) -> None:
+    """Refuse ``hospital/CLASS/*``, where the hospitals would be told apart.
+
+    One folder of the same name, such as ``NORMAL/images`` and ``PNEUMONIA/images``, is no sign.
+    """
+    below = {
+        name: {
+            path.relative_to(part / name).parts[0] for path in files if path.parent != part / name
+        }
+        for name, files in found.items()
+    }
+    for first, second in combinations(below, 2):
+        both = sorted(below[first] & below[second])
+        if len(both) > 1:
+            raise ValueError(
+                f"folders in {part} are read as classes, and {first!r} and {second!r} hold the "
+                f"same folders {', '.join(map(repr, both[:4]))}; if these are the classes, read "
+                f"{part / first} or list all images in a table (Records.from_csv), else put the "
+                "images of a class straight into its folder"
             )
 
 
