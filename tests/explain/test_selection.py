@@ -53,6 +53,20 @@ def test_random_is_made_by_its_seed(predictions):
     assert len({choice["TP"] for choice in chosen}) == 3
 
 
+def test_cells_of_three_classes_follow_the_predicted_class():
+    predictions = Predictions(
+        ids=("a", "b", "c"),
+        labels=np.array([1, 0, 1]),
+        probabilities=np.array([[0.3, 0.4, 0.3], [0.3, 0.4, 0.3], [0.5, 0.4, 0.1]]),
+        class_names=("NORMAL", "PNEUMONIA", "TB"),
+        positive_index=1,
+    )
+
+    assert select_examples(predictions) == {"TN": (), "FP": (1,), "FN": (2,), "TP": (0,)}
+    with pytest.raises(ValueError, match=r"0\.5"):
+        select_examples(predictions, threshold=0.6)
+
+
 def test_refuses(predictions):
     with pytest.raises(ValueError, match="per_cell"):
         select_examples(predictions, per_cell=0)

@@ -28,13 +28,15 @@ def select_examples(
         rule: ``"confident"`` takes the images whose probability is furthest from ``threshold``,
             ``"near_threshold"`` the nearest ones, ``"random"`` any. Ties go by position.
         threshold: An image with at least this probability of the positive class is positive.
+            With more than two classes it must stay 0.5, and the most probable class counts.
         seed: Of the random rule.
 
     Returns:
         Indices into the predictions by cell, the order being the rule's; a cell may be empty.
 
     Raises:
-        ValueError: If ``per_cell`` is not positive or the rule is unknown.
+        ValueError: If ``per_cell`` is not positive, the rule is unknown, or the threshold is not
+            0.5 with more than two classes.
 
     Example:
         >>> predictions = Predictions(
@@ -59,7 +61,7 @@ def select_examples(
     else:
         raise ValueError(f"rule must be 'confident', 'near_threshold' or 'random', got {rule!r}")
     positive = predictions.labels == predictions.positive_index
-    called = score >= threshold
+    called = predictions.predicted_at(threshold) == predictions.positive_index
     cells: dict[Cell, np.ndarray] = {
         "TN": ~positive & ~called,
         "FP": ~positive & called,
