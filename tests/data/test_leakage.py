@@ -127,6 +127,42 @@ def test_unknown_patients_are_said_to_be_unknown(image_tree: Path) -> None:
     assert "unknown: each image counts as its own" in str(audit(read_folder(image_tree)))
 
 
+def test_without_splits_nothing_is_said_of_them(drawn: Records) -> None:
+    rows = tuple(replace(row, split=None) for row in drawn)
+
+    text = str(audit(replace(drawn, rows=rows)))
+
+    assert "there are no splits yet" in text
+    assert "across splits" not in text
+    assert "in two splits" not in text
+    assert "across classes" in text
+
+
+def test_images_of_each_class_are_counted(drawn: Records) -> None:
+    test = drawn.where("test")
+    ill = int(test.labels.sum())
+
+    report = audit(drawn, read_content=False)
+
+    assert report.class_counts["test"] == {"NORMAL": len(test) - ill, "PNEUMONIA": ill}
+    assert f"test: {len(test)} images, {len(test) - ill} NORMAL (" in str(report)
+
+
+def test_shared_patients_are_told_where_others_are_unknown(drawn: Records, tmp_path: Path) -> None:
+    shared = replace(
+        drawn.where("test")[0],
+        path=tmp_path / "again.png",
+        split="train",
+    )
+    report = audit(
+        Records((*drawn, shared), drawn.class_names, patients_known=False), read_content=False
+    )
+
+    assert report.leaks
+    assert "1 patients of train are in test too" in str(report)
+    assert "others may be" in str(report)
+
+
 def test_unreadable_images_are_listed(drawn: Records, tmp_path: Path) -> None:
     records = with_copy(drawn, tmp_path, b"", split="train")
 

@@ -23,6 +23,8 @@ from .splits import k_folds
 __all__ = ["Duplicates", "LeakageReport", "NearDuplicates", "SharedPatients", "audit"]
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
+_NO_SPLIT = "no split"
+_UNDIVIDED = "there are no splits yet that could share one; divide with resplit() and audit again"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class LeakageReport:
         num_images: Number of images looked at.
         patients_known: Whether sharing of patients could be checked at all.
         class_shares: Share of each class in each split.
+        class_counts: Number of images of each class in each split.
         shared_patients: One entry for each two splits that share a patient.
         duplicates: Groups of files with the same bytes.
         near_duplicates: Pairs that look the same, nearest first.
@@ -100,6 +103,7 @@ class LeakageReport:
     num_images: int
     patients_known: bool
     class_shares: Mapping[str, Mapping[str, float]]
+    class_counts: Mapping[str, Mapping[str, int]]
     shared_patients: tuple[SharedPatients, ...]
     duplicates: tuple[Duplicates, ...]
     near_duplicates: tuple[NearDuplicates, ...]
@@ -123,24 +127,47 @@ class LeakageReport:
 
     def __str__(self) -> str:
         lines = [f"Leakage report on {self.num_images:,} images", "", "Classes"]
-        for split, shares in self.class_shares.items():
-            lines.append(
-                f"  {split}: " + ", ".join(f"{share:.1%} {name}" for name, share in shares.items())
+        for split, counts in self.class_counts.items():
+            classes = ", ".join(
+                f"{count:,} {name} ({self.class_shares[split][name]:.1%})"
+                for name, count in counts.items()
             )
+            lines.append(f"  {split}: {sum(counts.values()):,} images, {classes}")
         lines += ["Patients", *self._patient_lines()]
         if self.content_read:
-            lines += ["Copies", *_copy_lines("byte-identical groups", self.duplicates)]
-            lines += _copy_lines("nearly identical pairs", self.near_duplicates)
+            lines += ["Copies", *self._copy_lines("byte-identical groups", self.duplicates)]
+            lines += self._copy_lines("nearly identical pairs", self.near_duplicates)
             lines += ["Class told from the file alone (AUROC, 0.5 is chance)"]
             lines += [f"  {name}: {auroc:.2f}" for name, auroc in self.confounds.items()]
         if self.unreadable:
             lines += ["Unreadable", *(f"  {name}: {why}" for name, why in self.unreadable.items())]
         return "\n".join(lines)
 
+    @property
+    def _divided(self) -> bool:
+        """Whether there are splits that something could be shared between."""
+        return set(self.class_counts) != {_NO_SPLIT}
+
     def _patient_lines(self) -> list[str]:
-        if not self.patients_known:
-            return ["  unknown: each image counts as its own, so sharing cannot be seen"]
-        return [f"  {shared}" for shared in self.shared_patients] or ["  none is in two splits"]
+        lines = [f"  {shared}" for shared in self.shared_patients]
+        if not self._divided:
+            lines = [f"  {_UNDIVIDED}"]
+        if self.patients_known:
+            return lines or ["  none is in two splits"]
+        if self.shared_patients:
+            return [*lines, "  others may be: not every image's patient is known"]
+        return [*lines, "  unknown: each image counts as its own, so sharing cannot be seen"]
+
+    def _copy_lines(self, title: str, groups: tuple[Duplicates, ...]) -> list[str]:
+        crossing = [group for group in groups if group.crosses_split or group.crosses_class]
+        splits = sum(group.crosses_split for group in groups)
+        classes = sum(group.crosses_class for group in groups)
+        across = f"{splits} across splits, " if self._divided else ""
+        lines = [f"  {title}: {len(groups)} ({across}{classes} across classes)"]
+        lines += [f"    {' = '.join(group.ids)}" for group in crossing[:10]]
+        if len(crossing) > 10:
+            lines.append(f"    and {len(crossing) - 10} more across")
+        return lines
 
 
 def audit(
@@ -173,10 +200,15 @@ def audit(
     contents = list(in_threads(_look_at, records)) if read_content else []
     looked_at = [(index, c) for index, c in enumerate(contents) if isinstance(c, _Content)]
     duplicates = _duplicates(records, looked_at)
+    counts = _class_counts(records)
     return LeakageReport(
         num_images=len(records),
         patients_known=records.patients_known,
-        class_shares=_class_shares(records),
+        class_shares={
+            split: {name: count / sum(of.values()) for name, count in of.items()}
+            for split, of in counts.items()
+        },
+        class_counts=counts,
         shared_patients=_shared_patients(records),
         duplicates=duplicates,
         near_duplicates=_near_duplicates(records, looked_at, max_distance),
@@ -208,16 +240,14 @@ def _look_at(row: Record) -> _Content | str:
     return _Content(hashlib.sha256(data).digest(), thumbnail, info)
 
 
-def _class_shares(records: Records) -> dict[str, dict[str, float]]:
-    shares: dict[str, dict[str, float]] = {}
+def _class_counts(records: Records) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
     for split in (*_SPLITS, None):
         part = records.where(split)
         if len(part):
-            counts = np.bincount(part.labels, minlength=len(records.class_names)) / len(part)
-            shares[split or "no split"] = dict(
-                zip(records.class_names, counts.tolist(), strict=True)
-            )
-    return shares
+            of = np.bincount(part.labels, minlength=len(records.class_names)).tolist()
+            counts[split or _NO_SPLIT] = dict(zip(records.class_names, of, strict=True))
+    return counts
 
 
 def _shared_patients(records: Records) -> tuple[SharedPatients, ...]:
@@ -317,16 +347,3 @@ def _auroc(
     probabilities = probabilities.round(6)  # trees that saw nothing differ in the last digits
     scores = probabilities[:, 1] if len(classes) == 2 else probabilities
     return float(roc_auc_score(labels, scores, multi_class="ovr"))
-
-
-def _copy_lines(title: str, groups: tuple[Duplicates, ...]) -> list[str]:
-    crossing = [group for group in groups if group.crosses_split or group.crosses_class]
-    across = ", ".join(
-        f"{sum(getattr(group, f'crosses_{what}') for group in groups)} across {name}"
-        for what, name in (("split", "splits"), ("class", "classes"))
-    )
-    lines = [f"  {title}: {len(groups)} ({across})"]
-    lines += [f"    {' = '.join(group.ids)}" for group in crossing[:10]]
-    if len(crossing) > 10:
-        lines.append(f"    and {len(crossing) - 10} more across")
-    return lines
