@@ -31,6 +31,10 @@ def test_a_run_the_paper_does_not_have_finds_none() -> None:
     assert published_for(ExperimentConfig(name="a", model="vgg11")) is None
 
 
+def test_a_run_on_other_test_images_is_put_beside_no_printed_row() -> None:
+    assert published_for(paper_grid()[0], 623) is None
+
+
 def test_seeds_repeat_each_run_on_the_same_split() -> None:
     configs = paper_grid(["googlenet"], seeds=(3, 4))
 

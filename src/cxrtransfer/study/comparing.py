@@ -27,7 +27,7 @@ _PRINTED = ("auroc", "accuracy", "f1_macro")
 
 def runs_section(study: StudyResults) -> Section:
     """What is each network worth?"""
-    printed = [published_for(run.config) for run in study.runs]
+    printed = [published_for(run.config, len(run.test.ids)) for run in study.runs]
     names = [run.config.name for run in study.runs]
     head = ["Run", "AUROC", "accuracy", "macro F1", "sensitivity", "specificity", "AUROC\non val"]
     rows = []

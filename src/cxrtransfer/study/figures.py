@@ -105,7 +105,7 @@ def _results(study: StudyResults) -> list[PageFigure]:
             name: value for name in _PRINTED_METRICS if (value := getattr(found, name)) is not None
         }
         for run in study.runs
-        if (found := published_for(run.config))
+        if (found := published_for(run.config, len(run.test.ids)))
     }
     chosen = study.chosen
     band = curve_band(chosen.test, patients=study.patients(chosen.test))

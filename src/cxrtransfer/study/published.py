@@ -43,6 +43,8 @@ def _table(
     )
 
 
+NUM_TEST_IMAGES = 624  # of the original split, on which the paper's numbers were measured
+
 PUBLISHED = (
     _table("googlenet", weighted=False, accuracy=0.889, auroc=0.968, f1_macro=0.875),
     _table("googlenet", weighted=True, accuracy=0.803, auroc=0.954, f1_macro=0.802),
@@ -61,8 +63,18 @@ PUBLISHED = (
 )
 
 
-def published_for(config: ExperimentConfig) -> PublishedResult | None:
-    """Find the printed row that a run repeats, or None where there is none."""
+def published_for(
+    config: ExperimentConfig, num_test_images: int = NUM_TEST_IMAGES
+) -> PublishedResult | None:
+    """Find the printed row that a run repeats, or None where there is none.
+
+    Args:
+        config: What was run.
+        num_test_images: On how many images it was tested. The printed numbers are of the 624
+            original test images, and are put beside no others.
+    """
+    if num_test_images != NUM_TEST_IMAGES:
+        return None
     for result in PUBLISHED:
         if (result.model, result.weighted, result.early_stopping) == (
             config.model,
