@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cxrtransfer.errors import MissingExtraError
+
 if TYPE_CHECKING:
     from cxrtransfer.data import Records
 
@@ -22,16 +24,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; those of the process by default.
 
     Returns:
-        The exit status: 0 if all went well, 1 after an error that was reported.
+        The exit status: 0 if all went well, 1 after an error that was reported, 130 if it was
+        stopped from the keyboard.
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         options.run(options)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError, MissingExtraError) as error:
         # These say what is wrong and what to do; a traceback would hide it.
-        sys.stderr.write(f"cxrtransfer: {error}\n")
+        sys.stderr.write(f"\ncxrtransfer: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ncxrtransfer: stopped; the same command goes on from here\n")
+        return 130
     return 0
 
 
@@ -125,6 +131,7 @@ def _train(options: argparse.Namespace) -> None:
         run_study,
         write_report,
     )
+    from cxrtransfer.study.runner import without_skipped  # noqa: PLC0415
 
     if options.weights:
         os.environ["CXRTRANSFER_WEIGHTS"] = str(options.weights)
@@ -165,10 +172,11 @@ def _train(options: argparse.Namespace) -> None:
     if options.folds:
         cross_validate(
             configs[0],
-            records,
+            without_skipped(records, options.out),
             options.out / f"{configs[0].name}_{options.folds}_folds",
             num_folds=options.folds,
             device=options.device,
+            cache=options.cache,
         )
     _say(str(write_report(options.out).resolve()))
 

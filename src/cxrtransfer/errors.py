@@ -76,8 +76,8 @@ class UnreadableImagesError(ValueError):
         if more:
             shown.append(f"and {more} more")
         super().__init__(
-            f"{len(self.reasons)} image(s) cannot be read; mend or remove them:\n  "
-            + "\n  ".join(shown)
+            f"{len(self.reasons)} image(s) cannot be read; mend or remove them, or leave them out "
+            "(on_error='skip', --skip-unreadable):\n  " + "\n  ".join(shown)
         )
 
     def __reduce__(self) -> tuple[type["UnreadableImagesError"], tuple[dict[Path, str]]]:

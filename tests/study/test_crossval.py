@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,27 @@ def test_no_patient_is_in_two_folds(records: Records, result: CrossValidation) -
 
     assert len(folds) == 3
     assert sum(map(len, folds)) == len(set.union(*folds)) == len(set(result.patients))
+
+
+def test_a_test_split_that_is_drawn_is_one_for_all_folds_and_in_none(
+    records: Records, tmp_path: Path
+) -> None:
+    undivided = replace(records, rows=tuple(replace(row, split=None) for row in records))
+    found = cross_validate(replace(CONFIG, test_fraction=0.25), undivided, tmp_path, num_folds=2)
+
+    tests = [set(fold.test.ids) for fold in found.folds]
+    assert tests[0] == tests[1]
+    assert tests[0].isdisjoint(found.pooled.ids)
+    assert tests[0] | set(found.pooled.ids) == set(records.ids)
+
+
+def test_without_a_test_split_there_is_no_cross_validation(
+    records: Records, tmp_path: Path
+) -> None:
+    undivided = replace(records, rows=tuple(replace(row, split=None) for row in records))
+
+    with pytest.raises(ValueError, match="needs a test split"):
+        cross_validate(CONFIG, undivided, tmp_path)
 
 
 def test_pooled_predictions_are_those_of_the_folds(result: CrossValidation) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cxrtransfer.data import read_folder
-from cxrtransfer.errors import RunFolderError, UnreadableImagesError
+from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImagesError
 from cxrtransfer.evaluation import evaluate
 from cxrtransfer.runtime import read_json
 from cxrtransfer.study import (
@@ -132,7 +132,38 @@ def test_an_unreadable_image_is_named_before_training(tree: Path, tmp_path: Path
 
     with pytest.raises(UnreadableImagesError, match=r"03\.png"):
         run_study([CONFIG], broken, tmp_path / "out", progress=False)
-    assert not (tmp_path / "out" / "plain" / "checkpoint.pt").exists()
+    assert not list((tmp_path / "out").glob("**/*.*"))  # so that mended images start afresh
+
+
+def test_a_misspelt_network_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModelError, match="resnet81"):
+        run_study([replace(CONFIG, model="resnet81")], tmp_path / "nowhere", tmp_path)
+
+
+def test_a_folder_that_held_a_study_of_other_images_tells_of_the_new_ones(
+    study: Path, tree: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(study, tmp_path / "out")
+    other = shutil.copytree(tree, tmp_path / "other")
+    for name in ("00.png", "01.png"):
+        (other / "train" / "PNEUMONIA" / name).unlink()
+    run_study([replace(CONFIG, name="new", epochs=1)], other, out, progress=False)
+
+    page = write_report(out).read_text("utf-8")
+    assert "Leakage report on 42 images" in page
+    assert len(np.load(out / "summary.npz")["labels_train"]) < 32 - 2
+
+
+def test_a_leaking_split_is_logged_and_on_the_page(
+    tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leaking = shutil.copytree(tree, tmp_path / "leaking")
+    copy = leaking / "test" / "NORMAL" / "00.png"
+    copy.write_bytes((leaking / "train" / "NORMAL" / "00.png").read_bytes())
+    run_study([replace(CONFIG, epochs=1)], leaking, tmp_path / "out", progress=False)
+
+    assert "on both sides of the split" in caplog.text
+    assert read_json(tmp_path / "out" / "study.json")["warning"] in caplog.text
 
 
 def test_a_skipped_image_is_warned_of_stored_and_on_the_page(tree: Path, tmp_path: Path) -> None:
@@ -145,7 +176,7 @@ def test_a_skipped_image_is_warned_of_stored_and_on_the_page(tree: Path, tmp_pat
             (result,) = run_study([CONFIG], broken, out, progress=False, on_error="skip")
 
     assert len(result.test.ids) == 11
-    assert list(read_json(out / "skipped.json")) == ["test/NORMAL/03.png"]
+    assert list(read_json(out / "audit.json")["skipped"]) == ["test/NORMAL/03.png"]
     page = write_report(out).read_text("utf-8")
     assert "Left out as unreadable" in page
     assert "test/NORMAL/03.png" in page

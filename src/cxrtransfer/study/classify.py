@@ -114,7 +114,9 @@ def classify(
                     class_index=found.predicted[part.start : part.stop].tolist(),
                 )
                 for index, heatmap in zip(part, maps.float().cpu().numpy(), strict=True):
-                    path = Path(heatmaps) / f"{names[index].lstrip('/')}.png"
+                    # Files may be named from anywhere; their maps stay below this folder.
+                    below = [part for part in Path(names[index]).parts if part.strip("/.")]
+                    path = Path(heatmaps).joinpath(*below[:-1], f"{below[-1]}.png")
                     path.parent.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(overlay(images[index], heatmap)).save(path)
     return found

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cxrtransfer.data import Records, fold_records, read_folder
+from cxrtransfer.data import Records, fold_records, read_folder, resplit
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, evaluate
 from cxrtransfer.runtime import read_json, write_json
 from cxrtransfer.types import StrPath
 
-from .experiment import run_experiment
+from .experiment import run_experiment, split_settings
 from .grid import ExperimentConfig
 from .runs import RunResult, load_run
 
@@ -66,6 +66,7 @@ def cross_validate(
     *,
     num_folds: int = 5,
     device: str | torch.device = "auto",
+    cache: StrPath | None = None,
 ) -> CrossValidation:
     """Train one network per fold, with no patient on both sides.
 
@@ -78,10 +79,12 @@ def cross_validate(
     Args:
         config: What to run. Its ``val_fraction`` has no effect, as the folds divide the images;
             ``group_by`` and ``split_seed`` say how they are dealt.
-        source: Folder of images, or records, with a test split.
+        source: Folder of images, or records; with a test split, or with ``test_fraction`` in
+            ``config``, which is then drawn once.
         out: Folder that gets one run folder per fold, ``fold0`` and so on.
         num_folds: How many.
         device: Where to run.
+        cache: Folder to keep decoded images in; None decodes into memory.
 
     Returns:
         The runs and their pooled predictions.
@@ -91,6 +94,14 @@ def cross_validate(
         RunFolderError: If a fold's folder holds a run with other settings or images.
     """
     records = source if isinstance(source, Records) else read_folder(source)
+    if config.test_fraction is not None:  # one test split for all folds, and for none of them
+        records = resplit(records, **split_settings(config))
+        config = replace(config, test_fraction=None)
+    if not any(row.split == "test" for row in records):
+        raise ValueError(
+            "cross-validation needs a test split that takes no part in it, got none; "
+            "set test_fraction (--test-fraction)"
+        )
     dealt = fold_records(
         records, num_folds=num_folds, group_by=config.group_by, seed=config.split_seed
     )
@@ -100,6 +111,7 @@ def cross_validate(
             fold,
             Path(out) / f"fold{number}",
             device=device,
+            cache=cache,
         )
         for number, fold in enumerate(dealt)
     )

@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cxrtransfer.data import Records, StratifiedResplit, audit, read_folder, resplit
+from cxrtransfer.data import (
+    LeakageReport,
+    Records,
+    StratifiedResplit,
+    audit,
+    read_folder,
+    resplit,
+)
+from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.models import parse_name
 from cxrtransfer.runtime import atomic_path, join_world, read_json, resolve_device, write_json
 from cxrtransfer.types import InputSpec, Split, StrPath
 
@@ -27,7 +36,7 @@ _logger = logging.getLogger(__name__)
 STUDY_NAME = "study.json"
 SUMMARY_NAME = "summary.npz"
 LEAKAGE_NAME = "leakage.txt"
-SKIPPED_NAME = "skipped.json"
+AUDIT_NAME = "audit.json"
 _SAMPLES_PER_CLASS = 4
 
 
@@ -68,21 +77,27 @@ def run_study(
         cache: Folder to keep decoded images in, for sets that do not fit into memory (50 kB an
             image at 224 px); None decodes into memory.
         on_error: ``"raise"`` refuses a source with unreadable images; ``"skip"`` leaves them out,
-            warns, and lists them in ``skipped.json`` and on the page.
+            warns, and lists them in ``audit.json`` and on the page.
 
     Returns:
         The results, in the order of ``configs``.
+
+    Warns:
+        UserWarning: If images are left out. What else the audit finds is logged and on the page.
 
     Raises:
         ValueError: If two configurations share a name, or there are none; or if runs shall be
             made at once by processes that already work together.
         RunsFailedError: If runs failed; names each, with its error. The others are complete.
+        UnknownModelError: If there is no network of a name.
         UnreadableImagesError: If images cannot be decoded; names them all before any training.
         RunFolderError: If a run's folder holds a run with other settings or images.
     """
     names = [config.name for config in configs]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"configs must be one or more with names that differ, got {names}")
+    for config in configs:
+        parse_name(config.model)  # so that a misspelt one is told before anything is read
     world, _ = join_world(resolve_device(device))
     if world.size > 1 and n_jobs not in (None, 1):
         raise ValueError(f"n_jobs must be 1 under torchrun, got {n_jobs}; drop one of the two")
@@ -121,6 +136,7 @@ def run_study(
             "runs": names,
             "split": _split_sentence(configs[0], records),
             "leakage": (out / LEAKAGE_NAME).read_text("utf-8"),
+            "warning": read_json(out / AUDIT_NAME)["warning"],
         },
     )
     return results
@@ -140,26 +156,59 @@ def _run_alone(
 def _audited(
     records: Records, config: ExperimentConfig, out: Path, on_error: Literal["raise", "skip"]
 ) -> Records:
-    """Write the leakage report, once for a study; return the records without what is skipped."""
-    report, skipped = out / LEAKAGE_NAME, out / SKIPPED_NAME
-    if not report.exists():  # it reads every file; a study that goes on has done so
-        found = audit(resplit(records, **split_settings(config)))
-        lines = []
-        if found.unreadable and on_error == "skip":
-            write_json(skipped, dict(found.unreadable))
-            lines = ["Left out as unreadable"]
-            lines += [f"  {name}: {why}" for name, why in found.unreadable.items()]
-            found = audit(resplit(_without(records, found.unreadable), **split_settings(config)))
-        with atomic_path(report) as path:
-            path.write_text("\n".join([str(found), *lines]), encoding="utf-8")
-        _logger.info("%s", found)
-    if not skipped.exists():
-        return records
-    names = read_json(skipped)
-    warnings.warn(
-        f"{len(names)} unreadable images are left out; {skipped} lists them", stacklevel=3
-    )
-    return _without(records, names)
+    """Look for leaks, once for a set of images; return the records without what is skipped."""
+    digest = resplit(records, **split_settings(config)).digest()
+    kept = read_json(out / AUDIT_NAME) if (out / AUDIT_NAME).exists() else {}
+    if kept.get("digest") != digest:  # it reads every file; a study that goes on has done so
+        kept = _audit(records, config, out, on_error) | {"digest": digest}
+        (out / SUMMARY_NAME).unlink(missing_ok=True)  # it may be of other images
+        write_json(out / AUDIT_NAME, kept)
+    if kept["warning"]:
+        _logger.warning("%s", kept["warning"])
+    return without_skipped(records, out)
+
+
+def _audit(
+    records: Records, config: ExperimentConfig, out: Path, on_error: Literal["raise", "skip"]
+) -> dict[str, Any]:
+    found = audit(resplit(records, **split_settings(config)))
+    skipped = dict(found.unreadable)
+    if skipped and on_error == "raise":
+        raise UnreadableImagesError({Path(name): why for name, why in skipped.items()})
+    lines = []
+    if skipped:
+        lines = ["Left out as unreadable", *(f"  {name}: {why}" for name, why in skipped.items())]
+        found = audit(resplit(_without(records, skipped), **split_settings(config)))
+    with atomic_path(out / LEAKAGE_NAME) as path:
+        path.write_text("\n".join([str(found), *lines]), encoding="utf-8")
+    _logger.info("%s", found)
+    return {"skipped": skipped, "warning": _warning(found)}
+
+
+def _warning(found: LeakageReport) -> str:
+    """Say in a sentence what the numbers of the study cannot be trusted for, if anything."""
+    if found.leaks:
+        return (
+            "patients, files or near copies are on both sides of the split: the numbers may be "
+            "better than new images would give; the leakage report names them"
+        )
+    if not found.patients_known:
+        return (
+            "no patients are known, so some may be on both sides of the split, and the intervals "
+            "may be too narrow; name patients in a table's column patient_id"
+        )
+    return ""
+
+
+def without_skipped(records: Records, out: Path) -> Records:
+    """Leave out the images that the study in a folder skips, with a warning."""
+    skipped = read_json(out / AUDIT_NAME)["skipped"]
+    if skipped:
+        warnings.warn(
+            f"{len(skipped)} unreadable images are left out; {out / AUDIT_NAME} lists them",
+            stacklevel=4,
+        )
+    return _without(records, skipped)
 
 
 def _without(records: Records, names: Container[str]) -> Records:
