@@ -95,7 +95,7 @@ def cross_validate(
     """
     records = source if isinstance(source, Records) else read_folder(source)
     if config.test_fraction is not None:  # one test split for all folds, and for none of them
-        records = resplit(records, **split_settings(config))
+        records = resplit(records, **{**split_settings(config), "val_fraction": 0.0})
         config = replace(config, test_fraction=None)
     if not any(row.split == "test" for row in records):
         raise ValueError(
