@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cxrtransfer.evaluation import (
+    Predictions,
     average,
     compute_metrics,
     evaluate,
@@ -13,8 +14,16 @@ from cxrtransfer.evaluation import (
     fit_ensemble_weights,
     threshold_for_youden,
 )
-from cxrtransfer.study import ExperimentConfig, cross_validate, load_run, load_study, write_report
+from cxrtransfer.study import (
+    ExperimentConfig,
+    StudyResults,
+    cross_validate,
+    load_run,
+    load_study,
+    write_report,
+)
 from cxrtransfer.study.comparing import combine, ensemble_section
+from cxrtransfer.study.report import answer_section
 from cxrtransfer.study.trusting import groups_section, operating_points, prior_sentence
 
 pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
@@ -158,3 +167,45 @@ def test_one_run_alone_has_no_pairs(kermany_study: Path, tmp_path: Path) -> None
     assert load_run(study / "plain").config.name in page
     assert "told apart?" not in page
     assert "being combined" not in page
+
+
+def _with_scores(
+    kermany_study: Path, labels: np.ndarray, scores: np.ndarray, *names: str
+) -> StudyResults:
+    """Return the study with one run alone, which said this of its test images."""
+    study = load_study(kermany_study)
+    said = Predictions(
+        ids=study.chosen.test.ids,
+        labels=labels,
+        probabilities=scores,
+        class_names=names,
+        positive_index=1,
+    )
+    run = replace(study.chosen, test=said)
+    return replace(study, runs=(run,), patient_of={name: name for name in study.patient_of})
+
+
+def test_a_network_at_chance_is_called_that_first(kermany_study: Path) -> None:
+    labels = load_study(kermany_study).chosen.test.labels
+    halves = np.full((len(labels), 2), 0.5)
+    study = _with_scores(kermany_study, labels, halves, "NORMAL", "PNEUMONIA")
+
+    points = answer_section(study, ()).points
+
+    assert "is no better than chance" in points[0]
+    assert points[1].startswith("The only run is")
+    assert f"Tested on {len(labels)} images." in points[1]  # no patients are known
+    assert not any("probabilities" in point for point in points)
+
+
+def test_the_auroc_of_three_classes_is_said_to_be_a_mean(kermany_study: Path) -> None:
+    num_images = len(load_study(kermany_study).chosen.test)
+    labels = np.arange(num_images) % 3
+    scores = np.eye(3)[labels] * 0.2 + np.random.default_rng(0).dirichlet(np.ones(3), num_images)
+    scores /= scores.sum(axis=1, keepdims=True)
+    study = _with_scores(kermany_study, labels, scores, "NORMAL", "PNEUMONIA", "TB")
+
+    points = answer_section(study, ()).points
+
+    assert "the mean over the classes, one against the rest. Tested on" in points[0]
+    assert not any("of the time" in point for point in points)

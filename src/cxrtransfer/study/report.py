@@ -1,5 +1,6 @@
 """Run folders in, one page out: tables and figures, with nothing to fetch from anywhere."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def write_report(folder: StrPath) -> Path:
     study = load_study(folder)
     points, folds = operating_points(study), find_folds(study)
     sections = (
-        _answer(study, points),
+        answer_section(study, points),
         runs_section(study),
         pairs_section(study),
         ensemble_section(study),
@@ -81,16 +82,23 @@ def write_report(folder: StrPath) -> Path:
     return study.folder / PAGE_NAME
 
 
-def _answer(study: StudyResults, points: Sequence[OperatingResult]) -> Section:
+def answer_section(study: StudyResults, points: Sequence[OperatingResult]) -> Section:
     """What is the network worth, may it be believed, what not?"""
     name, test = study.chosen.config.name, study.chosen_test
-    over = "" if study.chosen.test.num_classes == 2 else " (mean over the classes)"
-    found = [
-        f"Chosen on val, the best of {len(study.runs)} runs is {name}. Its AUROC on test is "
-        f"{test.auroc}{over}: of an image with {study.positive} and one without, it gives the "
-        f"right one the higher score {share(test.auroc.value)} of the time. Tested on "
-        f"{test.num_images:,} images of {test.num_patients:,} patients."
-    ]
+    found = []
+    by_chance = test.auroc.low <= 0.5 <= test.auroc.high
+    if by_chance:
+        found.append(
+            f"As far as these images can tell, {name} is no better than chance: the 95 % interval "
+            "of its AUROC on test holds one half."
+        )
+    runs = len(study.runs)
+    choice = f"Chosen on val, the best of {runs} runs is" if runs > 1 else "The only run is"
+    owners = f" of {test.num_patients:,} patients" if study.patients_known else ""
+    found.append(
+        f"{choice} {name}. Its AUROC on test is {test.auroc}{_auroc_in_words(study)}. Tested on "
+        f"{test.num_images:,} images{owners}."
+    )
     found += [
         f"At {_where(result)} it finds {share(result.test.recall.value)} of {study.positive} and "
         f"clears {share(result.test.specificity.value)} of the others; {_right(result)} of all "
@@ -104,11 +112,14 @@ def _answer(study: StudyResults, points: Sequence[OperatingResult]) -> Section:
             f"Validation was {kind}: AUROC {drop.reference.value:.3f} on val, "
             f"{drop.other.value:.3f} on test."
         )
-    found.append(
-        "Its probabilities must not be read as such, only their order."
-        if test.ece.value > chance_error(study)
-        else "Nothing speaks against reading its probabilities as such."
-    )
+    if test.ece.value > chance_error(study):
+        order = "" if by_chance else ", only their order"
+        found.append(f"Its probabilities must not be read as such{order}.")
+    elif not by_chance:
+        found.append(
+            f"With {test.num_images:,} images it could not be shown that its probabilities are "
+            "off; that does not make them right."
+        )
     elsewhere = [
         f"{test['run']} on {test['place']}: {' '.join(test['sentences'][:-2])}"
         for test in external_tests(study)
@@ -117,6 +128,18 @@ def _answer(study: StudyResults, points: Sequence[OperatingResult]) -> Section:
         "It was not tested on images from elsewhere, so nothing is known of them."
     ]
     return Section("In short", points=found)
+
+
+def _auroc_in_words(study: StudyResults) -> str:
+    auroc = study.chosen_test.auroc.value
+    if math.isnan(auroc):
+        return ""
+    if study.chosen.test.num_classes > 2:
+        return ", the mean over the classes, one against the rest"
+    return (
+        f": of an image with {study.positive} and one without, it gives the right one the higher "
+        f"score {share(auroc)} of the time"
+    )
 
 
 def _where(result: OperatingResult) -> str:
