@@ -116,6 +116,18 @@ def test_prevalence_is_kept_within_one_patients_worth(records, group_by, seed, f
     assert np.all(np.abs(got - wanted) <= worth)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fraction", [0.02, 0.03, 0.04, 0.06, 0.97])
+def test_small_and_large_fractions_are_met_too(fraction: float) -> None:
+    labels = [0] * 450 + [1] * 750
+    groups = [str(index // 3) for index in range(1200)]
+
+    held = hold_out(labels, groups, fraction=fraction, seed=0)
+
+    got = np.bincount(np.asarray(labels)[held], minlength=2)
+    assert np.all(np.abs(got - fraction * np.array([450, 750])) <= 3)  # one patient's worth
+
+
 def test_seeds_differ_and_repeat() -> None:
     records = study(90)
 

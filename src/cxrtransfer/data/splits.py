@@ -89,8 +89,8 @@ def hold_out(
             to be on both sides.
 
     Warns:
-        UserWarning: If a class misses its share by more than a fifth, because some patient holds
-            too many images to be moved or left.
+        UserWarning: If a class misses its share by more than a fifth, because it has few patients
+            or some patient holds too many images to be moved or left.
 
     Example:
         >>> first, second = hold_out([0] * 10 + [1] * 10, None, fraction=0.1, seed=0)
@@ -100,12 +100,15 @@ def hold_out(
     if not 0 < fraction < 1:
         raise ValueError(f"a fraction must lie strictly between 0 and 1, got {fraction}")
     codes = _codes(labels)
-    smallest = _check_enough(labels, groups, needed=math.ceil(1 / min(fraction, 1 - fraction)))
+    needed = math.ceil(1 / min(fraction, 1 - fraction))
+    smallest = _check_enough(labels, groups, needed=needed)
     if groups is None or len(set(groups)) == len(codes):
         splitter = StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
         return np.sort(next(splitter.split(codes, codes))[1]).astype(np.int64)
 
-    parts = Fraction(fraction).limit_denominator(max(2, min(20, smallest)))
+    # More folds come nearer to the fraction but take longer, and no class is in more than it has
+    # patients; below `needed` of them the nearest fraction could be 0 or 1.
+    parts = Fraction(fraction).limit_denominator(min(max(20, needed), smallest))
     folds = k_folds(codes, groups, num_folds=parts.denominator, seed=seed)
     counts = np.zeros((parts.denominator, codes.max() + 1))  # images of each fold and class
     np.add.at(counts, (folds, codes), 1)
@@ -148,7 +151,8 @@ def resplit(
 
     Warns:
         UserWarning: If a patient is in test and elsewhere, which only dropping images could cure;
-            or if some patient has too many images for the fractions to be met.
+            or if a class has too few patients, or some patient too many images, for the fractions
+            to be met.
     """
     if not 0 <= val_fraction < 1:
         raise ValueError(f"val_fraction must lie in [0, 1), got {val_fraction}")
@@ -280,7 +284,8 @@ def _warn_if_missed(
         worst = int(np.argmax(miss / wanted))
         warnings.warn(
             f"a patient is never divided, so one class has {got[worst]:.0f} images held out where "
-            f"{wanted[worst]:.1f} were asked for; some patient has many images",
+            f"{wanted[worst]:.1f} were asked for; a class has few patients, or some "
+            "patient has many images",
             stacklevel=5,
         )
 
