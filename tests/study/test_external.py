@@ -11,7 +11,7 @@ from PIL import Image
 
 from cxrtransfer.data import read_folder
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.evaluation import Predictions, evaluate, metric_drops
+from cxrtransfer.evaluation import Estimate, Predictions, evaluate, metric_drops
 from cxrtransfer.study import ExternalTest, external_test, load_network, load_run, write_report
 
 # A network that has seen few images may have nothing to show.
@@ -73,6 +73,22 @@ def test_features_tell_places_apart_class_by_class(elsewhere: ExternalTest) -> N
     assert "the network tells NORMAL and PNEUMONIA images of the two places apart" in str(
         elsewhere
     )
+
+
+def test_features_that_may_or_may_not_tell_places_apart_are_no_answer(
+    elsewhere: ExternalTest,
+) -> None:
+    def look(*intervals: tuple[float, float]) -> str:
+        found = {
+            name: Estimate(low, low, high, "DeLong")
+            for name, (low, high) in zip(elsewhere.separability, intervals, strict=True)
+        }
+        return replace(elsewhere, separability=found).sentences()[-2]
+
+    nan = float("nan")
+    assert "do not tell the two places apart" in look((0.45, 0.6), (0.4, 0.6))
+    assert "cannot be said of PNEUMONIA images" in look((0.45, 0.6), (0.3, 0.9))
+    assert "cannot be said of NORMAL images" in look((nan, nan), (0.4, 0.6))
 
 
 def test_the_text_has_the_table_and_the_images(elsewhere: ExternalTest) -> None:

@@ -42,6 +42,7 @@ _SHOWN = {
     "precision": "precision",
     "brier": "Brier score",
 }
+_ALIKE = 0.7  # an AUROC of telling sources apart; an interval that reaches above is too wide
 _FEWEST = 10  # patients of a class, for telling two sources apart by features
 
 
@@ -87,12 +88,20 @@ class ExternalTest:
             for shift in self.shifts
             if shift.distance > shift.chance
         )
-        look = (
-            f"By its features the network tells {' and '.join(told_apart)} images of the two "
-            "places apart, so it may use what has nothing to do with disease."
-            if told_apart
-            else "The network's features do not tell the two places apart."
-        )
+        # A missing interval, and one that reaches far up, leave the question open.
+        unsure = [n for n, found in self.separability.items() if not found.high <= _ALIKE]
+        if told_apart:
+            look = (
+                f"By its features the network tells {' and '.join(told_apart)} images of the two "
+                "places apart, so it may use what has nothing to do with disease."
+            )
+        elif unsure:
+            look = (
+                "Whether the network's features tell the two places apart cannot be said of "
+                f"{' and '.join(unsure)} images: there are too few."
+            )
+        else:
+            look = "The network's features do not tell the two places apart."
         files = (
             f"As files the images differ more than by chance in {', '.join(shifted)}."
             if shifted

@@ -220,9 +220,9 @@ def prior_sentence(study: StudyResults) -> str:
         verdict = "so it is right here, which nobody could know without the labels"
     else:
         verdict = (
-            f"so it is off by {abs(guess - true) * 100:.1f} points and cannot be trusted: it "
-            "takes for granted that the images of each class look as they did in training, and "
-            "here they do not"
+            f"so it is off by {abs(guess - true) * 100:.1f} points; EM takes for granted "
+            "that the images of each class look as they did in training and that the "
+            "probabilities are calibrated, which cannot be checked without labels"
         )
     words = (
         "From its unlabelled answers on test one would estimate (by EM, Saerens et al. 2002) "
