@@ -1,6 +1,8 @@
 """What a run keeps of its heatmaps, and what the page says of them."""
 
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from cxrtransfer import StratifiedResplit
-from cxrtransfer.evaluation import Predictions
+from cxrtransfer.evaluation import Predictions, evaluate
 from cxrtransfer.explain import GradCAM, border_share, compare_shares, select_examples
 from cxrtransfer.study.explanations import explanation_section, save_explanations
 from cxrtransfer.types import InputSpec
@@ -98,6 +100,31 @@ def test_section_answers_in_words_with_an_interval_over_patients(run, prediction
     assert [figure.name for figure in section.figures] == ["9", "9b", "9c", "9d"]
     assert len(section.figures[1].images) == 2
     assert (run.parent / "figures" / "figure_9c.png").exists()
+
+
+def test_what_a_network_at_chance_learnt_cannot_be_said(run, predictions):
+    knowing = np.eye(2)[predictions.labels] * 0.5 + predictions.probabilities * 0.5
+    network_that_knows = replace(predictions, probabilities=knowing)
+
+    def answer(predictions: Predictions) -> str:
+        return explanation_section(run.parent, run, predictions, predictions.ids).text[0]
+
+    by_chance = evaluate(predictions).auroc
+    assert by_chance.low <= 0.5 <= by_chance.high
+    assert "learnt? Yes." in answer(network_that_knows)
+    assert "whether it learnt anything cannot be said" in answer(predictions)
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")  # of the figure
+def test_maps_without_heat_are_no_answer_on_randomisation(run, predictions, tmp_path):
+    old = shutil.copytree(run, tmp_path / "plain")
+    kept = dict(np.load(old / "explanations.npz"))
+    kept["rank_correlation"][-1] = np.nan
+    np.savez(old / "explanations.npz", **kept)
+
+    section = explanation_section(tmp_path, old, predictions, predictions.ids)
+
+    assert "learnt? That cannot be said" in section.text[0]
 
 
 def test_few_errors_are_no_answer(run, predictions):

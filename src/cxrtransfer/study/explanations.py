@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from cxrtransfer.data import StratifiedResplit
 from cxrtransfer.data.decode import grey_square, read_file
-from cxrtransfer.evaluation import Predictions
+from cxrtransfer.evaluation import Predictions, evaluate
 from cxrtransfer.explain import (
     Cell,
     GradCAM,
@@ -178,8 +178,9 @@ def explanation_section(
                 plot_border_shares(border, right),
             )
         )
+    auroc = evaluate(predictions, patients=patients).auroc
     text = [
-        _randomisation_sentence(check),
+        _randomisation_sentence(check, by_chance=auroc.low <= 0.5 <= auroc.high),
         _border_sentence(border, right, indices, predictions, patients),
     ]
     return Section(title, text=text, figures=figures)
@@ -206,15 +207,24 @@ def _grid(run: Path, predictions: Predictions, rule: Rule) -> Axes:
     return ax
 
 
-def _randomisation_sentence(check: RandomisationCheck) -> str:
-    means = np.nanmean(check.rank_correlation.numpy(), axis=1)
-    verdict = (
-        "Do the heatmaps depend on what the network learnt? Yes."
-        if abs(means[-1]) < 0.5
-        else "Do the heatmaps depend on what the network learnt? Hardly: they show the image."
-    )
+def _randomisation_sentence(check: RandomisationCheck, *, by_chance: bool) -> str:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice")  # the answer says so
+        means = np.nanmean(check.rank_correlation.numpy(), axis=1)
+    if np.isnan(means[-1]):
+        answer = "That cannot be said: its maps have no heat to compare."
+    elif abs(means[-1]) >= 0.5:
+        answer = "Hardly: they show the image."
+    elif by_chance:
+        answer = (
+            "They depend on its parameters; but as far as the test images can tell the network "
+            "is no better than chance, so whether it learnt anything cannot be said."
+        )
+    else:
+        answer = "Yes."
     return (
-        f"{verdict} Mean rank correlation with the trained network's maps, over "
+        f"Do the heatmaps depend on what the network learnt? {answer} Mean rank "
+        "correlation with the trained network's maps, over "
         f"{check.similarity.shape[1]} images drawn at random: {means[0]:.2f} when only the head "
         f"is random, {means[-1]:.2f} when everything is; 1 would be the same map, 0 no likeness."
     )
