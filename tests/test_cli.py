@@ -96,6 +96,21 @@ def test_predict_names_every_file_that_is_no_image(
     assert "b.png" in said
 
 
+def test_the_class_counted_as_disease_can_be_named(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    words = [
+        "train", str(trained[0]), "--models", "squeezenet1_1", "--random", "--image-size", "32",
+        "--epochs", "1", "--out", str(tmp_path), "--positive",
+    ]  # fmt: skip
+
+    assert main([*words, "NORMALL"]) == 1
+    assert main([*words, "NORMAL"]) == 0
+    run = load_run(tmp_path / "squeezenet1_1")
+    assert (run.test.positive_index, run.val.positive_index) == (0, 0)
+    assert "Class counted as disease: NORMAL" in (tmp_path / "report.html").read_text("utf-8")
+
+
 def test_predict_without_images_says_so(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

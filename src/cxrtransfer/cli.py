@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         default=["balanced"],
         help="'balanced', 'none' or one number a class in alphabetical order",
     )
+    train.add_argument("--positive", help="class counted as disease (default: the second)")
     train.add_argument("--augment", action="store_true", help="turn, shift and relight, no flips")
     train.add_argument("--early-stopping", type=int, help="epochs without progress to wait")
     train.add_argument("--val-fraction", type=float, default=0.10)
@@ -146,6 +147,7 @@ def _train(options: argparse.Namespace) -> None:
             test_fraction=options.test_fraction,
             group_by=None if options.image_split else "patient_id",
             class_weights=_class_weights(options.class_weights),
+            positive=options.positive,
             augment=options.augment,
             lr=options.lr,
             schedule=options.schedule,

@@ -5,6 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from cxrtransfer.types import InputSpec, Split, StrPath
 from .explanations import save_explanations
 from .grid import ExperimentConfig
 from .profiles import profile_files, save_profile
-from .runs import FORMAT, MANIFEST_NAME, RunResult, load_run
+from .runs import FORMAT, MANIFEST_NAME, RunResult, load_run, positive_index
 
 __all__ = ["Datasets", "claim", "run_experiment", "run_on", "save_arrays", "split_settings"]
 
@@ -124,6 +125,7 @@ def run_on(
         _logger.info("%s is complete, not run again", folder)
         return load_run(folder)
 
+    positive = positive_index(config, records.class_names)
     with preserve_rng():
         seed_everything(config.seed)
         model = build_finetune_model(
@@ -148,8 +150,9 @@ def run_on(
         world.meet()  # until the first process has written everything
         return load_run(folder)
     started = time.perf_counter()
-    test = trainer.predict(splits["test"])
-    val = trainer.predict(splits["val"])
+    val, test = (
+        replace(trainer.predict(splits[part]), positive_index=positive) for part in SPLITS[1:]
+    )
     features = trainer.features(splits["test"])
     embedding = embed_tsne(
         features, perplexity=min(30.0, (len(features) - 1) / 3), seed=config.seed

@@ -32,6 +32,8 @@ class ExperimentConfig(TrainConfig):
         augment: Whether training images are turned, shifted and relit at random, as
             :class:`cxrtransfer.data.Augment` does by default; never flipped.
         upsample: Whether the images of smaller classes are repeated in training.
+        positive: Name of the class counted as disease; ``None`` for the second in alphabetical
+            order.
         batch_size: Images per step.
 
     Raises:
@@ -49,6 +51,7 @@ class ExperimentConfig(TrainConfig):
     split_seed: int = 0
     augment: bool = False
     upsample: bool = False
+    positive: str | None = None
     batch_size: int = 32
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .experiment import Datasets, claim, run_experiment, run_on, save_arrays, split_settings
 from .grid import ExperimentConfig
-from .runs import RunResult, load_run
+from .runs import RunResult, load_run, positive_index
 from .spread import StudyBar, run_all
 
 __all__ = ["run_study"]
@@ -96,12 +96,14 @@ def run_study(
     names = [config.name for config in configs]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"configs must be one or more with names that differ, got {names}")
-    for config in configs:
-        parse_name(config.model)  # so that a misspelt one is told before anything is read
+    for config in configs:  # so that what is misspelt is told before any image is read
+        parse_name(config.model)
     world, _ = join_world(resolve_device(device))
     if world.size > 1 and n_jobs not in (None, 1):
         raise ValueError(f"n_jobs must be 1 under torchrun, got {n_jobs}; drop one of the two")
     records = source if isinstance(source, Records) else read_folder(source)
+    for config in configs:
+        positive_index(config, records.class_names)
     out = Path(out)
     if not world.is_main:
         world.meet()  # until the first process has written what all read

@@ -1,7 +1,7 @@
 """A finished run, read from its folder."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors.torch import load_model
@@ -16,7 +16,7 @@ from cxrtransfer.types import StrPath
 
 from .grid import ExperimentConfig
 
-__all__ = ["FORMAT", "MANIFEST_NAME", "RunResult", "load_network", "load_run"]
+__all__ = ["FORMAT", "MANIFEST_NAME", "RunResult", "load_network", "load_run", "positive_index"]
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1
@@ -72,18 +72,38 @@ def load_run(folder: StrPath) -> RunResult:
         raise RunFolderError(
             f"{folder} must hold a run of format {FORMAT}, got {manifest['format']}; run it anew"
         )
+    config = ExperimentConfig.from_dict(manifest["config"])
+    val, test = (
+        Predictions.from_csv(folder / f"predictions_{part}.csv") for part in ("val", "test")
+    )
+    positive = positive_index(config, test.class_names)
     return RunResult(
-        config=ExperimentConfig.from_dict(manifest["config"]),
+        config=config,
         folder=folder,
         rows=tuple(
             {name: float("nan") if value is None else value for name, value in row.items()}
             for row in manifest["history"]
         ),
         best_epoch=manifest["best_epoch"],
-        val=Predictions.from_csv(folder / "predictions_val.csv"),
-        test=Predictions.from_csv(folder / "predictions_test.csv"),
+        val=replace(val, positive_index=positive),
+        test=replace(test, positive_index=positive),
         seconds=manifest["seconds"],
     )
+
+
+def positive_index(config: ExperimentConfig, class_names: Sequence[str]) -> int:
+    """Return the label of the class that a configuration counts as disease.
+
+    Raises:
+        ValueError: If there is no class of its name.
+    """
+    if config.positive is None:
+        return 1
+    if config.positive not in class_names:
+        raise ValueError(
+            f"positive must be one of the classes {tuple(class_names)}, got {config.positive!r}"
+        )
+    return tuple(class_names).index(config.positive)
 
 
 def load_network(run: RunResult) -> nn.Module:
