@@ -1,4 +1,6 @@
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,24 @@ def test_folders_inside_a_class_are_no_sign_of_a_wrong_level(tmp_path: Path) -> 
     (tmp_path / "B" / "more").mkdir()  # holds nothing
 
     assert read_folder(tmp_path).class_names == ("A", "B")
+
+
+@pytest.mark.parametrize("above", ["", "train"])
+def test_an_image_beside_the_class_folders_is_not_passed_over(tmp_path: Path, above: str) -> None:
+    part = tmp_path / above
+    touch(part / "A" / "x.png", part / "B" / "x.png", part / "labels.csv", part / "_old" / "x.png")
+    assert read_folder(tmp_path).class_names == ("A", "B")
+
+    touch(part / "loose.JPG")
+
+    with pytest.raises(ValueError, match=r"'loose.JPG' lies beside the class folders"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("name", [b"A/r\xf6ntgen.png", b"A/r\xf6ntgen/x.png", b"r\xf6ntgen/x.png"])
+def test_a_name_that_is_not_utf8_is_named(tmp_path: Path, name: bytes) -> None:
+    touch(tmp_path / "A" / "x.png", tmp_path / "B" / "x.png", tmp_path / os.fsdecode(name))
+
+    with pytest.raises(ValueError, match=r"must be UTF-8, got .*r\\udcf6ntgen.*rename it"):
+        read_folder(tmp_path)

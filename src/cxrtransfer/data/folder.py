@@ -14,6 +14,7 @@ __all__ = ["find_images", "read_folder"]
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 _LIKE_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_LOOSE = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".dcm"}
 _NOT_IMAGES = {"thumbs.db", "desktop.ini"}  # what Windows leaves in folders of images
 
 
@@ -22,9 +23,10 @@ def read_folder(
 ) -> Records:
     """Read ``ROOT/{train,val,test}/CLASS/*`` or ``ROOT/CLASS/*``.
 
-    Every file counts as an image whatever its name ends in, also in folders inside a class folder;
-    only names that start with a dot and Windows' own leftovers do not. So no image can be missed
-    because of its name, and a stray file is named as unreadable rather than passed over.
+    Every file in a class folder counts as an image whatever its name ends in, also in folders
+    inside it; only names that start with a dot and Windows' own leftovers do not. So a stray file
+    is named as unreadable rather than passed over. Beside the class folders, folders whose names
+    start with ``_`` or ``.`` are left out, and so are files, but an image there is refused.
 
     Args:
         root: The folder. If it holds ``train``, ``val`` or ``test`` these are the splits; else its
@@ -41,7 +43,8 @@ def read_folder(
         ValueError: If the folder holds no class folders, one class only, a class without an image
             in one of the splits, or a further split under another name, such as ``valid``; if
             what would be classes are splits in other letters, such as ``Train``, or hospitals
-            whose folders are the classes.
+            whose folders are the classes; if an image lies beside the class folders, or the name
+            of one is not UTF-8.
     """
     root = Path(root)
     if not root.is_dir():
@@ -58,6 +61,7 @@ def read_folder(
     index = {name: label for label, name in enumerate(class_names)}
     rows, known = [], True
     for split, part in parts.items():
+        _check_nothing_is_loose(part)
         found = {name: find_images(part / name) for name in class_names}
         _check_no_class_is_a_level(part, found)
         for name, files in found.items():
@@ -66,6 +70,7 @@ def read_folder(
                     f"every class needs images in every split, {part / name} holds none"
                 )
             for path in files:
+                _check_name(path.relative_to(root))
                 patient = patient_id(path.name)
                 known = known and patient is not None
                 rows.append(
@@ -127,6 +132,24 @@ def _check_no_class_is_a_level(part: Path, found: dict[str, list[Path]]) -> None
                 f"{part / first} or list all images in a table (Records.from_csv), else put the "
                 "images of a class straight into its folder"
             )
+
+
+def _check_nothing_is_loose(part: Path) -> None:
+    loose = sorted(path.name for path in part.iterdir() if path.suffix.lower() in _LOOSE)
+    loose = [name for name in loose if name[0] != "." and not (part / name).is_dir()]
+    if loose:
+        raise ValueError(
+            f"images belong into the folder of their class, {loose[0]!r} lies beside the class "
+            f"folders of {part} ({len(loose)} in all); move them into a class or away"
+        )
+
+
+def _check_name(path: Path) -> None:
+    """Refuse names that could be written into no table."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"names of images must be UTF-8, got {str(path)!a}; rename it") from None
 
 
 def _folders(folder: Path) -> list[Path]:
