@@ -22,7 +22,7 @@ from cxrtransfer.study import (
     load_study,
     write_report,
 )
-from cxrtransfer.study.comparing import combine, ensemble_section
+from cxrtransfer.study.comparing import combine, ensemble_section, pairs_section
 from cxrtransfer.study.report import answer_section
 from cxrtransfer.study.trusting import groups_section, operating_points, prior_sentence
 
@@ -209,3 +209,19 @@ def test_the_auroc_of_three_classes_is_said_to_be_a_mean(kermany_study: Path) ->
 
     assert "the mean over the classes, one against the rest. Tested on" in points[0]
     assert not any("of the time" in point for point in points)
+
+
+def test_pairs_name_the_test_that_gave_their_p(kermany_study: Path) -> None:
+    study = load_study(kermany_study)
+    labels = np.arange(len(study.chosen.test)) % 3
+    scores = np.random.default_rng(0).dirichlet(np.ones(3), len(labels))
+    of_three = _with_scores(kermany_study, labels, scores, "NORMAL", "PNEUMONIA", "TB")
+    other = replace(of_three.chosen.config, name="other")
+    twice = replace(of_three, runs=(of_three.chosen, replace(of_three.chosen, config=other)))
+
+    two, three = pairs_section(study), pairs_section(twice)
+
+    assert two is not None
+    assert three is not None
+    assert "p (paired DeLong)" in two.tables[0].head
+    assert "p (paired cluster bootstrap)" in three.tables[0].head

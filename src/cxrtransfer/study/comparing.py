@@ -90,6 +90,7 @@ def pairs_section(study: StudyResults) -> Section | None:
         ]
         for (first, second), pair in found.items()
     ]
+    method = next(iter(found.values())).method  # the number of classes decides, so it is one
     sure = sum(pair.p_holm is not None and pair.p_holm < 0.05 for pair in found.values())
     pairs = f"{len(rows)} pair{'' if len(rows) == 1 else 's'}"
     return Section(
@@ -101,7 +102,7 @@ def pairs_section(study: StudyResults) -> Section | None:
         ],
         tables=[
             Table(
-                ["Pair", "difference of AUROC", "95 % interval", "p (DeLong)", "p (Holm)"],
+                ["Pair", "difference of AUROC", "95 % interval", f"p ({method})", "p (Holm)"],
                 rows,
                 folded="" if len(rows) <= 3 else pairs,
             )
