@@ -163,7 +163,9 @@ def test_a_leaking_split_is_logged_and_on_the_page(
     run_study([replace(CONFIG, epochs=1)], leaking, tmp_path / "out", progress=False)
 
     assert "on both sides of the split" in caplog.text
-    assert read_json(tmp_path / "out" / "study.json")["warning"] in caplog.text
+    assert "Beware: patients, files or near copies are on both sides" in (
+        write_report(tmp_path / "out").read_text("utf-8")
+    )
 
 
 def test_a_skipped_image_is_warned_of_stored_and_on_the_page(tree: Path, tmp_path: Path) -> None:

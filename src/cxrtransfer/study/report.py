@@ -120,6 +120,8 @@ def answer_section(study: StudyResults, points: Sequence[OperatingResult]) -> Se
             f"With {test.num_images:,} images it could not be shown that its probabilities are "
             "off; that does not make them right."
         )
+    if study.about.get("warning"):
+        found.append(f"Beware: {study.about['warning']}.")
     elsewhere = [
         f"{test['run']} on {test['place']}: {' '.join(test['sentences'][:-2])}"
         for test in external_tests(study)
