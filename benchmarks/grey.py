@@ -1,6 +1,6 @@
 """How near is a network of one grey channel to the colour network it comes from?
 
-    CXRTRANSFER_WEIGHTS=../shared/weights python benchmarks/grey.py --data ../shared/kermany
+    CXRTRANSFER_WEIGHTS=weights python benchmarks/grey.py --data chest_xray
 
 Both see the same images, the colour network each repeated three times, each with the
 normalisation of its own input specification. Prints the relative distance of their features, and
