@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,10 @@ def test_a_run_the_paper_does_not_have_finds_none() -> None:
 
 def test_a_run_on_other_test_images_is_put_beside_no_printed_row() -> None:
     assert published_for(paper_grid()[0], 623) is None
+
+
+def test_a_run_with_other_class_weights_is_put_beside_no_printed_row() -> None:
+    assert published_for(replace(paper_grid()[1], class_weights="balanced")) is None
 
 
 def test_seeds_repeat_each_run_on_the_same_split() -> None:

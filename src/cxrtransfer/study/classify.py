@@ -115,7 +115,7 @@ def classify(
                 )
                 for index, heatmap in zip(part, maps.float().cpu().numpy(), strict=True):
                     # Files may be named from anywhere; their maps stay below this folder.
-                    below = [part for part in Path(names[index]).parts if part.strip("/.")]
+                    below = [name for name in Path(names[index]).parts if name.strip("/.")]
                     path = Path(heatmaps).joinpath(*below[:-1], f"{below[-1]}.png")
                     path.parent.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(overlay(images[index], heatmap)).save(path)

@@ -73,8 +73,7 @@ def published_for(
         num_test_images: On how many images it was tested. The printed numbers are of the 624
             original test images, and are put beside no others.
     """
-    weights = None if config.class_weights is None else config.class_weights == (100.0, 1.0)
-    if num_test_images != NUM_TEST_IMAGES or weights is False:
+    if num_test_images != NUM_TEST_IMAGES or config.class_weights not in (None, (100.0, 1.0)):
         return None
     for result in PUBLISHED:
         if (result.model, result.weighted, result.early_stopping) == (
