@@ -30,6 +30,7 @@ from cxrtransfer.runtime import (
     Precision,
     autocast,
     eval_mode,
+    freed_memory_kept,
     pixel_source,
     resolve_device,
     resolve_precision,
@@ -385,7 +386,7 @@ def _forward(
         from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is wanted)
 
         batches = tqdm(batches, desc="predict", unit="batch", leave=False)
-    with eval_mode(model), torch.inference_mode():
+    with eval_mode(model), torch.inference_mode(), freed_memory_kept():
         for batch in batches:
             check_pair(batch, "a batch")
             images, labels = batch

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cxrtransfer.models import TargetLayer, default_target_layer
+from cxrtransfer.runtime import freed_memory_kept
 
 from .engine import LayerTap, Reading, bare_network, read_layers
 from .maps import class_activation_map
@@ -80,11 +82,13 @@ class GradCAM:
         self.normalize = normalize
         self.upsample = upsample
         self._taps: list[LayerTap] = []
+        self._memory = ExitStack()
 
     def __enter__(self) -> Self:
         if self._taps:
             raise RuntimeError("this GradCAM is already in use; make a second one")
         self._taps = [LayerTap(target) for target in self.targets]
+        self._memory.enter_context(freed_memory_kept())
         return self
 
     def __exit__(
@@ -95,6 +99,7 @@ class GradCAM:
     ) -> None:
         while self._taps:
             self._taps.pop().remove()
+        self._memory.close()
 
     def __call__(self, images: Tensor, class_index: ClassIndex = None) -> Tensor:
         """Explain a batch.

@@ -13,6 +13,7 @@ from .files import (
 )
 from .interrupts import Interrupt, deferred_interrupt
 from .locks import lock_folder
+from .memory import freed_memory_kept
 from .modes import eval_mode
 from .pixels import PixelLoader, PixelSource, pixel_source
 from .seeding import preserve_rng, rng_state, seed_everything, set_rng_state
@@ -30,6 +31,7 @@ __all__ = [
     "deferred_interrupt",
     "eval_mode",
     "file_digest",
+    "freed_memory_kept",
     "join_world",
     "lock_folder",
     "main_first",

@@ -26,6 +26,7 @@ from cxrtransfer.runtime import (
     canonical_json,
     current_world,
     deferred_interrupt,
+    freed_memory_kept,
     join_world,
     lock_folder,
     preserve_rng,
@@ -214,6 +215,7 @@ class WeightedTrainer:
                 stack.enter_context(lock_folder(self.run_dir))
             stack.enter_context(_memory_explained(self.config))
             stack.enter_context(preserve_rng())
+            stack.enter_context(freed_memory_kept())
             self.world, self.device = join_world(self.device)
             to_device(self.model, self.device)
             self.world.copy_from_main(self.model.state_dict().values())
