@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
+from torchvision.datasets import ImageFolder
 
 from cxrtransfer.data import View
 from cxrtransfer.inference import (
@@ -106,6 +109,26 @@ def test_labels_are_read_without_decoding_where_the_dataset_knows_them() -> None
 
     assert labels_of(ConcatDataset([data, Subset(data, [1])])).tolist() == [0, 1, 1, 0, 1, 1]
     assert data.reads == 0
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1], [[0], [1], [1]], torch.tensor([0, 1, 1])])
+def test_labels_are_one_number_an_image_however_the_dataset_keeps_them(labels: object) -> None:
+    data = Named()
+    data.labels = labels
+
+    assert labels_of(data).tolist() == [0, 1, 1]
+
+
+def test_labels_of_an_image_folder_are_those_that_its_items_have(image_tree: Path) -> None:
+    def fail(_: str) -> None:
+        raise AssertionError("an image was read")
+
+    swapped = ImageFolder(str(image_tree / "train"), target_transform=lambda label: 1 - label)
+    pairs = [label for _, label in swapped]
+    swapped.loader = fail
+
+    assert labels_of(swapped).tolist() == pairs
+    assert labels_of(Subset(Subset(swapped, range(5, 30)), [2, 20])).tolist() == [1, 0]
 
 
 def test_labels_are_read_item_by_item_where_nothing_else_helps() -> None:

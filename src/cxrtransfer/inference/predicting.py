@@ -1,56 +1,29 @@
-"""What does this model say about these images?
+"""Predictions and features: what comes out of the loop."""
 
-Validation inside training, the test run, ensembles and the command line all get their
-predictions from the one loop in this file.
-"""
-
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils.data import (
-    BatchSampler,
-    ConcatDataset,
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    SequentialSampler,
-    Subset,
-    TensorDataset,
-)
 
 from cxrtransfer.evaluation import Predictions, average
 from cxrtransfer.models import capture_features
-from cxrtransfer.runtime import (
-    PixelLoader,
-    Precision,
-    autocast,
-    eval_mode,
-    freed_memory_kept,
-    pixel_source,
-    resolve_device,
-    resolve_precision,
-    to_device,
-)
+from cxrtransfer.runtime import Precision, resolve_device
+
+from .batches import forward, in_order
+from .reading import ImageData, class_names_of, ids_of
 
 __all__ = [
     "Outputs",
-    "check_pair",
-    "class_names_of",
     "extract_features",
-    "ids_of",
-    "labels_of",
     "predict",
     "predict_logits",
     "predict_views",
     "probabilities_of",
 ]
-
-ImageData = Dataset[Any] | DataLoader[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +111,9 @@ def predict_logits(
 ) -> Outputs:
     """Run the network over the data and keep its raw outputs; see :func:`predict`."""
     device = resolve_device(device)
-    batches = _in_order(data, batch_size, num_workers, device)
+    batches = in_order(data, batch_size, num_workers, device)
     labels, logits = [], []
-    for batch_labels, batch_logits in _forward(model, batches, device, precision, progress):
+    for batch_labels, batch_logits in forward(model, batches, device, precision, progress):
         labels.append(batch_labels)
         logits.append(batch_logits)
     if not labels:
@@ -241,11 +214,11 @@ def extract_features(
         ValueError: If the data are empty, or the loader shuffles or drops images.
     """
     device = resolve_device(device)
-    batches = _in_order(data, batch_size, num_workers, device)
+    batches = in_order(data, batch_size, num_workers, device)
     with capture_features(model) as captured:
         features = [
             captured.pop().float().cpu().numpy()
-            for _ in _forward(model, batches, device, precision, progress)
+            for _ in forward(model, batches, device, precision, progress)
         ]
     if not features:
         raise ValueError("the data must hold at least one image, got none")
@@ -269,133 +242,3 @@ def probabilities_of(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     values = torch.from_numpy(logits).double().softmax(dim=1).numpy()
     return cast("npt.NDArray[np.float64]", values)
-
-
-def ids_of(data: ImageData, count: int) -> tuple[str, ...]:
-    """Name each image: the dataset's own ``ids`` where it has them, else its position."""
-    dataset = data.dataset if isinstance(data, DataLoader) else data
-    if isinstance(dataset, Subset):
-        parent = ids_of(dataset.dataset, len(cast("Sized", dataset.dataset)))
-        return tuple(parent[index] for index in dataset.indices)
-    ids = getattr(dataset, "ids", None)
-    return tuple(ids) if ids is not None else tuple(str(index) for index in range(count))
-
-
-def class_names_of(data: ImageData) -> tuple[str, ...] | None:
-    """Read the dataset's class names: its ``class_names``, torchvision's ``classes``, or None."""
-    dataset = data.dataset if isinstance(data, DataLoader) else data
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
-    names = getattr(dataset, "class_names", getattr(dataset, "classes", None))
-    return tuple(str(name) for name in names) if names is not None else None
-
-
-def labels_of(data: ImageData) -> npt.NDArray[np.int64]:
-    """Read every label, without decoding images where the dataset allows it.
-
-    Args:
-        data: A dataset or a loader over one. ``labels`` and torchvision's ``targets`` are used
-            if present, also below ``Subset`` and ``ConcatDataset``; otherwise every item is read.
-
-    Returns:
-        Labels, int64, ``(N,)``, in the dataset's order.
-
-    Raises:
-        TypeError: If the dataset has no length.
-    """
-    dataset = data.dataset if isinstance(data, DataLoader) else data
-    if isinstance(dataset, Subset):
-        return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
-    if isinstance(dataset, ConcatDataset):
-        return np.concatenate([labels_of(part) for part in dataset.datasets])
-    if isinstance(dataset, TensorDataset):
-        return dataset.tensors[1].numpy().astype(np.int64)
-    known = getattr(dataset, "labels", getattr(dataset, "targets", None))
-    if known is not None:
-        return np.array(known, dtype=np.int64)
-    if isinstance(dataset, IterableDataset):
-        raise TypeError(
-            "labels cannot be counted ahead in an IterableDataset; pass class_weights as numbers"
-        )
-    items = cast("Sequence[tuple[object, int]]", dataset)
-    if len(items):
-        check_pair(items[0], "an item of the dataset")
-    return np.array([int(items[index][1]) for index in range(len(items))], dtype=np.int64)
-
-
-def check_pair(value: object, what: str) -> None:
-    """Raise unless it is an image and a label, or images and labels.
-
-    Args:
-        value: What a dataset or a loader gave.
-        what: Its name in the error.
-
-    Raises:
-        TypeError: If it is something else, such as a mapping.
-    """
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        got = (
-            f"{type(value).__name__} of {len(value)}" if isinstance(value, Sized) else repr(value)
-        )
-        raise TypeError(
-            f"{what} must be a pair (image, label), got a {got}; wrap the dataset in one whose "
-            "items are such pairs"
-        )
-
-
-def _in_order(
-    data: ImageData, batch_size: int, num_workers: int, device: torch.device
-) -> DataLoader[Any] | PixelLoader:
-    source = pixel_source(data, device, num_workers)
-    if source is not None:
-        in_order = SequentialSampler(cast("Sized", data))
-        return PixelLoader(source, BatchSampler(in_order, batch_size, drop_last=False), device)
-    if not isinstance(data, DataLoader):
-        return DataLoader(
-            data,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # else every pass would draw from the global one
-        )
-    if isinstance(data.dataset, IterableDataset):
-        return data
-    # Names and labels are matched to images by position: a shuffled loader would mix them up.
-    sampler = getattr(data.batch_sampler, "sampler", data.sampler)
-    if not isinstance(sampler, SequentialSampler):
-        raise ValueError(  # noqa: TRY004  (a loader it is; what it does is wrong)
-            f"the loader must read its dataset in order, got {type(sampler).__name__}; "
-            "pass shuffle=False, the dataset itself, or torch.utils.data.Subset(dataset, indices)"
-        )
-    if data.drop_last:
-        raise ValueError("the loader must not drop images, got drop_last=True")
-    return data
-
-
-def _forward(
-    model: nn.Module,
-    batches: Iterable[Any],
-    device: torch.device,
-    precision: Precision,
-    progress: bool,
-) -> Iterable[tuple[Tensor, Tensor]]:
-    """Yield the labels, on the CPU, and float32 logits of each batch, where the network is."""
-    resolved = resolve_precision(precision, device)
-    to_device(model, device)
-    if progress:
-        from tqdm.auto import tqdm  # noqa: PLC0415  (only where a bar is wanted)
-
-        batches = tqdm(batches, desc="predict", unit="batch", leave=False)
-    with eval_mode(model), torch.inference_mode(), freed_memory_kept():
-        for batch in batches:
-            check_pair(batch, "a batch")
-            images, labels = batch
-            images = images.to(device, non_blocking=True)
-            if images.ndim == 4:
-                images = images.contiguous(memory_format=torch.channels_last)
-            with autocast(device, resolved):
-                logits = model(images)
-            if not isinstance(logits, Tensor) or logits.ndim != 2:
-                got = getattr(logits, "shape", type(logits).__name__)
-                raise ValueError(f"the network must give one (N, K) tensor of logits, got {got}")
-            yield torch.as_tensor(labels), logits.float()
