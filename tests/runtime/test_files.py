@@ -3,9 +3,17 @@ import math
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cxrtransfer.runtime import atomic_path, canonical_json, file_digest, read_json, write_json
+from cxrtransfer.runtime import (
+    atomic_path,
+    canonical_json,
+    file_digest,
+    read_json,
+    write_arrays,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -51,3 +59,21 @@ def test_file_digest_is_sha256(tmp_path: Path) -> None:
     assert file_digest(tmp_path / "empty").startswith("e3b0c44298fc1c149afbf4c8996fb924")
     assert len(file_digest(tmp_path / "empty")) == 64
     assert json.dumps(file_digest(tmp_path / "empty")).isascii()
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_arrays_come_back_by_name_and_replace_the_old_ones(
+    tmp_path: Path, *, compressed: bool
+) -> None:
+    path = tmp_path / "deep" / "arrays.npz"
+    write_arrays(path, {"old": np.zeros(3)})
+    arrays = {"layer/1": np.arange(4000, dtype=np.float32), "names": np.array(["a", "bc"])}
+    write_arrays(path, arrays, compressed=compressed)
+
+    with np.load(path, allow_pickle=False) as found:
+        assert set(arrays) <= set(found.files)
+        assert "old" not in found.files
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(found[name], values)
+    assert (path.stat().st_size < arrays["layer/1"].nbytes) is compressed
+    assert list(path.parent.iterdir()) == [path]

@@ -15,7 +15,6 @@ from .patients import kermany_patient_id
 from .records import Record, Records
 from .samplers import (
     EpochSampler,
-    balanced_class_weights,
     upsampled_indices,
     upsampling_sampler,
     weighted_indices,
@@ -41,7 +40,6 @@ __all__ = [
     "StratifiedResplit",
     "View",
     "audit",
-    "balanced_class_weights",
     "batch_loader",
     "check_images",
     "decode_image",

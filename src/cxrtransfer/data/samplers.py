@@ -12,7 +12,6 @@ from torch.utils.data import Sampler
 
 __all__ = [
     "EpochSampler",
-    "balanced_class_weights",
     "upsampled_indices",
     "upsampling_sampler",
     "weighted_indices",
@@ -48,22 +47,6 @@ def upsampled_indices(labels: Labels, generator: torch.Generator) -> Tensor:
         shown += [positions.repeat(times), positions[again]]
     everything = torch.cat(shown)
     return everything[torch.randperm(len(everything), generator=generator)]
-
-
-def balanced_class_weights(labels: Labels, num_classes: int) -> tuple[float, ...]:
-    """Weigh classes so that each counts the same: ``N / (K * n_k)``, as scikit-learn does.
-
-    Args:
-        labels: Class index of each image, int64 ``(N,)``.
-        num_classes: Number of classes.
-
-    Raises:
-        ValueError: If a class has no image.
-    """
-    counts = np.bincount(labels, minlength=num_classes)
-    if (counts == 0).any():
-        raise ValueError(f"every class needs images to be weighed, got counts {counts.tolist()}")
-    return tuple((len(labels) / (num_classes * counts)).tolist())
 
 
 def weighted_indices(
@@ -171,15 +154,16 @@ def weighted_sampler(
     Raises:
         ValueError: If the weights do not fit the labels, or one is not positive.
     """
-    num_classes = int(labels.max()) + 1
-    if class_weights == "balanced":
-        weights: Sequence[float] = balanced_class_weights(labels, num_classes)
+    counts = np.bincount(labels)
+    num_classes = len(counts)
+    if class_weights == "balanced":  # only the ratios matter to a draw
+        weights = tuple(0.0 if count == 0 else 1 / count for count in counts.tolist())
     else:
         weights = tuple(float(weight) for weight in class_weights)
     if len(weights) < num_classes or min(weights) <= 0:
         raise ValueError(
-            f"class_weights must hold a positive weight for each of {num_classes} classes, "
-            f"got {weights}"
+            f"class_weights must hold a positive weight for each of {num_classes} classes, got "
+            f"{weights} for {counts.tolist()} images"
         )
     num = len(labels) if num_samples is None else num_samples
 

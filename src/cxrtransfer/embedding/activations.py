@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cxrtransfer.inference import extract_features, predict_logits
-from cxrtransfer.runtime import Precision, atomic_path, canonical_json, text_digest
+from cxrtransfer.runtime import Precision, canonical_json, text_digest, write_arrays
 from cxrtransfer.types import StrPath
 
 __all__ = ["HEAD", "data_digest", "layer_features", "model_digest"]
@@ -79,8 +79,8 @@ def layer_features(
         with np.load(path, allow_pickle=False) as stored:
             return {layer: stored[f"arr_{index}"] for index, layer in enumerate(layers)}
     features = _read(model, data, layers, batch_size, device, precision)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, *features.values())
+    arrays = {f"arr_{index}": values for index, values in enumerate(features.values())}
+    write_arrays(path, arrays, compressed=False)
     return features
 
 

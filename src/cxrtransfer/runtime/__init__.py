@@ -9,6 +9,7 @@ from .files import (
     file_digest,
     read_json,
     text_digest,
+    write_arrays,
     write_json,
 )
 from .interrupts import Interrupt, deferred_interrupt
@@ -46,5 +47,6 @@ __all__ = [
     "set_rng_state",
     "text_digest",
     "to_device",
+    "write_arrays",
     "write_json",
 ]

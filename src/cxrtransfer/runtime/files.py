@@ -4,10 +4,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from cxrtransfer.types import StrPath
 
@@ -17,6 +20,7 @@ __all__ = [
     "file_digest",
     "read_json",
     "text_digest",
+    "write_arrays",
     "write_json",
 ]
 
@@ -69,6 +73,21 @@ def write_json(path: StrPath, value: Any) -> None:  # noqa: ANN401
     text = canonical_json(value)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_arrays(
+    path: StrPath, arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = True
+) -> None:
+    """Write arrays by name as an npz file, atomically.
+
+    Args:
+        path: The file; replaced if it exists.
+        arrays: What to write.
+        compressed: Whether to trade time for space.
+    """
+    save = np.savez_compressed if compressed else np.savez
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        save(file, allow_pickle=False, **arrays)
 
 
 def read_json(path: StrPath) -> Any:  # noqa: ANN401

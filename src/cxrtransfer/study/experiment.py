@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save_model
 
@@ -27,6 +26,7 @@ from cxrtransfer.runtime import (
     read_json,
     resolve_device,
     seed_everything,
+    write_arrays,
     write_json,
 )
 from cxrtransfer.training import Callback, WeightedTrainer
@@ -37,7 +37,7 @@ from .grid import ExperimentConfig
 from .profiles import profile_files, save_profile
 from .runs import FORMAT, MANIFEST_NAME, RunResult, load_run, positive_index
 
-__all__ = ["Datasets", "claim", "run_experiment", "run_on", "save_arrays", "split_settings"]
+__all__ = ["Datasets", "claim", "run_experiment", "run_on", "split_settings"]
 
 _logger = logging.getLogger(__name__)
 
@@ -163,7 +163,9 @@ def run_on(
     test.to_csv(folder / "predictions_test.csv")
     with atomic_path(folder / "model.safetensors") as path:
         save_model(model, str(path))
-    save_arrays(folder / "embedding.npz", coordinates=embedding.coordinates, features=features)
+    write_arrays(
+        folder / "embedding.npz", {"coordinates": embedding.coordinates, "features": features}
+    )
     save_explanations(folder, model, splits["test"], test, embedding.coordinates)
     save_profile(folder, profile_files(splits["test"].records, spec))
     write_json(
@@ -223,12 +225,6 @@ def claim(folder: Path, config: ExperimentConfig, digest: str) -> None:
             f"{folder} belongs to another run ({'; '.join(changes)}); "
             "choose another out folder, or delete this one to start afresh"
         )
-
-
-def save_arrays(path: Path, **arrays: npt.NDArray[Any]) -> None:
-    """Write arrays as npz, whole or not at all."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _counts(records: Records) -> dict[str, dict[str, int]]:

@@ -33,7 +33,7 @@ from cxrtransfer.plots import (
     plot_randomisation,
     write_embedding_page,
 )
-from cxrtransfer.runtime import atomic_path
+from cxrtransfer.runtime import write_arrays
 from cxrtransfer.types import StrPath
 
 from .page import Section, keep_figure
@@ -84,7 +84,7 @@ def save_explanations(
     with warnings.catch_warnings():
         # Empty maps are counted on the page instead.
         warnings.filterwarnings("ignore", "the heatmaps of images")
-        _save(folder / _GRID_NAME, **_examples(model, test, predictions))
+        write_arrays(folder / _GRID_NAME, _examples(model, test, predictions))
         drawn = np.random.default_rng(0).permutation(len(test))
         chosen, checked = np.sort(drawn[:_MOST_IMAGES]), drawn[:_CHECKED_IMAGES].tolist()
         shares, small = [], []
@@ -96,14 +96,16 @@ def save_explanations(
         check = check_randomisation(
             model, images, predictions.predicted[checked].tolist(), steps=_STAGES
         )
-    _save(
+    write_arrays(
         folder / _NAME,
-        indices=chosen,
-        border=torch.cat(shares).double().numpy(),
-        layers=np.array(check.layers),
-        num_randomised=np.array(check.num_randomised),
-        rank_correlation=check.rank_correlation.cpu().numpy(),
-        similarity=check.similarity.cpu().numpy(),
+        {
+            "indices": chosen,
+            "border": torch.cat(shares).double().numpy(),
+            "layers": np.array(check.layers),
+            "num_randomised": np.array(check.num_randomised),
+            "rank_correlation": check.rank_correlation.cpu().numpy(),
+            "similarity": check.similarity.cpu().numpy(),
+        },
     )
     write_embedding_page(
         folder / EMBEDDING_PAGE,
@@ -306,8 +308,3 @@ def _proportions(test: StratifiedResplit, index: int) -> tuple[int, int]:
 
 def _resized(picture: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
-
-
-def _save(path: Path, **arrays: npt.NDArray[Any]) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -9,7 +9,7 @@ from cxrtransfer.data import Record
 from cxrtransfer.data.decode import grey_square, in_threads, read_file
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, intensity_quantiles
-from cxrtransfer.runtime import atomic_path
+from cxrtransfer.runtime import write_arrays
 from cxrtransfer.types import InputSpec
 
 __all__ = ["load_profile", "profile_files", "save_profile"]
@@ -37,14 +37,14 @@ def profile_files(records: Iterable[Record], spec: InputSpec) -> ImageProfile:
 
 def save_profile(folder: Path, profile: ImageProfile) -> None:
     """Keep a profile in a run's folder."""
-    with atomic_path(folder / _NAME) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            allow_pickle=False,
-            sizes=profile.sizes,
-            modes=np.array(profile.modes),
-            quantiles=profile.quantiles,
-        )
+    write_arrays(
+        folder / _NAME,
+        {
+            "sizes": profile.sizes,
+            "modes": np.array(profile.modes),
+            "quantiles": profile.quantiles,
+        },
+    )
 
 
 def load_profile(folder: Path) -> ImageProfile:

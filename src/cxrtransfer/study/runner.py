@@ -21,10 +21,17 @@ from cxrtransfer.data import (
 )
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.models import parse_name
-from cxrtransfer.runtime import atomic_path, join_world, read_json, resolve_device, write_json
+from cxrtransfer.runtime import (
+    atomic_path,
+    join_world,
+    read_json,
+    resolve_device,
+    write_arrays,
+    write_json,
+)
 from cxrtransfer.types import InputSpec, Split, StrPath
 
-from .experiment import Datasets, claim, run_experiment, run_on, save_arrays, split_settings
+from .experiment import Datasets, claim, run_experiment, run_on, split_settings
 from .grid import ExperimentConfig
 from .runs import RunResult, load_run, positive_index
 from .spread import StudyBar, run_all
@@ -129,7 +136,7 @@ def run_study(
         return results
     if not (out / SUMMARY_NAME).exists():
         spec = InputSpec(size=configs[0].image_size or InputSpec().size)
-        save_arrays(out / SUMMARY_NAME, **_summary(datasets.prepare(configs[0], spec)))
+        write_arrays(out / SUMMARY_NAME, _summary(datasets.prepare(configs[0], spec)))
     write_json(
         out / STUDY_NAME,
         {
