@@ -39,10 +39,40 @@ def test_every_mode_gives_the_same_grey(tmp_path: Path, mode: str) -> None:
     np.testing.assert_allclose(grey.astype(int), expected, atol=2)
 
 
-def test_twelve_bits_in_sixteen_are_not_black(tmp_path: Path) -> None:
-    path = save(tmp_path / "i.png", Image.fromarray(RAMP.astype(np.uint16) * 16))
+@pytest.mark.parametrize("kind", ["png", "tif"])
+@pytest.mark.parametrize(
+    ("brightest", "white"),
+    [
+        (1, 255),
+        (255, 255),
+        (256, 1023),
+        (2047, 4095),
+        (4095, 4095),
+        (4096, 16383),
+        (16384, 65535),
+        (65535, 65535),
+    ],
+)
+def test_sixteen_bits_are_scaled_from_the_depth_that_holds_them(
+    tmp_path: Path, kind: str, brightest: int, white: int
+) -> None:
+    ramp = np.linspace(0, brightest, 64).round().astype(np.uint16)
+    path = save(tmp_path / f"i.{kind}", Image.fromarray(np.tile(ramp, (64, 1))))
 
-    assert decode_image(path, 64).max() > 250
+    expected = (ramp.astype(float) * 255 / white).round()
+    np.testing.assert_array_equal(decode_image(path, 64)[0], expected)
+
+
+def test_images_of_one_detector_stay_comparable(tmp_path: Path) -> None:
+    dim = np.full((8, 8), 1500, dtype=np.uint16)
+    bright = dim.copy()
+    bright[0, 0] = 3900
+    grey = [
+        decode_image(save(tmp_path / f"{i}.png", Image.fromarray(pixels)), 8)
+        for i, pixels in enumerate((dim, bright))
+    ]
+
+    np.testing.assert_array_equal(grey[0][1:], grey[1][1:])
 
 
 def test_transparent_is_black(tmp_path: Path) -> None:

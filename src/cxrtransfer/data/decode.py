@@ -40,9 +40,10 @@ Grey = npt.NDArray[np.uint8]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-DECODER_VERSION = 1  # goes up whenever the same file would give other pixels; caches look at it
+DECODER_VERSION = 2  # goes up whenever the same file would give other pixels; caches look at it
 MAX_PIXELS = 80_000_000  # ten times a large radiograph; more is taken for a decompression bomb
 MAX_BYTES = 2**29
+_DEPTHS = (8, 10, 12, 14, 16)  # bits of a detector's grey values
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -72,8 +73,13 @@ def decode_image(
     """Read an image as a square of grey pixels.
 
     The content decides how a file is read, not its name: anything Pillow knows, and DICOM. The
-    orientation noted in EXIF is applied, transparent pixels become black. Of 10 to 16 bits the
-    ones in use are scaled to 8, so that 12-bit images in 16-bit files do not come out black.
+    orientation noted in EXIF is applied, transparent pixels become black.
+
+    A 16-bit file does not say how many of its bits the detector used. They are taken to be the
+    fewest of 8, 10, 12, 14 or 16 that hold its brightest pixel, and white is the largest value
+    of so many bits: 4,095 for an image that reaches 3,000 or 3,800. So 12-bit images do not come
+    out black, images of one detector keep their relative brightness, and no single pixel sets
+    the scale.
 
     Args:
         source: An image file, or its content.
@@ -170,11 +176,11 @@ def _to_grey(image: Image.Image) -> Image.Image:
 
 
 def _sixteen_to_eight_bits(pixels: npt.NDArray[np.integer]) -> Grey:
-    """Scale the bits in use, at least 8, to 8 bits."""
+    """Scale from the fewest bits of a detector that hold all values."""
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high >= 2**16:
         raise ValueError(f"grey values must lie in 0 to 65,535, got {low} to {high}")
-    white = 2 ** max(8, high.bit_length()) - 1
+    white = 2 ** next(bits for bits in _DEPTHS if high < 2**bits) - 1
     grey: Grey = np.round(pixels * (255.0 / white)).astype(np.uint8)
     return grey
 
