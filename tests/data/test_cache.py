@@ -77,6 +77,41 @@ def test_it_is_built_once(paths: list[Path], tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in stored(tmp_path / "cache")] == before
 
 
+def test_a_process_reads_each_file_once(
+    image_tree: Path, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    read_bytes = Path.read_bytes
+
+    def count(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    build(paths, tmp_path / "cache")
+    monkeypatch.setattr(Path, "read_bytes", count)
+    for split in ("train", "val", "test"):
+        StratifiedResplit(image_tree, split, input_spec=SPEC, cache=tmp_path / "cache")
+    assert not set(read) & set(paths)
+
+    paths[0].write_bytes(paths[0].read_bytes() + b"more")
+    read.clear()
+    StratifiedResplit(image_tree, "val", input_spec=SPEC, cache=tmp_path / "other")
+    assert read.count(paths[0]) == 2  # for its digest, and to decode it
+    assert read.count(paths[1]) == 1
+
+
+def test_a_cache_torn_after_it_was_opened_is_built_again(
+    paths: list[Path], tmp_path: Path
+) -> None:
+    before = build(paths, tmp_path / "cache").copy()
+    _, pixels = stored(tmp_path / "cache")
+    build(paths, tmp_path / "cache")
+    with pixels.open("r+b") as file:
+        file.write(b"torn")
+
+    np.testing.assert_array_equal(build(paths, tmp_path / "cache"), before)
+
+
 def test_other_content_under_the_same_name_is_seen(paths: list[Path], tmp_path: Path) -> None:
     before = build(paths, tmp_path / "cache")
     paths[0].write_bytes(paths[-1].read_bytes())

@@ -6,6 +6,7 @@ import logging
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,8 @@ def decode_once(
 
     The cache is named after the content of the files, the size and the decoder, so it can not be
     stale: other files, another order or another Pillow means another cache or the same rows.
-    Every image's checksum is verified when a cache is opened; a torn one is built again. Several
+    Every image's checksum is verified when a cache is opened; a torn one is built again. For that
+    a process reads files and cache whole, but once: later only what was changed since. Several
     processes may build the same cache at once: each writes its own file, complete files replace
     each other, and all are equal.
 
@@ -127,9 +129,29 @@ def decode_once(
 def _digest(path: Path) -> str:
     """Return the SHA-256 of a file as 64 digits; or, never as long as that, why it has none."""
     try:
-        return hashlib.sha256(read_file(path)).hexdigest()
+        return _digest_as_of(path, _stamp(path))
     except (OSError, ValueError) as error:
         return reason(error)[:63]
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is written to or replaced."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+# The datasets of one study ask for the same files, and folds ask again and again: a process reads
+# them once, and after that only those whose stamp is another.
+@lru_cache(maxsize=2**18)
+def _digest_as_of(path: Path, _: tuple[int, ...]) -> str:
+    return hashlib.sha256(read_file(path)).hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _checksums_as_of(pixels: Path, size: int, _: tuple[int, ...]) -> list[int]:
+    with pixels.open("rb") as file:
+        images = iter(lambda: file.read(size**2), b"")
+        return [zlib.crc32(image) for image in images]
 
 
 def _is_whole(pixels: Path, index: Path, size: int) -> bool:
@@ -138,12 +160,12 @@ def _is_whole(pixels: Path, index: Path, size: int) -> bool:
         checksums = read_json(index)["checksums"]
         if pixels.stat().st_size != len(checksums) * size**2:
             return False
-        with pixels.open("rb") as file:
-            return all(zlib.crc32(file.read(size**2)) == checksum for checksum in checksums)
+        found: bool = _checksums_as_of(pixels, size, _stamp(pixels)) == checksums
     except FileNotFoundError:
         return False
     except (ValueError, KeyError, TypeError):  # an index that is no index
         return False
+    return found
 
 
 def _build(
