@@ -84,6 +84,9 @@ COPIES: dict[str, Callable[[Image.Image], bytes]] = {
         crop(image.rotate(2, Image.Resampling.BILINEAR), 0.03), "JPEG", quality=40
     ),
     "mirrored": lambda image: encode(ImageOps.mirror(image)),
+    "mirrored, 3 degrees, JPEG": lambda image: encode(
+        ImageOps.mirror(image).rotate(3, Image.Resampling.BILINEAR), "JPEG", quality=40
+    ),
     "negative": lambda image: encode(ImageOps.invert(image)),
 }
 
@@ -92,6 +95,7 @@ def copies(records: Records) -> str:
     """How many copies of images are found among all the images, by what was done to them."""
     thumbnails, _ = decode_images([row.path for row in records], THUMBNAIL_SIZE)
     threshold = inspect.signature(audit).parameters["max_distance"].default
+    furthest = 1.5 * threshold  # copies that are further away count as infinitely far
     chosen = np.random.default_rng(0).choice(len(records), NUM_IMAGES, replace=False)
     copied: dict[str, list[np.ndarray]] = {name: [] for name in COPIES}
     for index in chosen:
@@ -99,9 +103,18 @@ def copies(records: Records) -> str:
             original = opened.convert("L")
         for name, change in COPIES.items():
             copied[name].append(decode_image(change(original), THUMBNAIL_SIZE))
-    lines = [f"{'done to a copy':28s} {'median':>6s} {'9 in 10':>8s} {'found':>6s}"]
+    lines = [
+        f"{NUM_IMAGES} copies of each kind, put among the {len(records):,} images kind by kind;",
+        f"distances (inf: more than {furthest:.2f}), and how many are within {threshold:.2f}",
+        "",
+        f"{'done to a copy':28s} {'median':>6s} {'9 in 10':>8s} {'found':>6s}",
+    ]
     for name, images in copied.items():
-        pairs, distances = near_pairs(np.concatenate([thumbnails, images]), max_distance=0.3)
+        pairs, distances = near_pairs(
+            np.concatenate([thumbnails, images]),
+            max_distance=furthest,
+            mirrored=name.startswith("mirrored"),
+        )
         distance_of = dict(zip(map(tuple, pairs.tolist()), distances, strict=True))
         wanted = [
             distance_of.get((int(index), len(records) + number), np.inf)

@@ -35,20 +35,25 @@ CHANGES: tuple[Callable[[Image.Image], Image.Image], ...] = (
 )
 
 
-def test_copies_are_found_whatever_was_done_to_them() -> None:
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_copies_are_found_whatever_was_done_to_them(mirrored: bool) -> None:
     rng = np.random.default_rng(0)
     images = [
         Image.fromarray(draw_radiograph(rng, 192, pneumonia=bool(i % 2))[0]) for i in range(24)
     ]
     copies = [change(image) for change, image in zip(CHANGES, images, strict=False)]
+    if mirrored:
+        copies = [ImageOps.mirror(copy) for copy in copies]
     thumbnails = np.stack(
         [np.asarray(i.resize((48, 48), Image.Resampling.BILINEAR)) for i in [*images, *copies]]
     )
 
-    pairs, _ = near_pairs(thumbnails, max_distance=0.1)
+    pairs, _ = near_pairs(thumbnails, max_distance=0.1, mirrored=mirrored)
+    others, _ = near_pairs(thumbnails, max_distance=0.1, mirrored=not mirrored)
 
     expected = {(index, len(images) + index) for index in range(len(copies))}
     assert expected <= set(map(tuple, pairs.tolist()))
+    assert not expected & set(map(tuple, others.tolist()))
 
 
 def test_nearest_come_first(thumbnails: np.ndarray) -> None:
@@ -65,8 +70,9 @@ def test_brightness_and_contrast_hide_no_copy(thumbnails: np.ndarray) -> None:
     assert [7, 60] in pairs.tolist()
 
 
-def test_strangers_are_not_reported(thumbnails: np.ndarray) -> None:
-    pairs, distances = near_pairs(thumbnails, max_distance=0.06)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_strangers_are_not_reported(thumbnails: np.ndarray, mirrored: bool) -> None:
+    pairs, distances = near_pairs(thumbnails, max_distance=0.06, mirrored=mirrored)
 
     assert pairs.shape == (0, 2)
     assert distances.shape == (0,)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cxrtransfer.data import Records, audit, draw_radiographs, resplit
 
@@ -92,6 +92,33 @@ def test_a_brighter_jpeg_of_the_same_image(drawn: Records, tmp_path: Path) -> No
     assert 0 < nearest.distance < 0.15
     assert report.leaks
     assert report.duplicates == ()
+
+
+def test_a_mirrored_copy_is_called_that(drawn: Records, tmp_path: Path) -> None:
+    original = drawn.where("test")[0].path
+    ImageOps.mirror(Image.open(original)).save(tmp_path / "mirrored.png")
+    records = with_copy(drawn, tmp_path, (tmp_path / "mirrored.png").read_bytes(), split="train")
+
+    report = audit(records)
+
+    pair = report.near_duplicates[0]
+    assert original.as_posix() in pair.ids
+    assert pair.mirrored
+    assert pair.distance < 1e-3
+    assert f"{' = '.join(pair.ids)} mirrored" in str(report)
+
+
+def test_a_symmetric_copy_is_reported_once(drawn: Records, tmp_path: Path) -> None:
+    half = np.random.default_rng(0).integers(0, 200, (32, 16), dtype=np.uint8)
+    whole = np.concatenate([half, half[:, ::-1]], axis=1)
+    paths = [tmp_path / "first.png", tmp_path / "second.png"]
+    for path, pixels in zip(paths, (whole, whole + 20), strict=True):
+        Image.fromarray(pixels).save(path)
+    rows = [replace(drawn[0], path=path, patient_id=path.name) for path in paths]
+
+    (pair,) = audit(Records(tuple(rows), drawn.class_names)).near_duplicates
+
+    assert not pair.mirrored
 
 
 def test_image_size_that_tells_the_class_is_reported(drawn: Records, tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from .download import RemoteFile, download_kermany, download_pneumonia_mnist, fe
 from .duplicates import near_pairs
 from .folder import find_images, read_folder
 from .kermany import load_kermany
-from .leakage import Duplicates, LeakageReport, NearDuplicates, SharedPatients, audit
+from .leakage import audit
 from .loaders import batch_loader
 from .medmnist import unpack_medmnist
 from .patients import kermany_patient_id
 from .records import Record, Records
+from .report import Duplicates, LeakageReport, NearDuplicates, SharedPatients
 from .samplers import (
     EpochSampler,
     upsampled_indices,

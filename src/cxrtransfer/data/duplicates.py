@@ -17,6 +17,7 @@ __all__ = ["THUMBNAIL_SIZE", "near_pairs"]
 THUMBNAIL_SIZE = 48
 _NUM_AXES = 24  # enough to tell strangers apart, few enough for a tree
 _NUM_NEIGHBOURS = 8
+_NUM_MIRRORED = 4  # a mirror image has no cousins in the set that crowd its original out
 _NUM_LEARNED_FROM = 2000  # copies that the coordinates are learned from
 _MARGIN = 0.1  # of each half, not compared: markers, frames, and what a crop took away
 _KEPT = 0.9  # of the pixels, those that differ least: a burnt-in text makes no stranger
@@ -26,7 +27,7 @@ Pairs = npt.NDArray[np.int64]
 
 
 def near_pairs(
-    thumbnails: npt.NDArray[np.uint8], *, max_distance: float
+    thumbnails: npt.NDArray[np.uint8], *, max_distance: float, mirrored: bool = False
 ) -> tuple[Pairs, npt.NDArray[np.float64]]:
     """Find the pairs of images that differ by little but place, size, turn, and exposure.
 
@@ -34,16 +35,18 @@ def near_pairs(
     (Gauss-Newton on the grey values, as in Lucas and Kanade 1981). Their distance is the root mean
     square difference of the grey values, each image brought to mean 0 and standard deviation 1,
     over the nine tenths of the pixels that differ least and without the outermost 5 % of each
-    side. So text and markers do not matter, nor do brightness and contrast. A mirrored image or a
-    negative is not recognised.
+    side. So text and markers do not matter, nor do brightness and contrast. A negative is not
+    recognised, and a mirror image only if asked for.
 
-    Only near neighbours are compared, at most eight of an image, found in a k-d tree. Its
-    coordinates are linear discriminants (Fisher 1936) that take each image for a class of its own:
-    axes along which the images differ much, and cropped, turned or shifted copies of them little.
+    Only near neighbours are compared, eight of an image or four of its mirror image, found in a
+    k-d tree. Its coordinates are linear discriminants (Fisher 1936) that take each image for a
+    class of its own: axes along which the images differ much, and cropped, turned or shifted
+    copies of them little.
 
     Args:
         thumbnails: Grey values, uint8 ``(N, 48, 48)``.
         max_distance: Largest distance reported, positive.
+        mirrored: Find the pairs of which one is the other's mirror image, left for right, instead.
 
     Returns:
         Positions int64 ``(P, 2)``, the smaller first, and distances float64 ``(P,)``; sorted by
@@ -64,11 +67,11 @@ def near_pairs(
         raise ValueError(f"thumbnails must be (N, {side}, {side}), got {thumbnails.shape}")
     if not max_distance > 0:
         raise ValueError(f"max_distance must be positive, got {max_distance}")
-    candidates = _candidates(thumbnails)
+    candidates = _candidates(thumbnails, mirrored)
     if not len(candidates):
         return candidates, np.empty(0)
     found = [
-        _compare(thumbnails, candidates[start : start + _CHUNK], max_distance)
+        _compare(thumbnails, candidates[start : start + _CHUNK], max_distance, mirrored)
         for start in range(0, len(candidates), _CHUNK)
     ]
     pairs = np.concatenate([pairs for pairs, _ in found])
@@ -78,10 +81,12 @@ def near_pairs(
 
 
 def _compare(
-    thumbnails: npt.NDArray[np.uint8], pairs: Pairs, max_distance: float
+    thumbnails: npt.NDArray[np.uint8], pairs: Pairs, max_distance: float, mirrored: bool
 ) -> tuple[Pairs, npt.NDArray[np.float64]]:
     """Measure pairs, at half the size first, and keep the near ones."""
     first, second = (_grey(thumbnails[pairs[:, column]]) for column in (0, 1))
+    if mirrored:
+        second = second.flip(-1)
     unmoved = torch.eye(2, 3).repeat(len(pairs), 1, 1)
     rough, maps = _lay_over(_coarse(first), _coarse(second), unmoved, steps=3)
     likely = rough <= 1.25 * max_distance
@@ -92,22 +97,25 @@ def _compare(
     return pairs[likely.numpy()][near.numpy()], distances[near].double().numpy()
 
 
-def _candidates(thumbnails: npt.NDArray[np.uint8]) -> Pairs:
-    """List each image with its neighbours, every pair once."""
+def _candidates(thumbnails: npt.NDArray[np.uint8], mirrored: bool) -> Pairs:
+    """List each image (or its mirror image) with its neighbours, every pair once."""
     if len(thumbnails) < 2:
         return np.empty((0, 2), dtype=np.int64)
     axes = _axes(thumbnails)
-    points = np.concatenate(
-        [
-            (_features(_grey(thumbnails[start : start + _CHUNK])) @ axes).numpy()
-            for start in range(0, len(thumbnails), _CHUNK)
-        ]
-    )
-    num_found = min(_NUM_NEIGHBOURS + 1, len(points))  # an image is its own first neighbour
-    neighbours = cKDTree(points).query(points, k=num_found, workers=-1)[1]
+    points = _points(thumbnails, axes)
+    asked = _points(thumbnails[:, :, ::-1], axes) if mirrored else points
+    # An image is its own first neighbour.
+    num_found = min(_NUM_MIRRORED if mirrored else _NUM_NEIGHBOURS + 1, len(points))
+    neighbours = cKDTree(points).query(asked, k=num_found, workers=-1)[1]
     first = np.repeat(np.arange(len(points)), num_found)
     pairs = np.sort(np.stack([first, neighbours.ravel()], axis=1), axis=1)
     return np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
+
+
+def _points(thumbnails: npt.NDArray[np.uint8], axes: Tensor) -> npt.NDArray[np.float32]:
+    """Place images along the axes, float32 ``(N, axes)``."""
+    chunks = (thumbnails[start : start + _CHUNK] for start in range(0, len(thumbnails), _CHUNK))
+    return np.concatenate([(_features(_grey(chunk)) @ axes).numpy() for chunk in chunks])
 
 
 def _axes(thumbnails: npt.NDArray[np.uint8]) -> Tensor:
@@ -149,30 +157,35 @@ def _lay_over(first: Tensor, second: Tensor, maps: Tensor, *, steps: int) -> tup
         Distances ``(P,)``, and the maps arrived at.
     """
     side = first.shape[-1]
-    axis = (torch.arange(side) + 0.5) / side * 2 - 1
-    y, x = (grid.flatten() for grid in torch.meshgrid(axis, axis, indexing="ij"))
-    inner = (x.abs() <= 1 - _MARGIN) & (y.abs() <= 1 - _MARGIN)
+    x, y = _grid(side)
+    basis = torch.stack([x, y, torch.ones_like(x)], dim=1)  # (S * S, 3)
+    products = (basis[:, :, None] * basis[:, None]).flatten(1)  # (S * S, 9)
+    inner = torch.maximum(x.abs(), y.abs()) <= 1 - _MARGIN
     for step in range(steps + 1):
-        moved, places = _move(second, maps)
-        seen = inner & (places.abs() <= 1 - _MARGIN).all(dim=-1).flatten(1)  # (P, S * S)
+        moved, furthest = _move(second, maps)
+        seen = inner & (furthest <= 1 - _MARGIN)  # (P, S * S)
         ours, theirs = (_standardise(image.flatten(1), seen) for image in (first, moved))
         difference = (ours - theirs) * seen
         if step == steps:
             break
         mean = ((ours + theirs) / 2).view_as(first)
         slopes = torch.gradient(mean, spacing=2 / side, dim=(2, 3))
-        down, across = (slope.flatten(1) for slope in slopes)
-        effects = torch.stack([across * x, across * y, across, down * x, down * y, down], dim=1)
-        effects = effects * seen[:, None]  # (P, 6, S * S): what a change of the map would do
-        normal = effects @ effects.mT + 1e-3 * torch.eye(6)
-        change = torch.linalg.solve(normal, effects @ difference[:, :, None])
+        down, across = (slope.flatten(1) * seen for slope in slopes)
+        # A change of the map by (a, b, c; d, e, f) changes the grey value at (x, y) by
+        # across (a x + b y + c) + down (d x + e y + f).
+        squares = torch.stack([across * across, across * down, down * down], dim=1) @ products
+        aa, ad, dd = squares.view(-1, 3, 3, 3).unbind(dim=1)
+        normal = torch.cat([torch.cat([aa, ad], dim=2), torch.cat([ad, dd], dim=2)], dim=1)
+        wanted = torch.stack([across * difference, down * difference], dim=1) @ basis
+        change = torch.linalg.solve(normal + 1e-3 * torch.eye(6), wanted.flatten(1))
         maps = maps + change.view(-1, 2, 3).clamp(-0.1, 0.1)
     return _trimmed_rms(difference, seen), maps
 
 
 def _trimmed_rms(difference: Tensor, seen: Tensor) -> Tensor:
     """Root of the mean square over the seen pixels that differ least, ``(P,)``."""
-    squares = torch.where(seen, difference.square(), torch.inf).sort(dim=1).values
+    squares = torch.where(seen, difference.square(), torch.inf)
+    squares = torch.from_numpy(np.sort(squares.numpy(), axis=1))  # torch sorts far more slowly
     num_kept = (_KEPT * seen.sum(dim=1, keepdim=True)).long()
     kept = torch.arange(squares.shape[1]) < num_kept
     total = torch.where(kept, squares, 0).sum(dim=1)
@@ -180,9 +193,23 @@ def _trimmed_rms(difference: Tensor, seen: Tensor) -> Tensor:
 
 
 def _move(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample images at affine maps, black from outside; also give the places ``(P, S, S, 2)``."""
-    places = functional.affine_grid(maps, list(images.shape), align_corners=False)
-    return functional.grid_sample(images, places, align_corners=False), places
+    """Sample square images at affine maps, black from outside.
+
+    Also say how far from the middle each place is, 1 at the border, ``(P, S * S)``.
+    """
+    side = images.shape[-1]
+    x, y = _grid(side)
+    across, down = (row[:, :1] * x + row[:, 1:2] * y + row[:, 2:] for row in maps.unbind(dim=1))
+    places = torch.stack([across, down], dim=-1).view(-1, side, side, 2)
+    moved = functional.grid_sample(images, places, align_corners=False)
+    return moved, torch.maximum(across.abs(), down.abs())
+
+
+def _grid(side: int) -> tuple[Tensor, Tensor]:
+    """Where the pixels of a square lie, -1 to 1: across and down, each ``(S * S,)``."""
+    axis = (torch.arange(side) + 0.5) / side * 2 - 1
+    down, across = torch.meshgrid(axis, axis, indexing="ij")
+    return across.flatten(), down.flatten()
 
 
 def _standardise(flat: Tensor, seen: Tensor | None = None) -> Tensor:
