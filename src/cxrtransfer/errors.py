@@ -44,10 +44,12 @@ class RunsFailedError(RuntimeError):
 
     Attributes:
         failures: The same mapping.
+        num_runs: Number of all runs.
     """
 
     def __init__(self, failures: Mapping[str, str], num_runs: int) -> None:
         self.failures = dict(failures)
+        self.num_runs = num_runs
         lines = [f"{name}: {failure}" for name, failure in self.failures.items()]
         super().__init__(
             f"{len(lines)} of {num_runs} runs failed; the others are complete, and the same call "

@@ -14,7 +14,8 @@ from torch import nn
 from cxrtransfer import StratifiedResplit
 from cxrtransfer.evaluation import Predictions, evaluate
 from cxrtransfer.explain import GradCAM, border_share, compare_shares, select_examples
-from cxrtransfer.study.explanations import explanation_section, save_explanations
+from cxrtransfer.study.explaining import explanation_section
+from cxrtransfer.study.explanations import save_explanations
 from cxrtransfer.types import InputSpec
 
 SPEC = InputSpec(size=32)

@@ -22,8 +22,14 @@ from cxrtransfer.study import (
     load_study,
     write_report,
 )
-from cxrtransfer.study.comparing import combine, ensemble_section, pairs_section
+from cxrtransfer.study.comparing import (
+    combine,
+    ensemble_section,
+    pairs_section,
+    seeds_section,
+)
 from cxrtransfer.study.report import answer_section
+from cxrtransfer.study.runs import positive_doubt
 from cxrtransfer.study.trusting import groups_section, operating_points, prior_sentence
 
 pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
@@ -167,6 +173,62 @@ def test_one_run_alone_has_no_pairs(kermany_study: Path, tmp_path: Path) -> None
     assert load_run(study / "plain").config.name in page
     assert "told apart?" not in page
     assert "being combined" not in page
+
+
+def test_runs_that_differ_by_seed_alone_have_their_mean_and_spread(kermany_study: Path) -> None:
+    study = load_study(kermany_study)
+    plain, weighted = study.runs
+    again = replace(
+        plain,
+        config=replace(plain.config, name="plain_seed7", seed=7),
+        test=replace(plain.test, probabilities=plain.test.probabilities[::-1]),
+    )
+    runs = (replace(plain, config=replace(plain.config, name="plain_seed0")), again, weighted)
+
+    section = seeds_section(replace(study, runs=runs))
+
+    assert section is not None
+    ((name, seeds, auroc, accuracy),) = section.tables[0].rows
+    assert (name, seeds) == ("plain", "2")
+    for cell, metric in ((auroc, "auroc"), (accuracy, "accuracy")):
+        found = [compute_metrics(run.test).as_dict()[metric] for run in (plain, again)]
+        assert cell == f"{sum(found) / 2:.3f}\n{min(found):.3f} to {max(found):.3f}"
+    assert "not the 95 % interval" in section.text[0]
+
+
+def test_without_a_second_seed_there_is_no_such_table(kermany_study: Path) -> None:
+    assert seeds_section(load_study(kermany_study)) is None
+
+
+def test_a_positive_class_that_nobody_chose_is_said_to_be_so(
+    kermany_study: Path, page: str
+) -> None:
+    assert (
+        "Class counted as disease: PNEUMONIA (the second class by name, as none was named)" in page
+    )
+    study = load_study(kermany_study)
+    test = study.chosen.test
+    said = replace(test, class_names=("COVID", "NORMAL"))
+    run = replace(study.chosen, test=said)
+
+    points = answer_section(replace(study, runs=(run,)), ()).points
+
+    assert any("Beware: NORMAL is counted as disease" in point for point in points)
+
+
+@pytest.mark.parametrize(
+    ("name", "doubted"),
+    [
+        ("NORMAL", True), ("No Finding", True), ("no_tb", True), ("Negative", True),
+        ("healthy", True), ("None", True), ("PNEUMONIA", False), ("Nodule", False),
+        ("abnormal", False), ("1", False),
+    ],
+)  # fmt: skip
+def test_only_a_name_that_sounds_healthy_is_doubted(
+    name: str, tiny: ExperimentConfig, *, doubted: bool
+) -> None:
+    assert bool(positive_doubt(tiny, ("A", name))) is doubted
+    assert positive_doubt(replace(tiny, positive=name), ("A", name)) == ""
 
 
 def _with_scores(

@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrtransfer.errors import RunsFailedError, UnreadableImagesError
-from cxrtransfer.study import ExperimentConfig, load_run, run_study
+from cxrtransfer.errors import RunFolderError, RunsFailedError, UnreadableImagesError
+from cxrtransfer.study import (
+    ExperimentConfig,
+    load_run,
+    load_study,
+    run_study,
+    write_report,
+)
 
 CONFIG = ExperimentConfig(
     name="a", model="squeezenet1_1", pretrained=False, image_size=32, epochs=2, lr=1e-3,
@@ -85,11 +91,24 @@ def test_a_run_that_fails_names_itself_and_the_others_are_made(
 ) -> None:
     with pytest.raises(RunsFailedError, match=r"1 of 2 runs failed.*\n  broken: NonFiniteLoss"):
         run_study([BROKEN, CONFIG], tree, tmp_path, progress=False)
+    page = write_report(tmp_path).read_text("utf-8")
+    short = page[page.index("In short") : page.index("What are the networks worth?")]
+    assert "The only run is a." in short
+    assert "The run broken failed and is not on this page (NonFiniteLossError: " in short
     before = (tmp_path / "a" / "manifest.json").stat().st_mtime_ns
     run_study(BOTH, tree, tmp_path, progress=False)
 
     assert (tmp_path / "a" / "manifest.json").stat().st_mtime_ns == before
     assert_same(straight, tmp_path)
+    assert load_study(tmp_path).failed == {}
+
+
+def test_where_every_run_fails_there_is_no_study(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunsFailedError, match="1 of 1 runs failed"):
+        run_study([BROKEN], tree, tmp_path, progress=False)
+
+    with pytest.raises(RunFolderError, match="must hold a finished study"):
+        write_report(tmp_path)
 
 
 def test_the_bar_ends_full(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

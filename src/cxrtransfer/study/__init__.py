@@ -2,8 +2,9 @@
 
 from .classify import Classified, classify
 from .crossval import CrossValidation, cross_validate, load_cross_validation
+from .elsewhere import ExternalTest
 from .experiment import run_experiment
-from .external import ExternalTest, external_test
+from .external import external_test
 from .grid import PAPER_MODELS, ExperimentConfig, paper_grid
 from .published import PUBLISHED, PublishedResult, published_for
 from .report import write_report

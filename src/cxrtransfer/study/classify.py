@@ -2,14 +2,16 @@
 
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from torch import nn
 from torch.utils.data import Dataset
 
 from cxrtransfer.data import decode_images, find_images, to_model_input
@@ -33,11 +35,13 @@ class Classified:
         ids: Name of each image: its path below the folder, or as it was given.
         probabilities: Float64, ``(N, K)``, rows sum to 1.
         class_names: In the order of the columns.
+        skipped: Why each image that was left out is unreadable, by its name.
     """
 
     ids: tuple[str, ...]
     probabilities: npt.NDArray[np.float64]
     class_names: tuple[str, ...]
+    skipped: Mapping[str, str]
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -46,22 +50,35 @@ class Classified:
         return likeliest
 
     def to_csv(self, path: StrPath) -> None:
-        """Write a row an image: id, likeliest class, and the probability of each class."""
+        """Write a row an image: id, likeliest class, and the probability of each class.
+
+        The columns are ``id``, ``predicted`` and the names of the classes. Images that were left
+        out have rows too, at the end, empty but for their id and, in one more column
+        ``unreadable``, the reason.
+
+        Args:
+            path: The file; replaced if it exists.
+        """
         with (
             atomic_path(Path(path)) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
-            writer.writerow(["id", "predicted", *(f"probability_{n}" for n in self.class_names)])
+            why = ["unreadable"] if self.skipped else []
+            writer.writerow(["id", "predicted", *self.class_names, *why])
             for name, label, row in zip(self.ids, self.predicted, self.probabilities, strict=True):
-                writer.writerow([name, self.class_names[label], *map(repr, row.tolist())])
+                said = [self.class_names[label], *map(repr, row.tolist())]
+                writer.writerow([name, *said, *[""] * len(why)])
+            for name, reason in self.skipped.items():
+                writer.writerow([name, *[""] * (1 + len(self.class_names)), reason])
 
     def __repr__(self) -> str:
         counts = np.bincount(self.predicted, minlength=len(self.class_names))
         found = ", ".join(
             f"{count:,} {name}" for count, name in zip(counts, self.class_names, strict=True)
         )
-        return f"Classified({len(self.ids):,} images: {found})"
+        left_out = f"; {len(self.skipped):,} unreadable left out" if self.skipped else ""
+        return f"Classified({len(self.ids):,} images: {found}{left_out})"
 
 
 def classify(
@@ -70,6 +87,7 @@ def classify(
     *,
     heatmaps: StrPath | None = None,
     batch_size: int = 32,
+    on_error: Literal["raise", "skip"] = "raise",
     device: str | torch.device = "auto",
 ) -> Classified:
     """Classify images without labels by the network that a run kept.
@@ -82,8 +100,11 @@ def classify(
         run: The folder of a complete run.
         source: A folder, of which every file is taken, or the files.
         heatmaps: A folder for a Grad-CAM overlay of the likeliest class of each image, as
-            ``NAME.png`` below the same folders as the images; None for none.
+            ``NAME.png`` below the same folders as the images have below the one that holds them
+            all; None for none.
         batch_size: Images per forward pass.
+        on_error: ``"raise"`` refuses a source with unreadable images; ``"skip"`` leaves them out,
+            and lists them in the result and in its table.
         device: Where to run.
 
     Returns:
@@ -99,27 +120,48 @@ def classify(
     spec = input_spec(network)
     names, paths = _named(source)
     images, unreadable = decode_images(paths, spec.size, interpolation=spec.interpolation)
-    if unreadable:
+    if unreadable and (on_error == "raise" or len(unreadable) == len(set(paths))):
         raise UnreadableImagesError(unreadable)
-    data = _Unlabelled(torch.from_numpy(images), spec)
+    kept = [index for index, path in enumerate(paths) if path not in unreadable]
+    data = _Unlabelled(torch.from_numpy(images[kept]), spec)
     logits = predict_logits(network, data, batch_size=batch_size, device=device).logits
-    found = Classified(names, probabilities_of(logits), done.test.class_names)
+    found = Classified(
+        ids=tuple(names[index] for index in kept),
+        probabilities=probabilities_of(logits),
+        class_names=done.test.class_names,
+        skipped={n: unreadable[p] for n, p in zip(names, paths, strict=True) if p in unreadable},
+    )
     if heatmaps is not None:
-        with GradCAM(network) as cam:
-            for start in range(0, len(names), batch_size):
-                part = range(start, min(start + batch_size, len(names)))
-                batch = torch.stack([data[index][0] for index in part])
-                maps = cam(
-                    batch.to(resolve_device(device)),
-                    class_index=found.predicted[part.start : part.stop].tolist(),
-                )
-                for index, heatmap in zip(part, maps.float().cpu().numpy(), strict=True):
-                    # Files may be named from anywhere; their maps stay below this folder.
-                    below = [name for name in Path(names[index]).parts if name.strip("/.")]
-                    path = Path(heatmaps).joinpath(*below[:-1], f"{below[-1]}.png")
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(overlay(images[index], heatmap)).save(path)
+        targets = _places(Path(heatmaps), [paths[index] for index in kept])
+        for start in range(0, len(targets), batch_size):
+            part = range(start, min(start + batch_size, len(targets)))
+            _draw(network, data, found.predicted, targets, part)
     return found
+
+
+def _draw(
+    network: nn.Module,
+    data: "_Unlabelled",
+    predicted: npt.NDArray[np.int64],
+    targets: Sequence[Path],
+    part: range,
+) -> None:
+    """Write the overlays of one batch."""
+    device = next(network.parameters()).device
+    with GradCAM(network) as cam:
+        batch = torch.stack([data[index][0] for index in part])
+        maps = cam(batch.to(device), class_index=[int(predicted[index]) for index in part])
+    for index, heatmap in zip(part, maps.float().cpu().numpy(), strict=True):
+        targets[index].parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(overlay(data.images[index].numpy(), heatmap)).save(targets[index])
+
+
+def _places(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """Lay out files below a folder as they lie below the one that holds them all."""
+    # Only real paths are different for different files, however a file was named.
+    real = [path.parent.resolve() / path.name for path in paths]
+    shared = os.path.commonpath([path.parent for path in real])
+    return [folder / path.relative_to(shared).with_name(f"{path.name}.png") for path in real]
 
 
 class _Unlabelled(Dataset[tuple[torch.Tensor, int]]):

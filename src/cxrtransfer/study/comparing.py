@@ -1,5 +1,6 @@
 """Sections of the page that set runs beside each other: the table, the pairs, the ensemble."""
 
+import re
 from collections.abc import Sequence
 
 from cxrtransfer.evaluation import (
@@ -14,12 +15,14 @@ from cxrtransfer.evaluation import (
     majority_vote,
 )
 from cxrtransfer.plots import plot_forest
+from cxrtransfer.runtime import canonical_json
 
 from .page import Section, Table, keep_figure, number, with_interval
 from .published import published_for
 from .results import StudyResults, val_auroc
+from .runs import RunResult, positive_choice
 
-__all__ = ["ensemble_section", "pairs_section", "runs_section"]
+__all__ = ["ensemble_section", "pairs_section", "runs_section", "seeds_section"]
 
 _METRICS = ("auroc", "accuracy", "f1_macro", "recall", "specificity")
 _PRINTED = ("auroc", "accuracy", "f1_macro")
@@ -47,8 +50,10 @@ def runs_section(study: StudyResults) -> Section:
     forest = plot_forest({name: study.tests[name].auroc for name in names})
     notes = [
         _interval_sentence(study),
-        f"Class counted as disease: {study.positive}. Threshold one half. Accuracy depends on the "
-        "threshold and on how common the disease is; AUROC does on neither, so read it first.",
+        "Class counted as disease: "
+        f"{positive_choice(study.chosen.config, study.chosen.test.class_names)}. Threshold one "
+        "half. Accuracy depends on the threshold and on how common the disease is; AUROC does on "
+        "neither, so read it first.",
         "Each run was tested once, with the weights of the epoch that validation chose. The run "
         "in blue has the highest AUROC on val; it was chosen there, not on test.",
     ]
@@ -72,6 +77,37 @@ def runs_section(study: StudyResults) -> Section:
         ],
         notes=notes,
     )
+
+
+def seeds_section(study: StudyResults) -> Section | None:
+    """Does it depend on the seed? None where nothing was repeated with another one."""
+    repeated: dict[str, list[RunResult]] = {}
+    for run in study.runs:
+        settings = run.config.to_dict() | {"name": "", "seed": 0}
+        repeated.setdefault(canonical_json(settings), []).append(run)
+    groups = [runs for runs in repeated.values() if len(runs) > 1]
+    if not groups:
+        return None
+    rows = []
+    for runs in groups:
+        tests = [study.tests[run.config.name] for run in runs]
+        found = ([test.auroc.value for test in tests], [test.accuracy.value for test in tests])
+        name = re.sub(r"_seed-?\d+$", "", runs[0].config.name)
+        rows.append([name, str(len(runs)), *map(_mean_and_range, found)])
+    return Section(
+        "Does it depend on the seed?",
+        text=[
+            "The same network, trained the same way on the same split, once a seed. Under each "
+            "mean: the smallest and the largest. That spread is the luck of training; it is not "
+            "the 95 % interval above, which is for other patients and knows of one seed only."
+        ],
+        tables=[Table(["Network and weighting", "seeds", "AUROC", "accuracy"], rows)],
+    )
+
+
+def _mean_and_range(values: Sequence[float]) -> str:
+    mean = number(sum(values) / len(values))
+    return f"{mean}\n{number(min(values))} to {number(max(values))}"
 
 
 def pairs_section(study: StudyResults) -> Section | None:

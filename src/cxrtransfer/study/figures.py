@@ -17,7 +17,8 @@ from cxrtransfer.plots import (
     plot_samples,
 )
 
-from .explanations import EMBEDDING_PAGE, explanation_section
+from .explaining import explanation_section
+from .explanations import EMBEDDING_PAGE
 from .page import PageFigure, Section, keep_figure, save_png
 from .published import published_for
 from .results import StudyResults

@@ -8,11 +8,11 @@ from cxrtransfer.evaluation import OperatingResult, metric_drop
 from cxrtransfer.runtime import atomic_path, current_world, read_json
 from cxrtransfer.types import StrPath
 
-from .comparing import ensemble_section, pairs_section, runs_section
+from .comparing import ensemble_section, pairs_section, runs_section, seeds_section
 from .figures import figure_sections
 from .page import Section, Table, render_page, share
 from .results import StudyResults, load_study
-from .runs import MANIFEST_NAME, RunResult
+from .runs import MANIFEST_NAME, RunResult, positive_doubt
 from .trusting import (
     chance_error,
     groups_section,
@@ -57,6 +57,7 @@ def write_report(folder: StrPath) -> Path:
     sections = (
         answer_section(study, points),
         runs_section(study),
+        seeds_section(study),
         pairs_section(study),
         ensemble_section(study),
         groups_section(study),
@@ -120,8 +121,12 @@ def answer_section(study: StudyResults, points: Sequence[OperatingResult]) -> Se
             f"With {test.num_images:,} images it could not be shown that its probabilities are "
             "off; that does not make them right."
         )
-    if study.about.get("warning"):
-        found.append(f"Beware: {study.about['warning']}.")
+    doubt = positive_doubt(study.chosen.config, study.chosen.test.class_names)
+    found += [f"Beware: {words}." for words in (study.about.get("warning"), doubt) if words]
+    found += [
+        f"The run {name} failed and is not on this page ({why.splitlines()[0]})."
+        for name, why in study.failed.items()
+    ]
     elsewhere = [
         f"{test['run']} on {test['place']}: {' '.join(test['sentences'][:-2])}"
         for test in external_tests(study)

@@ -25,13 +25,15 @@ class StudyResults:
     Attributes:
         folder: Where everything is.
         about: Title, note, the split in words and the leakage report, by name.
-        runs: The runs, in their order.
+        runs: The runs that are complete, in their order.
+        failed: What went wrong in each other run, by its name.
         patient_of: The patient of each image of the chosen run's split, by the image's id.
     """
 
     folder: Path
     about: Mapping[str, str]
     runs: tuple[RunResult, ...]
+    failed: Mapping[str, str]
     patient_of: Mapping[str, str]
 
     @cached_property
@@ -93,10 +95,11 @@ def load_study(folder: StrPath) -> StudyResults:
         raise RunFolderError(f"{folder} must hold a finished study, but has no {STUDY_NAME}")
     about = read_json(folder / STUDY_NAME)
     runs = tuple(load_run(folder / name) for name in about.pop("runs"))
+    failed = about.pop("failed", {})
     patient_of: dict[str, str] = {}
     for run in runs:
         patient_of |= run.patients()
-    return StudyResults(folder, about, runs, patient_of)
+    return StudyResults(folder, about, runs, failed, patient_of)
 
 
 def val_auroc(run: RunResult) -> float:

@@ -19,7 +19,7 @@ from cxrtransfer.data import (
     read_folder,
     resplit,
 )
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.errors import RunsFailedError, UnreadableImagesError
 from cxrtransfer.models import parse_name
 from cxrtransfer.runtime import (
     atomic_path,
@@ -33,7 +33,7 @@ from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .experiment import Datasets, claim, run_experiment, run_on, split_settings
 from .grid import ExperimentConfig
-from .runs import RunResult, load_run, positive_index
+from .runs import RunResult, load_run, positive_choice, positive_doubt
 from .spread import StudyBar, run_all
 
 __all__ = ["run_study"]
@@ -90,12 +90,14 @@ def run_study(
         The results, in the order of ``configs``.
 
     Warns:
-        UserWarning: If images are left out. What else the audit finds is logged and on the page.
+        UserWarning: If images are left out, or the class counted as disease, where nobody named
+            it, has a name like "normal". What else the audit finds is logged and on the page.
 
     Raises:
         ValueError: If two configurations share a name, or there are none; or if runs shall be
             made at once by processes that already work together.
-        RunsFailedError: If runs failed; names each, with its error. The others are complete.
+        RunsFailedError: If runs failed; names each, with its error. The others are complete, and
+            :func:`write_report` makes a page of them that names those that failed.
         UnknownModelError: If there is no network of a name.
         UnreadableImagesError: If images cannot be decoded; names them all before any training.
         RunFolderError: If a run's folder holds a run with other settings or images.
@@ -109,11 +111,16 @@ def run_study(
     if world.size > 1 and n_jobs not in (None, 1):
         raise ValueError(f"n_jobs must be 1 under torchrun, got {n_jobs}; drop one of the two")
     records = source if isinstance(source, Records) else read_folder(source)
-    for config in configs:
-        positive_index(config, records.class_names)
+    choices = {positive_choice(config, records.class_names) for config in configs}
+    doubts = {positive_doubt(config, records.class_names) for config in configs} - {""}
     out = Path(out)
     if not world.is_main:
         world.meet()  # until the first process has written what all read
+    else:
+        for choice in sorted(choices):
+            _logger.info("class counted as disease: %s", choice)
+        for doubt in sorted(doubts):
+            warnings.warn(doubt, stacklevel=2)
     records = _audited(records, configs[0], out, on_error)
     for config in configs:
         digest = resplit(records, **split_settings(config)).digest()
@@ -122,7 +129,7 @@ def run_study(
         world.meet()
     bar = StudyBar(sum(config.epochs for config in configs), shown=progress and world.is_main)
     datasets = Datasets(records, cache)
-    run_all(
+    failures = run_all(
         configs,
         bar,
         here=lambda c: run_on(c, datasets, out / c.name, device=device, callbacks=(bar,)),
@@ -131,9 +138,11 @@ def run_study(
         together=world.size > 1,
     )
     bar.close()
-    results = tuple(load_run(out / name) for name in names)
+    results = tuple(load_run(out / name) for name in names if name not in failures)
     if not world.is_main:
         return results
+    if not results:
+        raise RunsFailedError(failures, num_runs=len(names))
     if not (out / SUMMARY_NAME).exists():
         spec = InputSpec(size=configs[0].image_size or InputSpec().size)
         write_arrays(out / SUMMARY_NAME, _summary(datasets.prepare(configs[0], spec)))
@@ -142,12 +151,15 @@ def run_study(
         {
             "title": title,
             "note": note,
-            "runs": names,
+            "runs": [result.config.name for result in results],
+            "failed": failures,
             "split": _split_sentence(configs[0], records),
             "leakage": (out / LEAKAGE_NAME).read_text("utf-8"),
             "warning": read_json(out / AUDIT_NAME)["warning"],
         },
     )
+    if failures:
+        raise RunsFailedError(failures, num_runs=len(names))
     return results
 
 

@@ -1,5 +1,6 @@
 """A finished run, read from its folder."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +17,22 @@ from cxrtransfer.types import StrPath
 
 from .grid import ExperimentConfig
 
-__all__ = ["FORMAT", "MANIFEST_NAME", "RunResult", "load_network", "load_run", "positive_index"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST_NAME",
+    "RunResult",
+    "load_network",
+    "load_run",
+    "positive_choice",
+    "positive_doubt",
+    "positive_index",
+]
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1
+_HEALTHY = re.compile(
+    "normal|healthy|negative|control|benign|without|nofinding|no[ _-]|non[ _e-]", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +117,26 @@ def positive_index(config: ExperimentConfig, class_names: Sequence[str]) -> int:
             f"positive must be one of the classes {tuple(class_names)}, got {config.positive!r}"
         )
     return tuple(class_names).index(config.positive)
+
+
+def positive_choice(config: ExperimentConfig, class_names: Sequence[str]) -> str:
+    """Name the class counted as disease, and say so where nobody chose it."""
+    name = class_names[positive_index(config, class_names)]
+    if config.positive is not None:
+        return name
+    return f"{name} (the second class by name, as none was named)"
+
+
+def positive_doubt(config: ExperimentConfig, class_names: Sequence[str]) -> str:
+    """Say in a sentence if the class counted as disease sounds healthy and nobody chose it."""
+    name = class_names[positive_index(config, class_names)]
+    if config.positive is not None or not _HEALTHY.match(name):
+        return ""
+    return (
+        f"{name} is counted as disease, because it is the second class by name: sensitivity, "
+        f"specificity and thresholds are about finding {name}; if another class is the disease, "
+        "name it (--positive, ExperimentConfig(positive=...)) and run anew in another folder"
+    )
 
 
 def load_network(run: RunResult) -> nn.Module:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from joblib import Parallel, delayed, effective_n_jobs
 from tqdm.auto import tqdm
 
-from cxrtransfer.errors import RunsFailedError, UnreadableImagesError
+from cxrtransfer.errors import UnreadableImagesError
 
 from .grid import ExperimentConfig
 
@@ -29,7 +29,7 @@ def run_all(
     there: Run,
     n_jobs: int | None,
     together: bool = False,
-) -> None:
+) -> dict[str, str]:
     """Make every run, here or wherever joblib's backend has workers.
 
     A run that fails does not keep the others from being made.
@@ -44,15 +44,17 @@ def run_all(
         together: Whether several processes make each run together; then a failure in one ends it
             all, because the others would wait for it.
 
+    Returns:
+        What went wrong in each run that failed, by its name. The others are complete.
+
     Raises:
-        RunsFailedError: If runs failed; names each, with its error. The others are complete.
         UnreadableImagesError: As soon as a run meets it, because all would.
     """
     if together:
         for config in configs:
             bar.begin(config.name)
             here(config)
-        return
+        return {}
     outcomes: Iterable[tuple[str, str | None]]
     if effective_n_jobs(n_jobs) == 1:
         outcomes = _one_by_one(configs, bar, here)
@@ -66,8 +68,7 @@ def run_all(
         bar.end(done)
         if failure is not None:
             failures[name] = failure
-    if failures:
-        raise RunsFailedError(failures, num_runs=len(configs))
+    return failures
 
 
 def _one_by_one(

@@ -11,7 +11,7 @@ from cxrtransfer.types import StrPath
 __all__ = ["History", "best_epoch"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
     """The rows of a training run and which of them gave the weights that were kept.
 
@@ -33,6 +33,16 @@ class History:
     def best(self) -> Mapping[str, float]:
         """The row of :attr:`best_epoch`."""
         return self.rows[self.best_epoch - 1]
+
+    def __repr__(self) -> str:
+        found = ", ".join(
+            f"{name} {self.best[name]:.3f}"
+            for name in ("val_loss", "val_auroc", "val_accuracy", "val_f1")
+            if name in self.best
+        )
+        epochs = f"{len(self.rows)} epoch{'' if len(self.rows) == 1 else 's'}"
+        early = ", stopped early" if self.stopped_early else ""
+        return f"History({epochs}{early}; best {self.best_epoch}: {found})"
 
     def to_csv(self, path: StrPath) -> None:
         """Write one line an epoch, with a header.
