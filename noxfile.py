@@ -102,7 +102,7 @@ def examples(session: nox.Session) -> None:
     """Run the short examples on drawn radiographs."""
     session.install("-e", ".")
     out = session.create_tmp()
-    for script in ("leakage", "worth"):
+    for script in ("leakage", "worth", "linear_probe"):
         session.run("python", f"examples/{script}.py")
     for script in ("train", "heatmaps"):
         session.run("python", f"examples/{script}.py", "--out", f"{out}/{script}")

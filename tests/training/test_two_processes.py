@@ -21,7 +21,10 @@ from cxrtransfer.training.batches import EpochBatches
 TRAINEE = str(Path(__file__).with_name("trainee.py"))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train.py"
 # Batch norm sees each process's images by itself, so the law is about a network without.
-SETTINGS = {"norm": False, "optimizer": "sgd", "lr": 0.1, "max_grad_norm": 1.0, "accumulate": 2}
+SETTINGS = {
+    "norm": False, "optimizer": "sgd", "lr": 0.1, "max_grad_norm": 1.0, "accumulate": 2,
+    "batch_size": 11,
+}  # fmt: skip
 MANY = {"schedule": "cosine", "ema_decay": 0.9, "max_grad_norm": 1.0}
 
 
@@ -49,7 +52,10 @@ def run(folder: Path, size: int, **job: Any) -> list[int | None]:
         processes[-1].start()
     for process in processes:
         process.join(120)
-    return [process.exitcode for process in processes]
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()  # else one that waits for ever would keep the test run from ending
+    return codes
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_the_weighted_training_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
-    """45 images in batches of 8: the last has 5, so the processes get unequal parts."""
+    """45 images in batches of 11: unequal parts, and a last batch of which one gets no image."""
     assert run(tmp_path / "one", 1, **SETTINGS) == [0]
     assert run(tmp_path / "two", 2, **SETTINGS) == [0, 0]
     one, two = result(tmp_path / "one"), result(tmp_path / "two")
@@ -91,8 +97,14 @@ def test_stopped_inside_an_epoch_two_processes_go_on_as_if_never_stopped(
     assert run(folder, 2, **settings) == [0, 0]
 
     assert result(folder)["rows"] == result(tmp_path / "straight")["rows"]
-    for name, value in result(tmp_path / "straight")["model"].items():
+    straight = result(tmp_path / "straight")["model"]
+    for name, value in straight.items():
         assert torch.equal(value, result(folder)["model"][name]), name
+    # Batch norm ends with the mean of what the two processes saw, not with their sum.
+    images = torch.randn(45, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    seen = torch.nn.functional.conv2d(images, straight["1.weight"], straight["1.bias"])
+    ratio = straight["2.running_var"] / seen.var(dim=(0, 2, 3))
+    assert 0.5 < ratio.min() <= ratio.max() < 2.5
 
 
 @pytest.mark.slow

@@ -55,8 +55,9 @@ def train(
     images = torch.randn(45, 3, 8, 8, generator=generator)
     labels = (images.mean(dim=(1, 2, 3)) > 0).long()
     data = TensorDataset(images, labels)
+    own = folder if rank == 0 else folder / f"rank{rank}"  # only the first process writes
     defaults = {
-        "lr": 0.02, "epochs": 3, "batch_size": 8, "run_dir": folder, "checkpoint_every_s": 0.0,
+        "lr": 0.02, "epochs": 3, "batch_size": 8, "run_dir": own, "checkpoint_every_s": 0.0,
         "class_weights": (5, 1), "device": "cpu", "precision": "fp32", "progress": False,
     }  # fmt: skip
     try:
