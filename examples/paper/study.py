@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cxrtransfer.data import draw_radiographs, read_folder
-from cxrtransfer.study import PAPER_MODELS, paper_grid, run_study, write_report
+from cxrtransfer.errors import RunsFailedError
+from cxrtransfer.study import PAPER_MODELS, load_study, paper_grid, run_study, write_report
 
 # %% What is asked for.
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -56,8 +57,16 @@ if is_drawn:  # few images make few steps: smaller batches make more, one cycle 
     configs = tuple(replace(config, batch_size=16, schedule="one-cycle") for config in configs)
 
 # %% Train, test, explain, project; then one page.
-results = run_study(configs, records, arguments.out, note=note)
-for result in results:
+failed = None
+try:
+    run_study(configs, records, arguments.out, note=note)
+except RunsFailedError as error:
+    failed = error
+    if len(error.failures) == error.num_runs:
+        raise
+for result in load_study(arguments.out).runs:
     metrics = result.test_metrics
     print(f"{result.config.name:32} AUROC {metrics.auroc:.3f}  accuracy {metrics.accuracy:.3f}")
 print(write_report(arguments.out).resolve())
+if failed:
+    raise failed

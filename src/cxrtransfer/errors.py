@@ -36,7 +36,7 @@ class RunFolderError(ValueError):
 
 
 class RunsFailedError(RuntimeError):
-    """Some runs of a study failed; the others are complete.
+    """Some runs of a study failed, or all; the others are complete.
 
     Args:
         failures: What went wrong in each run, by its name.
@@ -51,10 +51,13 @@ class RunsFailedError(RuntimeError):
         self.failures = dict(failures)
         self.num_runs = num_runs
         lines = [f"{name}: {failure}" for name, failure in self.failures.items()]
-        super().__init__(
+        what = (
             f"{len(lines)} of {num_runs} runs failed; the others are complete, and the same call "
-            "makes only what is missing:\n  " + "\n  ".join(lines)
+            "makes only what is missing"
+            if len(lines) < num_runs
+            else "no run came to its end; the same call goes on from here"
         )
+        super().__init__(f"{what}:\n  " + "\n  ".join(lines))
 
 
 class NonFiniteLossError(RuntimeError):

@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stopped from the keyboard.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("openTSNE").setLevel(logging.ERROR)  # it warns of what we mean to do
     try:
         options = parser().parse_args(arguments)  # before anything slow is imported
         with _short_warnings():

@@ -18,7 +18,8 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="fine-tune networks on a folder of images and write one page about them",
-        description="Fine-tune networks on a folder of images and write one page about them.",
+        description="Fine-tune networks on a folder of images and write one page about them. "
+        "The defaults suit images of your own; the paper's are in docs/how-to/command-line.rst.",
     )
     train.add_argument(
         "data",

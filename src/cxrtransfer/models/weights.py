@@ -184,8 +184,8 @@ def not_found(name: ModelName, url: str, *, cache: Path | None = None) -> Weight
     return WeightsNotFoundError(
         f"no weights for {str(name)!r}: looked for {', '.join(_file_names(name))}{looked}{cached}"
         f", and {url} cannot be reached; download it on another machine and put it, under one of "
-        f"these names, into the folder that {WEIGHTS_VARIABLE} names, or pass pretrained=False to "
-        "start from random ones"
+        f"these names, into the folder that {WEIGHTS_VARIABLE} (--weights) names, or pass "
+        "pretrained=False (--random) to start from random ones"
     )
 
 

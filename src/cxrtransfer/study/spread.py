@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from joblib import Parallel, delayed, effective_n_jobs
 from tqdm.auto import tqdm
 
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.errors import MissingExtraError, NonFiniteLossError, UnreadableImagesError
 
 from .grid import ExperimentConfig
 
 __all__ = ["StudyBar", "run_all"]
 
 _logger = logging.getLogger(__name__)
+
+_EXPLAINED = (OSError, ValueError, MemoryError, MissingExtraError, NonFiniteLossError)
 
 # Runs seed the generators of their process, so those in its threads must go one by one.
 _ONE_AT_A_TIME = threading.Lock()
@@ -86,6 +88,9 @@ def _attempt(run: Run, config: ExperimentConfig) -> tuple[str, str | None]:
             run(config)
     except UnreadableImagesError:
         raise
+    except _EXPLAINED as error:  # says what is wrong; a traceback would hide it
+        _logger.error("the run %r failed: %s", config.name, error)  # noqa: TRY400
+        return config.name, f"{type(error).__name__}: {error}"
     except Exception as error:
         _logger.exception("the run %r failed", config.name)
         return config.name, f"{type(error).__name__}: {error}"

@@ -17,7 +17,9 @@ Monitor = Literal["val_loss", "val_accuracy", "val_f1", "val_auroc", "train_loss
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of a training run; the defaults are the study's.
+    """The settings of a training run; the defaults are the paper's.
+
+    The command ``cxrtransfer train`` has others, for images of one's own: see :ref:`settings`.
 
     Attributes:
         class_weights: See :func:`cxrtransfer.training.resolve_class_weights`.

@@ -75,8 +75,9 @@ class WeightedTrainer:
             running statistics of batch normalisation included.
         class_weights: ``None``, ``"balanced"``, numbers in label order, or a mapping by class
             name.
-        lr: Learning rate; the default is the study's. This and all settings down to ``compile``
-            are explained in :class:`cxrtransfer.training.TrainConfig`.
+        lr: Learning rate; the default is the paper's. This and all settings down to ``compile``
+            are explained in :class:`cxrtransfer.training.TrainConfig`; :ref:`settings` sets the
+            defaults beside those of the command ``cxrtransfer train``.
         weight_decay: Weight decay.
         batch_size: Images per batch; ignored where a ``DataLoader`` is passed.
         epochs: Most passes over the training split.
