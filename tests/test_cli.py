@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from cxrtransfer.cli import main
 from cxrtransfer.data import read_folder
 from cxrtransfer.runtime import read_json
-from cxrtransfer.study import load_run
+from cxrtransfer.study import classify, load_run
 
 # A network this small, hardly trained, may have nothing to show; that is said by a warning.
 pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images")
@@ -189,6 +190,20 @@ def test_files_of_one_name_from_two_folders_have_a_heatmap_each(
         "one/00.png.png",
         "one/two/00.png.png",
     ]
+
+
+def test_empty_heatmaps_are_named_by_their_images(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained[1], tmp_path / "run")
+    parameters = load_file(run / "model.safetensors")
+    parameters["classifier.1.weight"] = -parameters["classifier.1.weight"].abs()
+    save_file(parameters, run / "model.safetensors")
+    images = trained[0] / "test" / "NORMAL"
+
+    with pytest.warns(UserWarning, match=r"6 of 6 heatmaps are empty.*: 00\.png, 01\.png") as said:
+        classify(run, images, heatmaps=tmp_path / "maps", batch_size=4)
+    assert len(said) == 1
 
 
 def test_the_class_counted_as_disease_can_be_named(

@@ -45,6 +45,15 @@ def test_at_home_nothing_changes_and_it_says_that_the_images_are_known(
     assert found.sentences()[0].startswith("48 of the 48 images have an id or a patient that")
 
 
+def test_known_patients_are_counted_also_where_some_images_have_none(
+    run: Path, kermany_tree: Path, tmp_path: Path
+) -> None:
+    away = shutil.copytree(kermany_tree / "test", tmp_path / "away")
+    (away / "NORMAL" / "IM-2000-0000.png").rename(away / "NORMAL" / "nobody.png")
+
+    assert external_test(run, away).known == 47
+
+
 @pytest.fixture
 def elsewhere(run: Path, tmp_path: Path, draw_chests: Draw) -> ExternalTest:
     return external_test(run, draw_chests(tmp_path / "far", 30, seed=9, brightness=130))

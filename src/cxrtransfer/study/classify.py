@@ -2,6 +2,7 @@
 
 import csv
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,9 @@ def classify(
     Returns:
         The probabilities.
 
+    Warns:
+        UserWarning: If heatmaps are empty; names the images.
+
     Raises:
         RunFolderError: If the folder holds no complete run.
         FileNotFoundError: If there are no images.
@@ -123,7 +127,7 @@ def classify(
     if unreadable and (on_error == "raise" or len(unreadable) == len(set(paths))):
         raise UnreadableImagesError(unreadable)
     kept = [index for index, path in enumerate(paths) if path not in unreadable]
-    data = _Unlabelled(torch.from_numpy(images[kept]), spec)
+    data, readable = _Unlabelled(torch.from_numpy(images[kept]), spec), [paths[i] for i in kept]
     logits = predict_logits(network, data, batch_size=batch_size, device=device).logits
     found = Classified(
         ids=tuple(names[index] for index in kept),
@@ -132,28 +136,38 @@ def classify(
         skipped={n: unreadable[p] for n, p in zip(names, paths, strict=True) if p in unreadable},
     )
     if heatmaps is not None:
-        targets = _places(Path(heatmaps), [paths[index] for index in kept])
-        for start in range(0, len(targets), batch_size):
-            part = range(start, min(start + batch_size, len(targets)))
-            _draw(network, data, found.predicted, targets, part)
+        _draw_heatmaps(network, data, found, _places(Path(heatmaps), readable), batch_size)
     return found
 
 
-def _draw(
+def _draw_heatmaps(
     network: nn.Module,
     data: "_Unlabelled",
-    predicted: npt.NDArray[np.int64],
+    found: Classified,
     targets: Sequence[Path],
-    part: range,
+    batch_size: int,
 ) -> None:
-    """Write the overlays of one batch."""
+    """Write an overlay of each image's likeliest class, and name the images without heat."""
     device = next(network.parameters()).device
-    with GradCAM(network) as cam:
-        batch = torch.stack([data[index][0] for index in part])
-        maps = cam(batch.to(device), class_index=[int(predicted[index]) for index in part])
-    for index, heatmap in zip(part, maps.float().cpu().numpy(), strict=True):
-        targets[index].parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(overlay(data.images[index].numpy(), heatmap)).save(targets[index])
+    empty = []
+    with GradCAM(network) as cam, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the heatmaps of images")  # named below
+        for start in range(0, len(targets), batch_size):
+            part = range(start, min(start + batch_size, len(targets)))
+            batch = torch.stack([data[index][0] for index in part])
+            maps = cam(batch.to(device), found.predicted[part.start : part.stop].tolist())
+            for index, heatmap in zip(part, maps.float().cpu().numpy(), strict=True):
+                targets[index].parent.mkdir(parents=True, exist_ok=True)
+                grey = data.images[index].numpy()
+                Image.fromarray(overlay(grey, heatmap)).save(targets[index])
+                if not heatmap.any():
+                    empty.append(found.ids[index])
+    if empty:
+        warnings.warn(
+            f"{len(empty)} of {len(targets)} heatmaps are empty, as nothing in the image speaks "
+            f"more for the class than against it: {', '.join(empty)}",
+            stacklevel=3,
+        )
 
 
 def _places(folder: Path, paths: Sequence[Path]) -> list[Path]:

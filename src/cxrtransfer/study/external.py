@@ -151,7 +151,7 @@ def _too_few(patients: int) -> Estimate:
 
 
 def _known(patients: dict[str, str], records: Records) -> int:
-    owners = set(patients.values()) if records.patients_known else set()
+    owners = set(patients.values())
     return sum(
         name in patients or owner in owners
         for name, owner in zip(records.ids, records.patient_ids, strict=True)
