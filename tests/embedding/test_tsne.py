@@ -52,7 +52,7 @@ def test_global_generator_is_left_alone(blobs):
 def test_unit_of_a_feature_does_not_matter_when_standardized(blobs):
     scaled = blobs[0] * np.geomspace(1e-3, 1e3, 60) + 7
     prepared = [
-        fit_preparation(matrix, standardize=True, pca=None, seed=0).apply(matrix)
+        fit_preparation(matrix, standardize=True, pca=None, seed=0)[1]
         for matrix in (scaled, blobs[0])
     ]
 

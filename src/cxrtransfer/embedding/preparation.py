@@ -45,8 +45,8 @@ class Preparation:
 
 def fit_preparation(
     matrix: Matrix, *, standardize: bool, pca: int | None, seed: int
-) -> Preparation:
-    """Learn scale and principal components from features ``(N, F)``.
+) -> tuple[Preparation, Matrix]:
+    """Learn scale and principal components from features ``(N, F)``, and apply them.
 
     Constant features are left out where features are scaled. Principal components are taken only
     where there are more features and more rows than components.
@@ -60,13 +60,15 @@ def fit_preparation(
         varies = np.ptp(matrix, axis=0) > 0
         used = matrix[:, varies]
         preparation = Preparation(varies, used.mean(axis=0), used.std(axis=0), None)
-    if pca is None or min(len(matrix), len(preparation.mean)) <= pca:
-        return preparation
+    scaled = preparation.standardize(matrix)
+    if pca is None or min(scaled.shape) <= pca:
+        return preparation, scaled
 
     from sklearn.decomposition import PCA  # noqa: PLC0415  (slow to import)
 
-    fitted = PCA(pca, random_state=seed).fit(preparation.standardize(matrix))
-    return Preparation(preparation.columns, preparation.mean, preparation.scale, fitted)
+    fitted = PCA(pca, random_state=seed).fit(scaled)
+    preparation = Preparation(preparation.columns, preparation.mean, preparation.scale, fitted)
+    return preparation, np.asarray(fitted.transform(scaled))
 
 
 def as_matrix(features: npt.ArrayLike, *, min_rows: int) -> Matrix:
