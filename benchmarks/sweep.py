@@ -35,7 +35,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cxrtransfer.explain import GradCAM, to_map
+from cxrtransfer.explain import GradCAM
 from cxrtransfer.models import (
     build_finetune_model,
     capture_features,
@@ -44,6 +44,7 @@ from cxrtransfer.models import (
     input_spec,
     list_models,
     parse_name,
+    to_map,
 )
 
 CLASSES = 3

@@ -45,7 +45,9 @@ def test_tokens_and_channels_last_maps_are_averaged_over_positions(data):
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             rows = self.rows(self.patches(images).permute(0, 2, 3, 1))
-            return self.head(self.tokens(rows.flatten(1, 2)).mean(dim=1))
+            class_token = torch.full((len(images), 1, 5), 9.0)
+            tokens = self.tokens(torch.cat([class_token, rows.flatten(1, 2)], dim=1))
+            return self.head(tokens[:, 1:].mean(dim=1))
 
     torch.manual_seed(0)
     found = read(Net(), data, ["patches", "rows", "tokens", HEAD])

@@ -13,9 +13,8 @@ from cxrtransfer.explain import (
     class_activation_map_plus_plus,
     eigen_map,
     elementwise_map,
-    to_map,
 )
-from cxrtransfer.models import build_finetune_model, default_target_layer
+from cxrtransfer.models import build_finetune_model, default_target_layer, to_map
 
 RAW = {"relu": False, "normalize": False, "upsample": False}
 

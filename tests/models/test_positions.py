@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cxrtransfer.explain import to_map
+from cxrtransfer.models import to_map
 
 
 def test_map_stays_as_it_is():

@@ -41,6 +41,18 @@ def test_randomisation_begins_at_full_likeness_and_shows_the_means():
         plot_randomisation({})
 
 
+def test_randomisation_leaves_a_gap_where_every_map_is_constant():
+    check = RandomisationCheck(
+        layers=("fc", "conv"),
+        num_randomised=(1, 2),
+        rank_correlation=torch.tensor([[float("nan")] * 2, [0.1, 0.3]]).double(),
+        similarity=torch.ones(2, 2),
+    )
+    correlation = plot_randomisation({"Grad-CAM": check}).lines[0].get_ydata()
+
+    np.testing.assert_allclose(correlation, [1, np.nan, 0.2])
+
+
 def test_perturbation_curves_show_mean_and_area():
     curve = PerturbationCurve(
         torch.tensor([0, 0.5, 1]), torch.tensor([[1.0, 0.5, 0.0], [0.8, 0.1, 0.0]])
@@ -63,6 +75,8 @@ def test_border_shares_show_each_image_and_the_means():
     assert means == pytest.approx([0.3, 0.6])
     with pytest.raises(ValueError, match="right and wrong"):
         plot_border_shares(shares, np.ones(5, dtype=bool))
+    with pytest.raises(ValueError, match="2 right of 2"):
+        plot_border_shares(np.array([0.2, 0.4, np.nan]), np.array([True, True, False]))
 
 
 def test_overlay_keeps_the_proportions_of_the_radiograph():

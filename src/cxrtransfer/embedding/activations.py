@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cxrtransfer.inference import extract_features, predict_logits
+from cxrtransfer.models import to_map
 from cxrtransfer.runtime import Precision, canonical_json, text_digest, write_arrays
 from cxrtransfer.types import StrPath
 
@@ -36,8 +37,9 @@ def layer_features(
 ) -> dict[str, Features]:
     """Read the outputs of some layers for every image, in one pass.
 
-    Outputs with positions are averaged over them: maps over rows and columns, token sequences over
-    all tokens. The network comes back in the modes it had; it is moved to ``device``.
+    Outputs with positions are averaged over them: maps over rows and columns, tokens over those
+    that have a place in the image (see :func:`cxrtransfer.models.to_map`). The network comes back
+    in the modes it had; it is moved to ``device``.
 
     Args:
         model: Any classifier.
@@ -72,7 +74,7 @@ def layer_features(
         "data": data_digest(data),
         "layers": list(layers),
         "precision": precision,
-        "format": 1,
+        "format": 2,  # 1 took class tokens into the average
     }
     path = Path(cache) / f"{text_digest(canonical_json(described))}.npz"
     if path.is_file():
@@ -137,10 +139,16 @@ def _read(
 def _collected(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
     """Collect each layer's output, averaged over positions, as long as the context lasts."""
     collected: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-    handles = [
+    size = [0, 0]
+
+    def remember(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        size[:] = inputs[0].shape[-2:]
+
+    handles = [model.register_forward_pre_hook(remember)]
+    handles += [
         model.get_submodule(layer).register_forward_hook(
             lambda _module, _inputs, output, layer=layer: collected[layer].append(
-                _averaged(output, layer)
+                _averaged(output, (size[0], size[1]), layer)
             )
         )
         for layer in layers
@@ -152,16 +160,13 @@ def _collected(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, li
             handle.remove()
 
 
-def _averaged(output: object, layer: str) -> Tensor:
+def _averaged(output: object, image_size: tuple[int, int], layer: str) -> Tensor:
     if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
         raise ValueError(
             f"layer {layer!r} must return one tensor (N, F), (N, C, h, w), (N, h, w, C) or "
             f"(N, T, C), got {getattr(output, 'shape', type(output).__name__)}"
         )
     values = output.detach().float()
-    if values.ndim == 3:
-        values = values.mean(dim=1)
-    elif values.ndim == 4:
-        channels_last = values.shape[1] == values.shape[2] != values.shape[3]
-        values = values.mean(dim=(1, 2) if channels_last else (2, 3))
+    if values.ndim > 2:
+        values = to_map(values, image_size, layer).mean(dim=(2, 3))
     return values.cpu()

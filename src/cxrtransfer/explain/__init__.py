@@ -34,7 +34,6 @@ from .randomisation import (
 )
 from .scores import ClassIndex, class_score
 from .selection import Cell, Rule, select_examples
-from .tokens import to_map
 from .variants import EigenCAM, GradCAMPlusPlus, HiResCAM
 
 __all__ = [
@@ -72,5 +71,4 @@ __all__ = [
     "rank_correlation",
     "select_examples",
     "structural_similarity",
-    "to_map",
 ]

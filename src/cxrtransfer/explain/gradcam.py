@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cxrtransfer.models import TargetLayer, default_target_layer
+from cxrtransfer.models import TargetLayer, default_target_layer, to_map
 from cxrtransfer.runtime import freed_memory_kept
 
 from .engine import LayerTap, Reading, bare_network, read_layers
 from .maps import class_activation_map
 from .scores import ClassIndex, class_score
-from .tokens import to_map
 
 __all__ = ["GradCAM", "Layer"]
 
@@ -43,9 +42,10 @@ class GradCAM:
             read as the evidence for class 1 against class 0. One that was compiled, or wrapped
             for several devices, runs uncompiled and on one.
         target_layer: A layer of ``model`` or its dotted name, or several of them. Its output must
-            be a map or a row of tokens (see :func:`to_map`). By default the last such layer that
-            the logits depend on (see :func:`cxrtransfer.models.default_target_layer`). A layer
-            that runs several times is read at its last run.
+            be a map or a row of tokens (see :func:`cxrtransfer.models.to_map`). By default the
+            last such layer that the logits depend on (see
+            :func:`cxrtransfer.models.default_target_layer`). A layer that runs several times is
+            read at its last run.
         relu: Drop evidence against the class.
         normalize: Divide each map by its largest absolute value. Zero keeps its meaning, no
             evidence; but maps of different images are then no longer comparable.

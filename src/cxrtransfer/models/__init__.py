@@ -6,6 +6,7 @@ from .heads import get_head, replace_head
 from .inputs import input_spec
 from .layers import TargetLayer, capture_features, default_target_layer
 from .names import ModelName, list_models, parse_name
+from .positions import to_map
 from .weights import find_weights, load_backbone
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "replace_head",
     "set_train_mode",
     "stages",
+    "to_map",
     "unfreeze",
 ]

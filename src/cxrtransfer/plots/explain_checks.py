@@ -36,7 +36,7 @@ def plot_randomisation(checks: Mapping[str, "RandomisationCheck"], ax: Axes | No
     ax = ax or new_axes()
     for index, (method, check) in enumerate(checks.items()):
         share = np.array(check.num_randomised) / check.num_randomised[-1]
-        correlation = np.nanmean(check.rank_correlation.cpu().numpy(), axis=1)
+        correlation = check.rank_correlation.nanmean(dim=1).cpu().numpy()  # a gap if none is known
         similarity = check.similarity.mean(dim=1).cpu().numpy()
         # Nothing randomised: every map is like itself.
         lines = (
@@ -122,17 +122,23 @@ def plot_border_shares(
         The Axes drawn on: a dot per image, a bar at each group's mean, a line at ``expected``.
 
     Raises:
-        ValueError: If the lengths differ or a group is empty.
+        ValueError: If the lengths differ or a group has no image with a map.
     """
-    if shares.shape != right.shape or right.all() or not right.any():
+    if shares.shape != right.shape:
         raise ValueError(
-            "there must be one share per prediction and both right and wrong ones, got "
-            f"{shares.shape} shares and {int(right.sum())} right of {len(right)}"
+            f"there must be one share per prediction, got {shares.shape} and {right.shape}"
+        )
+    known = np.isfinite(shares)
+    shares, right = shares[known], right[known]
+    if right.all() or not right.any():
+        raise ValueError(
+            "there must be both right and wrong predictions with a map, got "
+            f"{int(right.sum())} right of {len(right)}"
         )
     ax = ax or new_axes(4.8, 4.2)
     jitter = np.random.default_rng(0)
     for place, group in enumerate((right, ~right)):
-        values = shares[group & np.isfinite(shares)]
+        values = shares[group]
         ax.scatter(
             place + jitter.uniform(-0.25, 0.25, len(values)),
             values,
