@@ -42,6 +42,16 @@ def test_seed_makes_the_result(blobs):
     assert not np.array_equal(first.coordinates, other.coordinates)
 
 
+@pytest.mark.slow
+def test_any_number_of_threads_gives_the_same():
+    """With enough points for the grid and, in openTSNE's own choice, approximate neighbours."""
+    features = np.random.default_rng(0).normal(size=(1100, 8))
+    one, two = (embed_tsne(features, n_jobs=jobs) for jobs in (1, 2))
+
+    assert one.parameters["gradient"] == "grid"
+    assert np.array_equal(one.coordinates, two.coordinates)
+
+
 def test_global_generator_is_left_alone(blobs):
     before = np.random.get_state()[1].copy()
     embed_tsne(blobs[0])

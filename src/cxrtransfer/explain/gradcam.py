@@ -55,6 +55,7 @@ class GradCAM:
         ValueError: If ``target_layer`` is no layer of ``model``.
 
     Example:
+        >>> _ = torch.manual_seed(0)
         >>> convolution = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
         >>> head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
         >>> net = nn.Sequential(convolution, head)
