@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,48 @@ def test_images_of_one_detector_stay_comparable(tmp_path: Path) -> None:
     ]
 
     np.testing.assert_array_equal(grey[0][1:], grey[1][1:])
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_whose_zero_is_white_is_not_inverted(tmp_path: Path, bits: int) -> None:
+    stored = 255 - RAMP if bits == 8 else (255 - RAMP).astype(np.uint16) * 257
+    path = save(tmp_path / "i.tif", Image.fromarray(stored))
+    tag = struct.pack("<HHI", 262, 3, 1)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(tag + struct.pack("<I", 1), tag + struct.pack("<I", 0)))
+
+    with Image.open(path) as image:
+        assert image.getexif()[262] == 0
+    np.testing.assert_allclose(decode_image(path, 64).astype(int), RAMP, atol=1)
+
+
+def save_16_bit_colour(path: Path, pixels: np.ndarray) -> Path:
+    """Write what Pillow cannot: a PNG of 16-bit RGB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    height, width, _ = pixels.shape
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def test_sixteen_bit_colour_is_grey_or_refused_but_never_black(tmp_path: Path) -> None:
+    colour = np.repeat(RAMP[:, :, None], 3, axis=2).astype(np.uint16)
+    full = save_16_bit_colour(tmp_path / "full.png", colour * 257)
+    twelve = save_16_bit_colour(tmp_path / "twelve.png", colour * 16)
+
+    np.testing.assert_allclose(decode_image(full, 64).astype(int), RAMP, atol=1)
+    with pytest.raises(ValueError, match=r"below 16,384 would be nearly black; save as grey"):
+        decode_image(twelve, 64)
 
 
 def test_transparent_is_black(tmp_path: Path) -> None:

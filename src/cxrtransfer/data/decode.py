@@ -43,6 +43,7 @@ Result = TypeVar("Result")
 DECODER_VERSION = 2  # goes up whenever the same file would give other pixels; caches look at it
 MAX_PIXELS = 80_000_000  # ten times a large radiograph; more is taken for a decompression bomb
 MAX_BYTES = 2**29
+_PHOTOMETRIC = 262  # TIFF's tag, 0 where zero means white
 _DEPTHS = (8, 10, 12, 14, 16)  # bits of a detector's grey values
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -158,7 +159,19 @@ def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
             # Decodes at a half, quarter or eighth where that is still large enough, and colour
             # straight to grey: far fewer pixels to work on.
             image.draft("L", (size, size))
-        return _to_grey(ImageOps.exif_transpose(image)), info
+        # Two things that Pillow does in silence to 16 bits: of colour it keeps the upper 8, and
+        # grey of a TIFF whose zero means white it leaves inverted.
+        cut = image.mode in {"RGB", "RGBA"} and any(";16" in str(tile[3]) for tile in image.tile)
+        inverted = image.mode.startswith("I") and (
+            image.format == "TIFF" and image.getexif().get(_PHOTOMETRIC) == 0
+        )
+        upright = ImageOps.exif_transpose(image)
+        if cut and np.asarray(upright.convert("RGB")).max() < 2**6:
+            raise ValueError(
+                "16-bit colour whose values stay below 16,384 would be nearly black; save as grey"
+            )
+        grey = _to_grey(upright)
+        return (ImageOps.invert(grey) if inverted else grey), info
 
 
 def _to_grey(image: Image.Image) -> Image.Image:
