@@ -49,3 +49,35 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
     with pytest.raises(FileExistsError, match="not empty"):
         unpack_medmnist(archive(tmp_path), tmp_path / "images")
+
+
+@pytest.mark.parametrize("shape", [(4, 28, 28, 28), (4, 28)])
+def test_other_than_grey_or_colour_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = archive(tmp_path, val_images=np.zeros(shape, dtype=np.uint8))
+
+    with pytest.raises(ValueError, match=r"val_images of .* must be uint8 \(N, H, W\)"):
+        unpack_medmnist(path, tmp_path / "images")
+
+
+def test_other_than_eight_bits_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path, val_images=IMAGES[:4].astype(np.float32))
+
+    with pytest.raises(ValueError, match=r"got float32 \(4, 28, 28\)"):
+        unpack_medmnist(path, tmp_path / "images")
+
+
+def test_whole_numbers_as_floats_are_labels(tmp_path: Path) -> None:
+    path = archive(tmp_path, val_labels=np.array([0.0, 1.0, 0.0, 1.0]))
+
+    assert unpack_medmnist(path, tmp_path / "images").where("val").labels.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_an_archive_cut_short_is_named(tmp_path: Path, part: float) -> None:
+    path = archive(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(part * len(data))])
+
+    with pytest.raises(ValueError, match=r"mnist.npz must be an .npz archive"):
+        unpack_medmnist(path, tmp_path / "images")
+    assert not (tmp_path / "images").exists()

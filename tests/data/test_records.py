@@ -52,7 +52,10 @@ def test_csv_gives_back_what_went_in(tmp_path: Path, known: bool) -> None:
     ("text", "message"),
     [
         ("path\na.png\n", r"lacks \['label'\]; it has \['path'\]"),
-        ("path,label,split\na.png,A,dev\n", "row 2 .* split must be train, val, test or empty"),
+        (
+            "path,label,split\na.png,A,dev\n",
+            "row 2 .* split must be train, val, test or empty.*can rename",
+        ),
         ("path,label\na.png,C\n", "row 2 .* label must be one of"),
         ("path,label\na.png,A\nb.png,\n", "row 3 .* every image needs a label.* returns None"),
         ("path,label\na.png,A\nb.png\n", "row 3 .* must have 2 cells"),

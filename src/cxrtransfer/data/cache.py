@@ -197,6 +197,8 @@ def _build(
     except OSError as error:
         if error.errno not in _FULL:
             raise
+        if not index.is_file():  # without it, whole pixels are of no use
+            pixels.unlink(missing_ok=True)
         free = shutil.disk_usage(pixels.parent).free
         raise OSError(
             error.errno,

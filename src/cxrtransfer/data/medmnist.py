@@ -1,5 +1,6 @@
 """MedMNIST archives: images in a .npz file."""
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -38,13 +39,21 @@ def unpack_medmnist(
 
     Raises:
         FileExistsError: If the folder holds anything.
-        ValueError: If the archive lacks an array, or holds labels without a name.
+        ValueError: If the file is no such archive, lacks an array, or holds other images than grey
+            or colour of 8 bits, or labels without a name.
     """
+    if not zipfile.is_zipfile(archive):
+        raise ValueError(f"{archive} must be an .npz archive; it is another file or cut short")
     with np.load(archive, allow_pickle=False) as arrays, fresh_folder(root) as folder:
         for split in get_args(Split):
             if not {f"{split}_images", f"{split}_labels"} <= set(arrays):
                 raise ValueError(f"{archive} must hold {split}_images and {split}_labels")
             images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"].reshape(-1)
+            if images.dtype != np.uint8 or images.shape[3:] not in {(), (3,)} or images.ndim < 3:
+                raise ValueError(
+                    f"{split}_images of {archive} must be uint8 (N, H, W) or (N, H, W, 3), "
+                    f"got {images.dtype} {images.shape}"
+                )
             if len(images) != len(labels) or not set(labels.tolist()) <= set(
                 range(len(class_names))
             ):
@@ -52,14 +61,14 @@ def unpack_medmnist(
                     f"{split} of {archive} must have one label per image, an index into "
                     f"{tuple(class_names)}; give class_names"
                 )
-            _write(folder / split, images, labels, class_names)
+            _write(folder / split, images, labels.astype(np.int64), class_names)
     return read_folder(Path(root))
 
 
 def _write(
     folder: Path,
     images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
-    labels: np.ndarray[tuple[int, ...], np.dtype[np.integer]],
+    labels: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
     class_names: Sequence[str],
 ) -> None:
     for name in class_names:

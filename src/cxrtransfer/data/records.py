@@ -294,4 +294,7 @@ def _split(cell: str | None, where: str) -> Split | None:
         case "train" | "val" | "test":
             return cell
         case _:
-            raise ValueError(f"{where}: split must be train, val, test or empty, got {cell!r}")
+            raise ValueError(
+                f"{where}: split must be train, val, test or empty, got {cell!r}; "
+                "a function as split can rename it"
+            )
