@@ -129,6 +129,30 @@ def test_small_and_large_fractions_are_met_too(fraction: float) -> None:
     assert np.all(np.abs(got - fraction * np.array([450, 750])) <= 3)  # one patient's worth
 
 
+def with_a_patient_of_half_the_images() -> Records:
+    rows = [
+        Record(Path(f"{i:03d}.png"), i % 2, "big" if i < 100 else f"p{i // 2}") for i in range(200)
+    ]
+    return Records(tuple(rows), ("NORMAL", "PNEUMONIA"), patients_known=True)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_patient_of_half_the_images_does_not_make_the_held_out_few(seed: int) -> None:
+    records = with_a_patient_of_half_the_images()
+
+    held = hold_out(records.labels, records.patient_ids, fraction=0.3, seed=seed)
+
+    assert abs(len(held) - 60) <= 6  # half of one of the nine folds that share 100 images
+
+
+def test_a_fold_with_half_the_images_is_told() -> None:
+    with pytest.warns(UserWarning, match=r"never divided, .* \d+ images .* where 20\.0"):
+        folds = list(fold_records(with_a_patient_of_half_the_images(), num_folds=5))
+
+    assert max(len(fold.where("val")) for fold in folds) >= 100
+
+
 def test_seeds_differ_and_repeat() -> None:
     records = study(90)
 

@@ -71,8 +71,9 @@ def hold_out(
 ) -> Indices:
     """Choose the images to hold out, at the prevalence of the whole.
 
-    Patients are dealt into folds and the folds nearest to the wanted number of images of each
-    class are taken; single images are drawn by scikit-learn's stratified shuffle.
+    Patients are dealt into folds, and those most like the average are taken until the number of
+    images wanted of each class is reached as nearly as can be; single images are drawn by
+    scikit-learn's stratified shuffle.
 
     Args:
         labels: Class index of each image, integers ``(N,)``.
@@ -112,10 +113,13 @@ def hold_out(
     folds = k_folds(codes, groups, num_folds=parts.denominator, seed=seed)
     counts = np.zeros((parts.denominator, codes.max() + 1))  # images of each fold and class
     np.add.at(counts, (folds, codes), 1)
-    wanted = np.bincount(codes) / parts.denominator
-    miss = np.abs(counts - wanted).sum(axis=1)
-    chosen = np.argsort(miss, kind="stable")[: parts.numerator]
-    _warn_if_missed(counts[chosen].sum(axis=0), fraction * np.bincount(codes))
+    miss = np.abs(counts - np.bincount(codes) / parts.denominator).sum(axis=1)
+    order = np.argsort(miss, kind="stable")
+    # As many folds as the fraction says, unless a large patient leaves the others small.
+    wanted = fraction * np.bincount(codes)
+    reached = counts[order].cumsum(axis=0)[:-1]  # one fold at least is left
+    chosen = order[: 1 + np.abs(reached - wanted).sum(axis=1).argmin()]
+    _warn_if_missed(counts[chosen].sum(axis=0), wanted, stacklevel=5)
     return np.flatnonzero(np.isin(folds, chosen)).astype(np.int64)
 
 
@@ -194,6 +198,10 @@ def fold_records(
 
     Raises:
         ValueError: If a class has fewer patients (or images) than there are folds.
+
+    Warns:
+        UserWarning: If a fold misses its share of a class by more than a fifth, because some
+            patient holds too many images.
     """
     rows = [row for _, row in sorted(zip(records.ids, records, strict=True))]
     dealt = [row for row in rows if row.split != "test"]
@@ -201,6 +209,11 @@ def fold_records(
     labels = [row.label for row in dealt]
     for repeat in range(num_repeats):
         folds = k_folds(labels, groups, num_folds=num_folds, seed=seed + repeat)
+        counts = np.zeros((num_folds, len(records.class_names)))
+        np.add.at(counts, (folds, np.asarray(labels)), 1)
+        wanted = counts.mean(axis=0)
+        worst = np.abs(counts - wanted).max(axis=1).argmax()
+        _warn_if_missed(counts[worst], wanted, stacklevel=3)
         fold_of = dict(zip((row.path for row in dealt), folds.tolist(), strict=True))
         for fold in range(num_folds):
             divided = (
@@ -277,16 +290,16 @@ def _check_enough(labels: npt.ArrayLike, groups: Sequence[str] | None, *, needed
 
 
 def _warn_if_missed(
-    got: npt.NDArray[np.floating[Any]], wanted: npt.NDArray[np.floating[Any]]
+    got: npt.NDArray[np.floating[Any]], wanted: npt.NDArray[np.floating[Any]], *, stacklevel: int
 ) -> None:
     miss = np.abs(got - wanted)
     if np.any(miss > np.maximum(2, wanted / 5)):
-        worst = int(np.argmax(miss / wanted))
+        worst = int(np.argmax(miss / np.maximum(wanted, 1)))
         warnings.warn(
             f"a patient is never divided, so one class has {got[worst]:.0f} images held out where "
             f"{wanted[worst]:.1f} were asked for; a class has few patients, or some "
             "patient has many images",
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
 
 
