@@ -93,32 +93,33 @@ COPIES: dict[str, Callable[[Image.Image], bytes]] = {
 
 def copies(records: Records) -> str:
     """How many copies of images are found among all the images, by what was done to them."""
-    thumbnails, _ = decode_images([row.path for row in records], THUMBNAIL_SIZE)
     threshold = inspect.signature(audit).parameters["max_distance"].default
     furthest = 1.5 * threshold  # copies that are further away count as infinitely far
-    chosen = np.random.default_rng(0).choice(len(records), NUM_IMAGES, replace=False)
-    copied: dict[str, list[np.ndarray]] = {name: [] for name in COPIES}
-    for index in chosen:
-        with Image.open(records[int(index)].path) as opened:
-            original = opened.convert("L")
-        for name, change in COPIES.items():
-            copied[name].append(decode_image(change(original), THUMBNAIL_SIZE))
+    originals = np.random.default_rng(0).choice(
+        len(records), (len(COPIES), NUM_IMAGES), replace=False
+    )
+    thumbnails, _ = decode_images([row.path for row in records], THUMBNAIL_SIZE)
+    added = []
+    for indices, change in zip(originals.tolist(), COPIES.values(), strict=True):
+        for index in indices:
+            with Image.open(records[index].path) as opened:
+                added.append(decode_image(change(opened.convert("L")), THUMBNAIL_SIZE))
+    everything = np.concatenate([thumbnails, added])
+    distance_of: dict[tuple[int, int], float] = {}
+    for mirrored in (False, True):
+        pairs, distances = near_pairs(everything, max_distance=furthest, mirrored=mirrored)
+        distance_of |= dict(zip(map(tuple, pairs.tolist()), distances, strict=True))
     lines = [
-        f"{NUM_IMAGES} copies of each kind, put among the {len(records):,} images kind by kind;",
+        f"{NUM_IMAGES} copies of each kind among {len(records):,} images, no image copied twice;",
         f"distances (inf: more than {furthest:.2f}), and how many are within {threshold:.2f}",
         "",
         f"{'done to a copy':28s} {'median':>6s} {'9 in 10':>8s} {'found':>6s}",
     ]
-    for name, images in copied.items():
-        pairs, distances = near_pairs(
-            np.concatenate([thumbnails, images]),
-            max_distance=furthest,
-            mirrored=name.startswith("mirrored"),
-        )
-        distance_of = dict(zip(map(tuple, pairs.tolist()), distances, strict=True))
+    places = np.arange(len(records), len(everything)).reshape(originals.shape)
+    for name, indices, copied in zip(COPIES, originals, places, strict=True):
         wanted = [
-            distance_of.get((int(index), len(records) + number), np.inf)
-            for number, index in enumerate(chosen)
+            distance_of.get(pair, np.inf)
+            for pair in zip(indices.tolist(), copied.tolist(), strict=True)
         ]
         median, most = np.quantile(wanted, [0.5, 0.9], method="lower")
         found = np.mean(np.array(wanted) <= threshold)
