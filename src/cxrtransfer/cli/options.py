@@ -60,7 +60,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--image-split", action="store_true", help="let patients be on both sides")
     train.add_argument("--folds", type=_count, help="also cross-validate the first network")
     train.add_argument("--image-size", type=_count, help="side in pixels (default: the network's)")
-    train.add_argument("--weights", type=Path, help="folder with files of ImageNet parameters")
+    train.add_argument(
+        "--weights", type=_existing, help="folder with files of ImageNet parameters"
+    )
     train.add_argument("--random", action="store_true", help="start from random parameters")
     train.add_argument("--features", action="store_true", help="train the head only")
     train.add_argument("--seeds", nargs="+", type=int, default=[0], help="repeat with each")

@@ -101,8 +101,8 @@ def classify(
         run: The folder of a complete run.
         source: A folder, of which every file is taken, or the files.
         heatmaps: A folder for a Grad-CAM overlay of the likeliest class of each image, as
-            ``NAME.png`` below the same folders as the images have below the one that holds them
-            all; None for none.
+            ``NAME.png`` below the same folders as in ``source``, or as below the folder that
+            holds all the files; None for none.
         batch_size: Images per forward pass.
         on_error: ``"raise"`` refuses a source with unreadable images; ``"skip"`` leaves them out,
             and lists them in the result and in its table.
@@ -122,12 +122,12 @@ def classify(
     done = load_run(run)
     network = to_device(load_network(done), resolve_device(device))
     spec = input_spec(network)
-    names, paths = _named(source)
+    names, paths, places = _named(source)
     images, unreadable = decode_images(paths, spec.size, interpolation=spec.interpolation)
     if unreadable and (on_error == "raise" or len(unreadable) == len(set(paths))):
         raise UnreadableImagesError(unreadable)
     kept = [index for index, path in enumerate(paths) if path not in unreadable]
-    data, readable = _Unlabelled(torch.from_numpy(images[kept]), spec), [paths[i] for i in kept]
+    data = _Unlabelled(torch.from_numpy(images[kept]), spec)
     logits = predict_logits(network, data, batch_size=batch_size, device=device).logits
     found = Classified(
         ids=tuple(names[index] for index in kept),
@@ -136,7 +136,8 @@ def classify(
         skipped={n: unreadable[p] for n, p in zip(names, paths, strict=True) if p in unreadable},
     )
     if heatmaps is not None:
-        _draw_heatmaps(network, data, found, _places(Path(heatmaps), readable), batch_size)
+        targets = [Path(heatmaps) / f"{places[index]}.png" for index in kept]
+        _draw_heatmaps(network, data, found, targets, batch_size)
     return found
 
 
@@ -170,14 +171,6 @@ def _draw_heatmaps(
         )
 
 
-def _places(folder: Path, paths: Sequence[Path]) -> list[Path]:
-    """Lay out files below a folder as they lie below the one that holds them all."""
-    # Only real paths are different for different files, however a file was named.
-    real = [path.parent.resolve() / path.name for path in paths]
-    shared = os.path.commonpath([path.parent for path in real])
-    return [folder / path.relative_to(shared).with_name(f"{path.name}.png") for path in real]
-
-
 class _Unlabelled(Dataset[tuple[torch.Tensor, int]]):
     """Grey images uint8 ``(N, H, W)`` as a network takes them, each with a label of no meaning."""
 
@@ -192,14 +185,25 @@ class _Unlabelled(Dataset[tuple[torch.Tensor, int]]):
         return self.transform(self.images[index].unsqueeze(0)), 0
 
 
-def _named(source: StrPath | Iterable[StrPath]) -> tuple[tuple[str, ...], list[Path]]:
+def _named(
+    source: StrPath | Iterable[StrPath],
+) -> tuple[tuple[str, ...], list[Path], tuple[str, ...]]:
+    """Return what to call each image, where it is, and its place below a folder of results."""
     if isinstance(source, str | os.PathLike):
         root = Path(source)
         paths = sorted(find_images(root))
-        names = tuple(path.relative_to(root).as_posix() for path in paths)
+        names = places = tuple(path.relative_to(root).as_posix() for path in paths)
     else:
         paths = [Path(path) for path in source]
-        names = tuple(path.as_posix() for path in paths)
+        names, places = tuple(path.as_posix() for path in paths), _below_what_they_share(paths)
     if not paths:
         raise FileNotFoundError(f"there must be at least one image, {source} holds none")
-    return names, paths
+    return names, paths, places
+
+
+def _below_what_they_share(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Name files by their place below the folder that holds them all."""
+    # Only real paths are different for different files, however a file was named.
+    real = [path.parent.resolve() / path.name for path in paths]
+    shared = os.path.commonpath([path.parent for path in real]) if real else ""
+    return tuple(path.relative_to(shared).as_posix() for path in real)

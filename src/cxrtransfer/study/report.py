@@ -94,7 +94,8 @@ def answer_section(study: StudyResults, points: Sequence[OperatingResult]) -> Se
             "of its AUROC on test holds one half."
         )
     runs = len(study.runs)
-    choice = f"Chosen on val, the best of {runs} runs is" if runs > 1 else "The only run is"
+    alone = "The only run that ended is" if study.failed else "The only run is"
+    choice = f"Chosen on val, the best of {runs} runs is" if runs > 1 else alone
     owners = f" of {test.num_patients:,} patients" if study.patients_known else ""
     found.append(
         f"{choice} {name}. Its AUROC on test is {test.auroc}{_auroc_in_words(study)}. Tested on "
@@ -152,7 +153,7 @@ def _auroc_in_words(study: StudyResults) -> str:
 def _where(result: OperatingResult) -> str:
     if result.point.threshold == 0.5:
         return "threshold one half"
-    return f"threshold {result.point.threshold:.2f} ({result.point.rule})"
+    return f"threshold {result.point.threshold:.3f} ({result.point.rule})"
 
 
 def _right(result: OperatingResult) -> str:
