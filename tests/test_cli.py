@@ -1,4 +1,6 @@
+import ast
 import csv
+import re
 import shutil
 import subprocess
 import sys
@@ -10,9 +12,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from cxrtransfer.cli import main
+from cxrtransfer.cli.options import parser
 from cxrtransfer.data import read_folder
 from cxrtransfer.runtime import read_json
 from cxrtransfer.study import classify, load_run
+from cxrtransfer.training import TrainConfig
 
 # A network this small, hardly trained, may have nothing to show; that is said by a warning.
 pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images")
@@ -266,6 +270,21 @@ def test_test_can_leave_out_what_is_unreadable_and_says_so(
     kept = read_json(run / "external" / "away" / "external.json")
     assert list(kept["skipped"]) == ["NORMAL/02.png"]
     assert "1 of 12 images cannot be read and are left out." in kept["sentences"]
+
+
+def test_the_settings_that_the_docs_set_side_by_side_are_the_defaults() -> None:
+    page = Path(__file__).parents[1] / "docs" / "how-to" / "command-line.rst"
+    here = re.findall(r"^     - ``--(\S+) (\S+)``$", page.read_text("utf-8"), re.MULTILINE)
+    there = re.findall(r"^     - ``(\w+)=(\S+)``$", page.read_text("utf-8"), re.MULTILINE)
+    command = vars(parser().parse_args(["train", "."]))
+    assert len(here) == 6
+    assert len(there) == 5
+
+    for name, value in here:
+        default = command[name.replace("-", "_")]
+        assert default == type(default)(value) if name != "class-weights" else default == [value]
+    for name, value in there:
+        assert getattr(TrainConfig(), name) == ast.literal_eval(value)
 
 
 def test_models_are_listed_by_pattern(capsys: pytest.CaptureFixture[str]) -> None:
