@@ -70,8 +70,10 @@ def runs_section(study: StudyResults) -> Section:
                 study.folder,
                 "A",
                 "AUROC of every run on test",
-                "Each dot with its 95 % interval. Intervals that overlap do not mean that runs "
-                "cannot be told apart: they were tested on the same images, see below.",
+                "The dot with its 95 % interval."
+                if len(names) == 1
+                else "Each dot with its 95 % interval. Intervals that overlap do not mean that "
+                "runs cannot be told apart: they were tested on the same images, see below.",
                 forest,
             )
         ],
