@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from cxrtransfer.models import build_finetune_model, freeze, stages
+from cxrtransfer.runtime import autocast, training_autocast
 from cxrtransfer.training import WeightedTrainer, best_epoch
 
 
@@ -238,3 +239,25 @@ def test_wrong_settings_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         WeightedTrainer(plain, **setting)
+
+
+def test_a_step_in_bfloat16_keeps_depthwise_convolutions_with_a_stride_exact() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 3, 3, 2, 1, groups=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)
+    )
+    data = TensorDataset(torch.randn(8, 3, 9, 9), torch.arange(8) % 2)
+    losses = []
+    for context in (training_autocast, autocast):
+        with context(torch.device("cpu"), "bf16"):
+            logits = network(data.tensors[0].contiguous(memory_format=torch.channels_last))
+        loss = nn.functional.cross_entropy(logits.float(), data.tensors[1])
+        losses.append(loss.item())
+
+    trainer = WeightedTrainer(
+        network, epochs=1, batch_size=8, precision="bf16", device="cpu", progress=False
+    )
+    loss = trainer.fit(data, data).rows[0]["train_loss"]
+
+    assert loss == pytest.approx(losses[0], rel=1e-5)
+    assert loss != pytest.approx(losses[1], rel=1e-5)

@@ -1,6 +1,13 @@
 """Which device, seed, file, optional package."""
 
-from .devices import Precision, autocast, resolve_device, resolve_precision, to_device
+from .devices import (
+    Precision,
+    autocast,
+    resolve_device,
+    resolve_precision,
+    to_device,
+    training_autocast,
+)
 from .distributed import World, current_world, join_world, main_first
 from .extras import require
 from .files import (
@@ -47,6 +54,7 @@ __all__ = [
     "set_rng_state",
     "text_digest",
     "to_device",
+    "training_autocast",
     "write_arrays",
     "write_json",
 ]

@@ -1,10 +1,13 @@
 """Which device, which number format, which memory layout."""
 
-from contextlib import AbstractContextManager
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 __all__ = [
     "Precision",
@@ -12,6 +15,7 @@ __all__ = [
     "resolve_device",
     "resolve_precision",
     "to_device",
+    "training_autocast",
 ]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -102,6 +106,63 @@ def autocast(
         dtype=_DTYPES[precision] if precision != "fp32" else None,
         enabled=precision != "fp32",
     )
+
+
+@contextmanager
+def training_autocast(
+    device: torch.device, precision: Literal["fp32", "bf16", "fp16"]
+) -> Iterator[None]:
+    """Like :func:`autocast`, for a forward pass that is followed by a backward pass.
+
+    On a CPU in bfloat16, depthwise convolutions with a stride are computed in float32, which is
+    the more exact: the gradient of their input has no fast kernel in bfloat16 and takes ten to a
+    hundred times as long.
+
+    Args:
+        device: Where the network runs.
+        precision: A resolved precision.
+    """
+    with autocast(device, precision):
+        if device.type == "cpu" and precision == "bf16":
+            with _StridedDepthwiseInFloat32():
+                yield
+        else:
+            yield
+
+
+class _StridedDepthwiseInFloat32(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  (whatever torch's function returns)
+        if func is functional.conv2d:
+            return _conv2d(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _conv2d(
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int, ...] = 1,
+    padding: str | int | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolve as torch does, in float32 if each channel has its own kernel and a stride."""
+    strides = (stride,) if isinstance(stride, int) else stride
+    shape: Any = (stride, padding, dilation, groups)
+    learns = images.requires_grad or weight.requires_grad
+    if not learns or groups == 1 or groups != images.shape[1] or max(strides) == 1:
+        return functional.conv2d(images, weight, bias, *shape)
+    with torch.autocast("cpu", enabled=False):
+        exact = functional.conv2d(
+            images.float(), weight.float(), None if bias is None else bias.float(), *shape
+        )
+    return exact.bfloat16()
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:

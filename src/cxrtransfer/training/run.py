@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrtransfer.models import set_train_mode, unfreeze
-from cxrtransfer.runtime import World, autocast, rng_state
+from cxrtransfer.runtime import World, autocast, rng_state, training_autocast
 
 from .config import TrainConfig
 from .history import best_epoch
@@ -238,7 +238,9 @@ class Run:
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         labels = batch.labels.to(self.device, non_blocking=True)
-        with autocast(self.device, self.precision):
+        # A compiled network has kernels of its own.
+        around = autocast if self.config.compile else training_autocast
+        with around(self.device, self.precision):
             logits = self.network(images)
         if logits.shape[1] != len(self.class_weight):
             raise ValueError(
