@@ -39,14 +39,6 @@ def test_no_point_is_pushed_round_the_edge():
     np.testing.assert_allclose(repulsion(places)[0], pair_by_pair(places)[0], rtol=0.02)
 
 
-def test_any_number_of_threads_gives_the_same():
-    places = clumps(60)
-    one, two = repulsion(places), repulsion(places, workers=2)
-
-    assert np.array_equal(one[0], two[0])
-    assert one[1] == two[1]
-
-
 @pytest.fixture(scope="module")
 def embedding():
     """Affinities of some features, and places spread as those of an embedding are."""

@@ -47,7 +47,7 @@ def gradient(
             places, P, should_eval_error=should_eval_error, n_jobs=n_jobs, **options
         )
         return divergence, result
-    forces, pairs = repulsion(places, workers=n_jobs)
+    forces, pairs = repulsion(places)
     result = -forces.astype(np.float64) / pairs
     total, divergence = _tsne.estimate_positive_gradient_nn(
         P.indices,
@@ -65,7 +65,7 @@ def gradient(
     return divergence, result
 
 
-def repulsion(coordinates: Floats, *, workers: int = 1) -> tuple[npt.NDArray[np.float32], float]:
+def repulsion(coordinates: Floats) -> tuple[npt.NDArray[np.float32], float]:
     r"""Sum up how all other points push each one away.
 
     Pair by pair that takes the square of their number. Forces on a regular grid are a convolution,
@@ -75,7 +75,6 @@ def repulsion(coordinates: Floats, *, workers: int = 1) -> tuple[npt.NDArray[np.
 
     Args:
         coordinates: ``(N, 2)``.
-        workers: Threads of the transforms.
 
     Returns:
         :math:`\sum_j (y_i - y_j) / (1 + |y_i - y_j|^2)^2`, ``(N, 2)``, and
@@ -95,9 +94,10 @@ def repulsion(coordinates: Floats, *, workers: int = 1) -> tuple[npt.NDArray[np.
     places = (coordinates - lowest) / spacing
     weights = _weights(places.astype(np.float32), side)
     counts = weights.T @ np.ones(len(places), np.float32)
-    density = fft.rfft2(counts.reshape(side, side), workers=workers)
+    # In one thread: with several, single precision may round otherwise.
+    density = fft.rfft2(counts.reshape(side, side))
     kernel, pushes = _kernels(side, spacing)
-    fields = [fft.irfft2(density * push, (side, side), workers=workers) for push in pushes]
+    fields = [fft.irfft2(density * push, (side, side)) for push in pushes]
     forces = weights @ np.stack([field.ravel() for field in fields], axis=1)
     # The sum over all pairs needs no transform back (Parseval). Only half the spectrum of real
     # numbers is kept: but for its first and last column, everything in it stands for two.
