@@ -1,0 +1,61 @@
+"""Run as a script by test_memory.py: prints as JSON what the allocator did."""
+
+import json
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from cxrtransfer.runtime import freed_memory_kept
+
+FLOATS = 16 * 2**20  # 64 MB, twice what glibc ever keeps by itself
+
+
+def faults_of_a_step() -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(FLOATS)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def faults_of_a_late_step() -> int:
+    """Faults when every free piece that is large enough has had its turn: malloc alternates."""
+    for _ in range(12):
+        torch.ones(FLOATS)
+    return faults_of_a_step()
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    seen = {"pages_touched": 4 * FLOATS // resource.getpagesize()}
+    torch.ones(1)  # the first tensor takes pages of its own
+    seen["faults_before"] = faults_of_a_step()
+
+    with freed_memory_kept():
+        seen["faults_inside"] = faults_of_a_late_step()
+        with freed_memory_kept():
+            torch.ones(1)
+        seen["faults_after_an_inner_one"] = faults_of_a_late_step()
+        inside = resident_bytes()
+    seen["returned_bytes"] = inside - resident_bytes()
+
+    with suppress(ZeroDivisionError), freed_memory_kept():
+        faults_of_a_step()
+        inside = resident_bytes()
+        1 / 0  # noqa: B018
+    seen["returned_bytes_after_an_exception"] = inside - resident_bytes()
+
+    before = resident_bytes()
+    torch.ones(FLOATS)
+    seen["kept_bytes_afterwards"] = resident_bytes() - before
+    sys.stdout.write(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main()
