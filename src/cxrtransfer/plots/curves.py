@@ -66,7 +66,7 @@ def plot_roc_curves(
         grid="both",
     )
     _unit_square(ax)
-    legend(ax)
+    legend(ax, "lower right")
     return ax
 
 
@@ -119,7 +119,7 @@ def plot_precision_recall_curves(
         grid="both",
     )
     _unit_square(ax)
-    legend(ax)
+    legend(ax, "lower left")
     return ax
 
 
@@ -166,7 +166,7 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
         grid="both",
     )
     _unit_square(ax)
-    legend(ax)
+    legend(ax, "below")
     return ax
 
 
@@ -214,7 +214,7 @@ def plot_threshold_sweep(
     )
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.01)
-    legend(ax, "right")
+    legend(ax)
     return ax
 
 

@@ -77,7 +77,7 @@ def plot_embedding(
     ax.spines[:].set_visible(True)
     ax.spines[:].set_color(GREY)
     ax.set_aspect("equal", adjustable="datalim")
-    legend(ax, "right")
+    legend(ax)
     if images is not None:
         for index in _spread(coordinates):
             _put(ax, coordinates[index], images[index], colour(int(labels[index])))

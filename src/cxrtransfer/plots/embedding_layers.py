@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import GREY, colour, dress, refuse_empty
+from .style import GREY, colour, dress, legend, refuse_empty
 
 if TYPE_CHECKING:  # so that figures of numbers do not wait for torch
     from cxrtransfer.embedding import Embedding
@@ -36,7 +36,7 @@ def plot_embedding_layers(
 
     Returns:
         The Axes drawn on. Each title has the share of the 15 nearest neighbours with the same
-        label; the legend is on the first.
+        label; the legend is beside the last.
 
     Raises:
         ValueError: If there is no embedding, or not one Axes and one row per label for each.
@@ -76,5 +76,5 @@ def plot_embedding_layers(
         ax.spines[:].set_visible(True)
         ax.spines[:].set_color(GREY)
         ax.set_aspect("equal", adjustable="datalim")
-    axes[0].legend(fontsize=8, frameon=False)
+    legend(axes[-1])
     return list(axes)

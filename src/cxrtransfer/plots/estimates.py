@@ -104,5 +104,5 @@ def plot_subgroup_bars(
     ax.set_xticks(range(len(groups)), groups)
     ax.tick_params(axis="x", length=0, color=GREY)
     ax.set_ylim(0, 1.02)
-    legend(ax, "right")
+    legend(ax)
     return ax

@@ -45,20 +45,25 @@ def dress(
         ax.grid(axis=grid, color="#E6E6E6", linewidth=0.8)
 
 
-def legend(ax: Axes, where: Literal["inside", "right", "below"] = "inside") -> None:
-    """Name what is drawn: inside, where there is room, or beside the Axes."""
+def legend(
+    ax: Axes, where: Literal["right", "below", "lower left", "lower right"] = "right"
+) -> None:
+    """Name what is drawn: right of the Axes, below it, or in a corner that most often is empty.
+
+    By default matplotlib looks for a free place, and warns where that takes it a second.
+    """
     if where == "right":
         ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=9, frameon=False)
     elif where == "below":
         ax.legend(
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.06),
+            bbox_to_anchor=(0.5, -0.06 if not ax.get_xlabel() else -0.12),
             ncols=len(ax.get_legend_handles_labels()[0]),
             fontsize=9,
             frameon=False,
         )
     else:
-        ax.legend(fontsize=9, frameon=False)
+        ax.legend(loc=where, fontsize=9, frameon=False)
 
 
 def refuse_empty(what: str, given: Sized) -> None:

@@ -50,7 +50,7 @@ def plot_loss_curves(histories: Mapping[str, Rows], ax: Axes | None = None) -> A
         grid="y",
     )
     ax.set_ylim(bottom=0)
-    legend(ax, "right")
+    legend(ax)
     return ax
 
 
@@ -75,7 +75,7 @@ def plot_metric_curves(
         _draw(ax, run, rows, metric, line="-", colour_index=index, label=run)
     name = _METRIC_WORDS.get(metric, metric.replace("_", " "))
     dress(ax, title=f"{name} by epoch".capitalize(), xlabel="epoch", ylabel=name, grid="y")
-    legend(ax, "right")
+    legend(ax)
     return ax
 
 
