@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
-from cxrtransfer.explain import compare_shares
+from cxrtransfer.explain import border_share, compare_shares
 
 
 def draw(*, effect: float, images: int = 400, seed: int = 0):
@@ -35,6 +37,13 @@ def test_interval_is_about_that_of_the_normal_approximation():
 )
 def test_answer_says_which_way(effect, verdict):
     assert compare_shares(*draw(effect=effect)).answer.startswith(verdict)
+
+
+def test_maps_of_four_cells_cannot_tell():
+    cells = torch.rand(100, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    maps = functional.interpolate(cells, size=(64, 64), mode="bilinear")[:, 0]
+    right = np.arange(100) % 3 > 0
+    assert compare_shares(border_share(maps).numpy(), right).answer.startswith("Cannot be said: ")
 
 
 def test_no_effect_is_called_one_in_about_five_of_a_hundred_studies():

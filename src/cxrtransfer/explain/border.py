@@ -46,6 +46,11 @@ class ShareComparison:
             f"{self.num_right} right predictions; difference {self.difference:+.1%}, "
             f"{self.level:.0%} interval {self.low:+.1%} to {self.high:+.1%}"
         )
+        if max(abs(self.low), abs(self.high)) < 5e-4:  # each number is printed as 0.0%
+            return (
+                f"Cannot be said: the share is {self.right:.1%} in right and wrong predictions "
+                "alike, as it always is where a map has only 2 x 2 cells."
+            )
         if self.low > 0:
             return f"Yes, more: {numbers}."
         if self.high < 0:
