@@ -1,5 +1,6 @@
 """Run as a script by test_memory.py: prints as JSON what the allocator did."""
 
+import ctypes
 import json
 import resource
 import sys
@@ -31,6 +32,22 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
+def pieces_kept_of_12() -> int:
+    """Take pieces from malloc, free them, and count those still there.
+
+    Tensors will not do: what belongs to the last one may lie behind it and hold the heap's end.
+    """
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    before = resident_bytes()
+    pieces = [ctypes.c_void_p(libc.malloc(ctypes.c_size_t(4 * FLOATS))) for _ in range(12)]
+    for piece in pieces:
+        ctypes.memset(piece, 1, 4 * FLOATS)
+    for piece in pieces:
+        libc.free(piece)
+    return (resident_bytes() - before) // (4 * FLOATS)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     seen = {"pages_touched": 4 * FLOATS // resource.getpagesize()}
@@ -42,6 +59,7 @@ def main() -> None:
         with freed_memory_kept():
             torch.ones(1)
         seen["faults_after_an_inner_one"] = faults_of_a_late_step()
+        seen["pieces_kept_of_12_inside"] = pieces_kept_of_12()
         inside = resident_bytes()
     seen["returned_bytes"] = inside - resident_bytes()
 

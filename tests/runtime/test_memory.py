@@ -28,12 +28,15 @@ def seen() -> dict[str, int]:
 
 
 def test_without_it_a_step_takes_new_pages(seen: dict[str, int]) -> None:
-    assert seen["pages_touched"] > 0
     assert seen["faults_before"] > seen["pages_touched"] / 2
 
 
 def test_a_step_inside_gets_the_pages_of_the_one_before(seen: dict[str, int]) -> None:
     assert seen["faults_inside"] < seen["faults_before"] / 10
+
+
+def test_what_is_free_at_the_heaps_end_is_kept_inside(seen: dict[str, int]) -> None:
+    assert seen["pieces_kept_of_12_inside"] > 2  # older holes in the heap may have served some
 
 
 def test_an_inner_context_does_not_end_the_outer_one(seen: dict[str, int]) -> None:

@@ -46,7 +46,7 @@ class ShareComparison:
             f"{self.num_right} right predictions; difference {self.difference:+.1%}, "
             f"{self.level:.0%} interval {self.low:+.1%} to {self.high:+.1%}"
         )
-        if max(abs(self.low), abs(self.high)) < 5e-4:  # each number is printed as 0.0%
+        if max(abs(self.low), abs(self.high)) < 1e-6:  # the rounding of float32 alone
             return (
                 f"Cannot be said: the share is {self.right:.1%} in right and wrong predictions "
                 "alike, as it always is where a map has only 2 x 2 cells."

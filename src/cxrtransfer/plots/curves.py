@@ -137,7 +137,7 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
     Returns:
         The Axes drawn on: a bar per bin, a point per bin that is not empty.
     """
-    ax = ax or new_axes(5.4, 5.4)
+    ax = ax or new_axes(7.2, 5.2)
     middles = (bins.edges[:-1] + bins.edges[1:]) / 2
     heights = 0.2 * bins.counts / bins.counts.max()
     ax.bar(middles, heights, 0.92 / len(middles), color="#D9D9D9", label="images in the bin")
@@ -166,7 +166,7 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
         grid="both",
     )
     _unit_square(ax)
-    legend(ax, "below")
+    legend(ax)
     return ax
 
 

@@ -36,7 +36,7 @@ def plot_embedding_layers(
 
     Returns:
         The Axes drawn on. Each title has the share of the 15 nearest neighbours with the same
-        label; the legend is beside the last.
+        label; the legend is beside the first row.
 
     Raises:
         ValueError: If there is no embedding, or not one Axes and one row per label for each.
@@ -76,5 +76,5 @@ def plot_embedding_layers(
         ax.spines[:].set_visible(True)
         ax.spines[:].set_color(GREY)
         ax.set_aspect("equal", adjustable="datalim")
-    legend(axes[-1])
+    legend(axes[columns - 1])
     return list(axes)

@@ -57,7 +57,7 @@ def legend(
     elif where == "below":
         ax.legend(
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.06 if not ax.get_xlabel() else -0.12),
+            bbox_to_anchor=(0.5, -0.06),
             ncols=len(ax.get_legend_handles_labels()[0]),
             fontsize=9,
             frameon=False,
