@@ -34,6 +34,7 @@ from .randomisation import (
 )
 from .scores import ClassIndex, class_score
 from .selection import Cell, Rule, select_examples
+from .shifts import average_over_shifts
 from .variants import EigenCAM, GradCAMPlusPlus, HiResCAM
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "RandomisationCheck",
     "Rule",
     "ShareComparison",
+    "average_over_shifts",
     "blurred",
     "border_mask",
     "border_share",

@@ -15,7 +15,8 @@ from cxrtransfer.runtime import freed_memory_kept
 
 from .engine import LayerTap, Reading, bare_network, read_layers
 from .maps import class_activation_map
-from .scores import ClassIndex, class_score
+from .scores import ClassIndex, class_indices, class_logits
+from .shifts import average_over_shifts
 
 __all__ = ["GradCAM", "Layer"]
 
@@ -50,9 +51,14 @@ class GradCAM:
         normalize: Divide each map by its largest absolute value. Zero keeps its meaning, no
             evidence; but maps of different images are then no longer comparable.
         upsample: Resize the map to the image, bilinearly.
+        shifts: Average the maps of ``shifts ** 2`` copies of each image, moved evenly within a
+            cell of the layer. Finer than the layer, where that has few cells, as in a vision
+            transformer; each copy costs a pass, and finding the cell one more. With several
+            layers the largest cell counts. See :func:`average_over_shifts`.
 
     Raises:
-        ValueError: If ``target_layer`` is no layer of ``model``.
+        ValueError: If ``target_layer`` is no layer of ``model``, ``shifts`` is below 1, or maps
+            are to be averaged over shifts without being resized to the image.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -75,13 +81,21 @@ class GradCAM:
         relu: bool = True,
         normalize: bool = True,
         upsample: bool = True,
+        shifts: int = 1,
     ) -> None:
+        if shifts < 1:
+            raise ValueError(f"shifts must be at least 1, got {shifts}")
+        if shifts > 1 and not upsample:
+            raise ValueError(
+                "maps averaged over shifts are finer than the layer: keep upsample=True"
+            )
         self.model = bare_network(model)
         self.several = not isinstance(target_layer, Layer | None)
         self.targets = _find_targets(self.model, target_layer)
         self.relu = relu
         self.normalize = normalize
         self.upsample = upsample
+        self.shifts = shifts
         self._taps: list[LayerTap] = []
         self._memory = ExitStack()
 
@@ -135,13 +149,16 @@ class GradCAM:
                 f"images must have the shape (N, C, H, W) with N >= 1, got {tuple(images.shape)}"
             )
 
-        def score(logits: Tensor) -> Tensor:
-            return class_score(logits, class_index, num_images=len(images))
-
-        readings = read_layers(self.model, self._taps, images, score)
-        maps = []
-        for reading, target in zip(readings, self.targets, strict=True):
-            maps.append(self._heatmaps(reading, target.name, (images.shape[2], images.shape[3])))
+        readings, classes = self._read(images, class_index)
+        maps = self._maps(readings)
+        if self.shifts > 1:
+            maps = self._averaged_maps(images, classes, maps)
+        for layer_maps, reading, target in zip(maps, readings, self.targets, strict=True):
+            _warn_if_empty(layer_maps, reading, target.name)
+        if self.upsample:
+            maps = [_resized(layer_maps, images) for layer_maps in maps]
+        if self.normalize:
+            maps = [_scale(layer_maps) for layer_maps in maps]
         if not self.several:
             return maps[0]
         sizes = {tuple(layer_maps.shape[1:]) for layer_maps in maps}
@@ -152,14 +169,52 @@ class GradCAM:
             )
         return torch.stack(maps, dim=1)  # (N, L, h, w)
 
-    def _heatmaps(self, reading: Reading, layer: str, image_size: tuple[int, int]) -> Tensor:
-        activations = _single_precision(to_map(reading.activations, image_size, layer))
-        gradients = _single_precision(to_map(reading.gradients, image_size, layer))
-        maps = self._combine(activations, gradients, relu=self.relu)  # (N, h, w)
-        _warn_if_empty(maps, activations, gradients, layer)
-        if self.upsample:
-            maps = F.interpolate(maps[:, None], size=image_size, mode="bilinear")[:, 0]
-        return _scale(maps) if self.normalize else maps
+    def _read(self, images: Tensor, class_index: ClassIndex) -> tuple[list[Reading], Tensor]:
+        """Run a batch once; return the layers' maps and gradients, and the classes explained."""
+        explained = []
+
+        def score(logits: Tensor) -> Tensor:
+            logits = class_logits(logits, num_images=len(images))
+            classes = class_indices(class_index, logits)
+            explained.append(classes)
+            return logits.gather(1, classes[:, None]).squeeze(1)
+
+        def as_maps(output: Tensor, layer: str) -> Tensor:
+            maps = to_map(output, (images.shape[2], images.shape[3]), layer)
+            return maps.to(torch.promote_types(maps.dtype, torch.float32))
+
+        readings = [
+            Reading(
+                as_maps(reading.activations, target.name), as_maps(reading.gradients, target.name)
+            )
+            for reading, target in zip(
+                read_layers(self.model, self._taps, images, score), self.targets, strict=True
+            )
+        ]
+        return readings, explained[0]
+
+    def _maps(self, readings: Sequence[Reading]) -> list[Tensor]:
+        return [
+            self._combine(reading.activations, reading.gradients, relu=self.relu)
+            for reading in readings
+        ]  # (N, h, w) each
+
+    def _averaged_maps(
+        self, images: Tensor, classes: Tensor, maps: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Return maps ``(N, H, W)`` of the classes that the images where they stand were given."""
+
+        def explain(moved: Tensor) -> Tensor:
+            readings, _ = self._read(moved, classes)
+            return torch.stack([_resized(each, images) for each in self._maps(readings)], dim=1)
+
+        height, width = images.shape[2:]
+        cell = (
+            height / min(each.shape[1] for each in maps),
+            width / min(each.shape[2] for each in maps),
+        )
+        averaged = average_over_shifts(explain, images, cell=cell, shifts=self.shifts)
+        return list(averaged.unbind(dim=1))
 
 
 def _find_targets(
@@ -190,24 +245,24 @@ def _find_target(model: nn.Module, layer: Layer) -> TargetLayer:
     raise ValueError(f"the target layer must be part of the network, got {type(layer).__name__}")
 
 
-def _single_precision(maps: Tensor) -> Tensor:
-    return maps.to(torch.promote_types(maps.dtype, torch.float32))
+def _resized(maps: Tensor, images: Tensor) -> Tensor:
+    return F.interpolate(maps[:, None], size=images.shape[2:], mode="bilinear")[:, 0]
 
 
-def _warn_if_empty(maps: Tensor, activations: Tensor, gradients: Tensor, layer: str) -> None:
+def _warn_if_empty(maps: Tensor, reading: Reading, layer: str) -> None:
     empty = (maps == 0).flatten(1).all(dim=1)
     if not empty.any():
         return
-    if (activations[empty] == 0).all():
+    if (reading.activations[empty] == 0).all():
         reason = "the layer's output is zero for them"
-    elif (gradients[empty] == 0).all():
+    elif (reading.gradients[empty] == 0).all():
         reason = "the class score does not change with the layer's output"
     else:
         reason = "nowhere does evidence for the class outweigh evidence against it"
     warnings.warn(
         f"the heatmaps of images {empty.nonzero().flatten().tolist()} at layer {layer!r} are "
         f"empty: {reason}",
-        stacklevel=4,
+        stacklevel=3,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["ClassIndex", "class_indices", "class_score"]
+__all__ = ["ClassIndex", "class_indices", "class_logits", "class_score"]
 
 ClassIndex = int | Sequence[int] | Tensor | None
 
@@ -33,6 +33,24 @@ def class_score(logits: Tensor, class_index: ClassIndex, *, num_images: int) -> 
         >>> class_score(logits, [0, 1], num_images=2)
         tensor([ 0.5000, -1.0000])
     """
+    logits = class_logits(logits, num_images=num_images)
+    classes = class_indices(class_index, logits)
+    return logits.gather(1, classes[:, None]).squeeze(1)
+
+
+def class_logits(logits: Tensor, *, num_images: int) -> Tensor:
+    """Check a network's output and give it one column for each class.
+
+    Args:
+        logits: ``(N, K)``, or one logit per image as ``(N, 1)`` or ``(N,)``.
+        num_images: ``N``.
+
+    Returns:
+        ``(N, K)``, at least float32; K is 2 for one logit, whose negative is class 0's.
+
+    Raises:
+        ValueError: If the shape does not fit, or a logit is not finite.
+    """
     if logits.ndim == 1:
         logits = logits[:, None]
     if logits.ndim != 2 or len(logits) != num_images:
@@ -44,9 +62,8 @@ def class_score(logits: Tensor, class_index: ClassIndex, *, num_images: int) -> 
         raise ValueError("the network returned logits that are not finite: nothing to explain")
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[1] == 1:
-        logits = torch.cat([-logits, logits], dim=1)
-    classes = class_indices(class_index, logits)
-    return logits.gather(1, classes[:, None]).squeeze(1)
+        return torch.cat([-logits, logits], dim=1)
+    return logits
 
 
 def class_indices(class_index: ClassIndex, logits: Tensor) -> Tensor:
