@@ -52,9 +52,9 @@ class GradCAM:
             evidence; but maps of different images are then no longer comparable.
         upsample: Resize the map to the image, bilinearly.
         shifts: Average the maps of ``shifts ** 2`` copies of each image, moved evenly within a
-            cell of the layer. Finer than the layer, where that has few cells, as in a vision
-            transformer; each copy costs a pass, and finding the cell one more. With several
-            layers the largest cell counts. See :func:`average_over_shifts`.
+            cell of the layer (of several layers, the one with the largest cells): finer than the
+            layer itself. Each copy costs a pass, and finding the class and the cell one more. See
+            :func:`average_over_shifts`.
 
     Raises:
         ValueError: If ``target_layer`` is no layer of ``model``, ``shifts`` is below 1, or maps
@@ -150,15 +150,11 @@ class GradCAM:
             )
 
         readings, classes = self._read(images, class_index)
-        maps = self._maps(readings)
+        maps = self._heatmaps(readings, images)
         if self.shifts > 1:
-            maps = self._averaged_maps(images, classes, maps)
+            maps = self._averaged_heatmaps(readings, images, classes)
         for layer_maps, reading, target in zip(maps, readings, self.targets, strict=True):
             _warn_if_empty(layer_maps, reading, target.name)
-        if self.upsample:
-            maps = [_resized(layer_maps, images) for layer_maps in maps]
-        if self.normalize:
-            maps = [_scale(layer_maps) for layer_maps in maps]
         if not self.several:
             return maps[0]
         sizes = {tuple(layer_maps.shape[1:]) for layer_maps in maps}
@@ -193,28 +189,35 @@ class GradCAM:
         ]
         return readings, explained[0]
 
-    def _maps(self, readings: Sequence[Reading]) -> list[Tensor]:
-        return [
+    def _heatmaps(self, readings: Sequence[Reading], images: Tensor) -> list[Tensor]:
+        maps = [
             self._combine(reading.activations, reading.gradients, relu=self.relu)
             for reading in readings
         ]  # (N, h, w) each
+        if self.upsample:
+            maps = [
+                F.interpolate(layer_maps[:, None], size=images.shape[2:], mode="bilinear")[:, 0]
+                for layer_maps in maps
+            ]
+        return [_scale(layer_maps) for layer_maps in maps] if self.normalize else maps
 
-    def _averaged_maps(
-        self, images: Tensor, classes: Tensor, maps: Sequence[Tensor]
+    def _averaged_heatmaps(
+        self, readings: Sequence[Reading], images: Tensor, classes: Tensor
     ) -> list[Tensor]:
-        """Return maps ``(N, H, W)`` of the classes that the images where they stand were given."""
+        """Explain moved copies by the classes that the images where they stand were given."""
 
         def explain(moved: Tensor) -> Tensor:
-            readings, _ = self._read(moved, classes)
-            return torch.stack([_resized(each, images) for each in self._maps(readings)], dim=1)
+            readings_of_copy, _ = self._read(moved, classes)
+            return torch.stack(self._heatmaps(readings_of_copy, moved), dim=1)  # (N, L, H, W)
 
         height, width = images.shape[2:]
-        cell = (
-            height / min(each.shape[1] for each in maps),
-            width / min(each.shape[2] for each in maps),
+        rows, columns = (
+            min(reading.activations.shape[axis] for reading in readings) for axis in (2, 3)
         )
+        cell = (height / rows, width / columns)
         averaged = average_over_shifts(explain, images, cell=cell, shifts=self.shifts)
-        return list(averaged.unbind(dim=1))
+        maps = averaged.unbind(dim=1)
+        return [_scale(layer_maps) for layer_maps in maps] if self.normalize else list(maps)
 
 
 def _find_targets(
@@ -243,10 +246,6 @@ def _find_target(model: nn.Module, layer: Layer) -> TargetLayer:
         if module is layer:
             return TargetLayer(name, module, after_inplace=False)
     raise ValueError(f"the target layer must be part of the network, got {type(layer).__name__}")
-
-
-def _resized(maps: Tensor, images: Tensor) -> Tensor:
-    return F.interpolate(maps[:, None], size=images.shape[2:], mode="bilinear")[:, 0]
 
 
 def _warn_if_empty(maps: Tensor, reading: Reading, layer: str) -> None:

@@ -17,12 +17,11 @@ def average_over_shifts(
 
     A layer's map has one number for each cell, so the maximum of the resized map is the centre of
     a cell, wherever in it the evidence lies. A moved image has other parts of itself in each cell.
-    What is moved in at an edge is the edge's own row or column, and a place counts only in the
-    copies that show it.
+    Where an image or a map is moved in from its edge, the edge's row or column is repeated.
 
     Args:
-        explain: Gives heatmaps ``(N, ..., H, W)`` for images ``(N, C, H, W)``, on one scale for
-            all copies of an image.
+        explain: Gives heatmaps ``(N, ..., H, W)`` for images ``(N, C, H, W)``. Normalised ones
+            count alike; otherwise copies for which the logit is steep outweigh the others.
         images: ``(N, C, H, W)``.
         cell: Height and width of a cell in pixels.
         shifts: Number of places within a cell, down and across; fewer if a cell has fewer pixels.
@@ -41,36 +40,23 @@ def average_over_shifts(
                 [0.1250, 0.2500, 0.1250],
                 [0.0625, 0.1250, 0.0625]])
     """
-    total = visits = torch.zeros((), device=images.device)
-    for down, right in itertools.product(*(_offsets(length, shifts) for length in cell)):
+    places = list(itertools.product(*(_places(length, shifts) for length in cell)))
+    total = torch.zeros((), device=images.device)
+    for down, right in places:
         maps = explain(_moved(images, down, right))
-        seen = torch.ones(maps.shape[-2:], dtype=maps.dtype, device=maps.device)
-        total = total + _moved_back(maps, down, right)
-        visits = visits + _moved_back(seen, down, right)
-    return total / visits
+        total = total + _moved(maps, -down, -right)
+    return total / len(places)
 
 
-def _offsets(length: float, shifts: int) -> list[int]:
+def _places(length: float, shifts: int) -> list[int]:
     """Place points evenly over the cell's length, in whole pixels about its centre."""
     count = max(1, min(shifts, int(length)))
     return [math.floor(length * ((index + 0.5) / count - 0.5) + 0.5) for index in range(count)]
 
 
 def _moved(images: Tensor, down: int, right: int) -> Tensor:
-    """Move images up and left by that much; the last rows and columns are repeated."""
+    """Move images up and left by that much, which brings in what is further down and right."""
     height, width = images.shape[-2:]
     rows = torch.arange(down, down + height, device=images.device).clamp(0, height - 1)
     columns = torch.arange(right, right + width, device=images.device).clamp(0, width - 1)
     return images[..., rows[:, None], columns]
-
-
-def _moved_back(maps: Tensor, down: int, right: int) -> Tensor:
-    """Move maps down and right by that much; what is not seen is zero."""
-    height, width = maps.shape[-2:]
-    back = torch.zeros_like(maps)
-    back[..., max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = maps[
-        ...,
-        max(-down, 0) : height + min(-down, 0),
-        max(-right, 0) : width + min(-right, 0),
-    ]
-    return back
