@@ -60,6 +60,13 @@ def real(session: nox.Session) -> None:
 
 
 @nox.session(python=DEFAULT_PYTHON)
+def place(session: nox.Session) -> None:
+    """Train small networks for minutes, and see that their heatmaps point at the finding."""
+    install(session, "test")
+    session.run("pytest", "--numprocesses=auto", "-m", "trains", "tests/explain")
+
+
+@nox.session(python=DEFAULT_PYTHON)
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
