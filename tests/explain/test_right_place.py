@@ -1,4 +1,8 @@
-"""The maximum of a heatmap lies in the finding: trains small networks on drawn radiographs."""
+"""The maximum of a heatmap lies in the finding: trains small networks on drawn radiographs.
+
+Where a network looks depends on its random start and, as roundings add up in training, on the
+processor; so each has several starts, and this is no part of the quick tests.
+"""
 
 import runpy
 from pathlib import Path
@@ -11,7 +15,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "gradcam_place.py"
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize(("name", "starts"), [("swin", 2), ("vit", 3), ("cnn-max", 1)])
+@pytest.mark.parametrize(("name", "starts"), [("swin", 2), ("vit", 3), ("cnn-max", 3)])
 def test_maximum_lies_in_the_lesion_of_four_in_five_true_positives(name, starts):
     place = runpy.run_path(str(BENCHMARK))
     train, val, test = (
