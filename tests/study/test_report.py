@@ -132,6 +132,15 @@ def test_the_ensemble_is_chosen_by_val_alone(kermany_study: Path) -> None:
     assert chosen.tables[0].marked == on_other_labels.tables[0].marked
 
 
+def test_an_ensemble_of_the_same_run_twice_has_no_interval(kermany_study: Path) -> None:
+    study = load_study(kermany_study)
+
+    section = ensemble_section(replace(study, runs=(study.chosen, study.chosen)))
+
+    assert section is not None
+    assert "(difference +0.000, no interval: both rank the two classes alike" in section.text[0]
+
+
 def test_the_estimated_prevalence_stands_beside_the_true_one(kermany_study: Path) -> None:
     study = load_study(kermany_study)
     rare = np.flatnonzero(study.chosen.test.labels == 0).tolist()

@@ -170,13 +170,17 @@ def ensemble_section(study: StudyResults) -> Section | None:
         if gain.low > 0
         else "is worse than"
     )
+    interval = (
+        f"no interval: {gain.reason}"
+        if gain.reason
+        else f"{number(gain.low, signed=True)} to {number(gain.high, signed=True)}"
+    )
     return Section(
         "Do the runs gain from being combined?",
         text=[
             f"The {best} of all {len(study.runs)} runs, the best way to combine them on val, has "
             f"an AUROC of {gain.first:.3f} on test. It {verdict} {study.chosen.config.name} "
-            f"alone (difference {number(gain.difference, signed=True)}, "
-            f"{number(gain.low, signed=True)} to {number(gain.high, signed=True)})."
+            f"alone (difference {number(gain.difference, signed=True)}, {interval})."
         ],
         tables=[
             Table(
