@@ -25,7 +25,7 @@ from cxrtransfer.evaluation import (
     metric_drops,
     reliability,
 )
-from cxrtransfer.evaluation.weighted import weighted_metrics
+from cxrtransfer.evaluation.metrics import weighted_metrics
 
 PREVALENCE = 0.625
 PAIRED = ("auroc", "f1_macro")
@@ -144,7 +144,7 @@ def main() -> None:
     noise = 1.96 * math.sqrt(0.95 * 0.05 / given.sets)
     print(
         f"{given.sets} sets of {given.patients} patients with {given.images_per_patient:g} images "
-        f"each on average; nominal 95.0 %, chance alone +-{noise:.1%}"
+        f"each on average; nominal 95.0%, chance alone +-{noise:.1%}"
     )
     tally.show(given.sets)
 

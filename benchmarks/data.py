@@ -28,13 +28,13 @@ from cxrtransfer.data import (
     Records,
     StratifiedResplit,
     audit,
-    batch_loader,
     decode_image,
     decode_once,
     draw_radiographs,
     load_kermany,
     read_folder,
 )
+from cxrtransfer.inference import batch_loader
 
 REPEATS = 5
 
@@ -51,7 +51,7 @@ def seconds(task: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def image_folder(folder: Path) -> torch.utils.data.Dataset:
-    """The usual way: torchvision's folder, resized and normalised for an ImageNet network."""
+    """The usual way: torchvision's folder, resized and normalized for an ImageNet network."""
     from torchvision import datasets, transforms
 
     return datasets.ImageFolder(

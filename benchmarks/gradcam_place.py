@@ -4,7 +4,7 @@
 
 Small networks are trained on drawn radiographs of 64 pixels. For the true positives of 400 others
 the table has how often the maximum of the heatmap lies inside the lesion mask, how often within 3
-pixels of it (the pointing game's usual margin, 5 % of the side), both for maps of one pass and for
+pixels of it (the pointing game's usual margin, 5% of the side), both for maps of one pass and for
 the average over 4 x 4 shifts within a cell, the share of the averaged heat inside the mask, and
 the mask's share of the area: what a map without knowledge would have of all. The first rows are
 the best that a map of a resolution can do: the mask itself, averaged over cells.
@@ -94,17 +94,17 @@ def fit(build: Callable[[], nn.Module], train: tuple[Tensor, ...], seed: int) ->
     network = build()
     spec = InputSpec(size=SIZE, channels=1, mean=(MEAN,), std=(STD,))
     attach_input_spec(network, spec)
-    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
     steps = epochs * -(-len(images) // 32)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1)
     for _ in range(epochs):
         for batch in torch.randperm(len(images)).split(32):
             # Mirrored or not: else one flank of a lesion is as good a sign as the whole.
             mirror = (torch.rand(len(batch)) < 0.5)[:, None, None, None]
             inputs = torch.where(mirror, images[batch].flip(3), images[batch])
             F.cross_entropy(network(inputs), labels[batch]).backward()
-            optimiser.step()
-            optimiser.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
             schedule.step()
     return network.eval()
 
@@ -129,7 +129,7 @@ def margins(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def block(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> nn.Module:
-    """Build a convolution with normalisation and ReLU."""
+    """Build a convolution with normalization and ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.BatchNorm2d(outputs), nn.ReLU()
     )

@@ -6,9 +6,9 @@
 it was trained on. Every test image is explained for the class the network gave it. Printed are:
 
 - how much more of the heat lies at the border, and in the corners, where the prediction is wrong,
-  with 95 % intervals over patients; for all images, and by predicted class, whose evidence the
+  with 95% intervals over patients; for all images, and by predicted class, whose evidence the
   map shows;
-- how like the heatmaps are to those of a network that is randomised from the head on;
+- how like the heatmaps are to those of a network that is randomized from the head on;
 - the deletion and insertion areas, beside those of random heatmaps.
 """
 
@@ -27,20 +27,20 @@ from cxrtransfer.explain import (
     EigenCAM,
     GradCAMPlusPlus,
     HiResCAM,
-    border_share,
-    check_randomisation,
-    compare_shares,
-    corner_share,
+    border_fraction,
+    check_randomization,
+    compare_fractions,
+    corner_fraction,
     deletion_curve,
     insertion_curve,
 )
+from cxrtransfer.files import read_json
 from cxrtransfer.models import input_spec
 from cxrtransfer.plots.explain_checks import (
-    plot_border_shares,
+    plot_border_fractions,
     plot_perturbation_curves,
-    plot_randomisation,
+    plot_randomization,
 )
-from cxrtransfer.runtime import read_json
 
 METHODS = {
     "Grad-CAM": GradCAM,
@@ -79,28 +79,28 @@ def main() -> None:
     heatmaps = explain(model, test, predictions.predicted)
     print(f"{len(test)} test images, {(~right).sum()} wrong; map of {heatmaps.shape[1]} px")
     patients = np.array(test.records.patient_ids)
-    for where, shares in (("border", border_share), ("corners", corner_share)):
+    for where, shares in (("border", border_fraction), ("corners", corner_fraction)):
         values = shares(heatmaps).numpy().astype(float)
-        print(f"{where}: {compare_shares(values, right, patients=patients.tolist()).answer}")
+        print(f"{where}: {compare_fractions(values, right, patients=patients.tolist()).answer}")
         for label, name in enumerate(predictions.class_names):
             chosen = predictions.predicted == label
-            found = compare_shares(
+            found = compare_fractions(
                 values[chosen], right[chosen], patients=patients[chosen].tolist()
             )
             print(f"  predicted {name}: {found.answer}")
-    border = border_share(heatmaps).numpy().astype(float)
+    border = border_fraction(heatmaps).numpy().astype(float)
 
     chosen = np.random.default_rng(0).permutation(len(test))[: arguments.images]
     images = torch.stack([test[int(index)][0] for index in chosen])
     classes = predictions.predicted[chosen].tolist()
     checks = {
-        name: check_randomisation(model, images, classes, method=method, steps=8)
+        name: check_randomization(model, images, classes, method=method, steps=8)
         for name, method in METHODS.items()
     }
     for name, check in checks.items():
         correlation = [f"{value:.2f}" for value in check.rank_correlation.nanmean(dim=1)]
         similarity = [f"{value:.2f}" for value in check.similarity.mean(dim=1)]
-        print(f"{name}, randomised from {check.layers[0]} to {check.layers[-1]}:")
+        print(f"{name}, randomized from {check.layers[0]} to {check.layers[-1]}:")
         print(f"  rank correlation {' '.join(correlation)}; SSIM {' '.join(similarity)}")
 
     orders = {"Grad-CAM": heatmaps[chosen]}
@@ -121,12 +121,12 @@ def main() -> None:
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         figures = {
-            "randomisation": plot_randomisation(checks),
+            "randomization": plot_randomization(checks),
             "deletion": plot_perturbation_curves(deletion),
             "insertion": plot_perturbation_curves(
                 insertion, title="Insertion: the hottest pixels put back first"
             ),
-            "border": plot_border_shares(border, right),
+            "border": plot_border_fractions(border, right),
         }
         for name, ax in figures.items():
             ax.figure.savefig(arguments.out / f"{name}.png")

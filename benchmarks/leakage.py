@@ -23,7 +23,7 @@ from cxrtransfer.data import (
     read_folder,
     resplit,
 )
-from cxrtransfer.data.duplicates import THUMBNAIL_SIZE
+from cxrtransfer.data.audit.duplicates import THUMBNAIL_SIZE
 
 NUM_IMAGES = 100
 
@@ -68,19 +68,19 @@ COPIES: dict[str, Callable[[Image.Image], bytes]] = {
     "twice the size": lambda image: encode(resize(image, 2)),
     "brightness x 1.3": lambda image: encode(ImageEnhance.Brightness(image).enhance(1.3)),
     "contrast x 0.7": lambda image: encode(ImageEnhance.Contrast(image).enhance(0.7)),
-    "gamma 1.3": lambda image: encode(image.point(lambda grey: 255 * (grey / 255) ** 1.3)),
-    "cropped 1 % a side": lambda image: encode(crop(image, 0.01)),
-    "cropped 2 % a side": lambda image: encode(crop(image, 0.02)),
-    "cropped 5 % a side": lambda image: encode(crop(image, 0.05)),
-    "cropped 10 % a side": lambda image: encode(crop(image, 0.1)),
+    "gamma 1.3": lambda image: encode(image.point(lambda gray: 255 * (gray / 255) ** 1.3)),
+    "cropped 1% a side": lambda image: encode(crop(image, 0.01)),
+    "cropped 2% a side": lambda image: encode(crop(image, 0.02)),
+    "cropped 5% a side": lambda image: encode(crop(image, 0.05)),
+    "cropped 10% a side": lambda image: encode(crop(image, 0.1)),
     "turned by 1 degree": lambda image: encode(image.rotate(1, Image.Resampling.BILINEAR)),
     "turned by 2 degrees": lambda image: encode(image.rotate(2, Image.Resampling.BILINEAR)),
     "turned by 3 degrees": lambda image: encode(image.rotate(3, Image.Resampling.BILINEAR)),
     "turned by 6 degrees": lambda image: encode(image.rotate(6, Image.Resampling.BILINEAR)),
-    "shifted by 3 %": lambda image: encode(shift(image, 0.03)),
-    "black border of 3 %": lambda image: encode(ImageOps.expand(image, round(0.03 * image.width))),
+    "shifted by 3%": lambda image: encode(shift(image, 0.03)),
+    "black border of 3%": lambda image: encode(ImageOps.expand(image, round(0.03 * image.width))),
     "text burned in": lambda image: encode(with_text(image)),
-    "2 degrees, 3 % a side, JPEG": lambda image: encode(
+    "2 degrees, 3% a side, JPEG": lambda image: encode(
         crop(image.rotate(2, Image.Resampling.BILINEAR), 0.03), "JPEG", quality=40
     ),
     "mirrored": lambda image: encode(ImageOps.mirror(image)),

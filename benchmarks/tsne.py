@@ -5,7 +5,7 @@
 Without a file the features are drawn: non-negative and correlated as a network's pooled ones are,
 from eight groups. Both libraries get the same float32 features, two threads and a perplexity of
 30; scikit-learn also gets them after our own preparation. All take turns. Trustworthiness (15
-neighbours of 2,000 points) is against the scaled features in all their dimensions. ``--rows 0``
+neighbors of 2,000 points) is against the scaled features in all their dimensions. ``--rows 0``
 leaves the comparison out.
 """
 
@@ -85,8 +85,8 @@ def timed(
 def draw_features(rows: int, columns: int) -> Matrix:
     """Draw features of eight groups that vary in 30 directions, and clip them as a ReLU does."""
     rng = np.random.default_rng(0)
-    centres = rng.normal(0, 1.5, (8, 30))
-    latent = centres[rng.integers(8, size=rows)] + rng.normal(size=(rows, 30))
+    centers = rng.normal(0, 1.5, (8, 30))
+    latent = centers[rng.integers(8, size=rows)] + rng.normal(size=(rows, 30))
     mixed = latent @ rng.normal(size=(30, columns)) / 30**0.5
     return np.maximum(mixed + 0.3 * rng.normal(size=(rows, columns)), 0).astype(np.float32)
 

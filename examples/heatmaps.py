@@ -17,8 +17,8 @@ from torch import nn
 from cxrtransfer import GradCAM, StratifiedResplit, WeightedTrainer
 from cxrtransfer.data import draw_radiographs, lesion_masks
 from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.explain import check_randomisation, energy_inside, pointing_game
-from cxrtransfer.plots import plot_overlay, plot_randomisation
+from cxrtransfer.explain import check_randomization, energy_inside, pointing_game
+from cxrtransfer.plots import plot_overlay, plot_randomization
 from cxrtransfer.types import InputSpec
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -73,7 +73,7 @@ with GradCAM(model, model[11]) as cam:
 
 # %% Are they in the right place? By chance the share inside would be that of the masks.
 masks = torch.from_numpy(lesion_masks(test.records.take(found)))
-print(f"{compute_metrics(predictions).auroc:.3f} AUROC, {len(found)} true positives")
+print(f"{compute_metrics(predictions)['auroc']:.3f} AUROC, {len(found)} true positives")
 hits = pointing_game(heatmaps, masks, tolerance=4).float().mean()
 print(f"maximum within 4 px of a lesion: {hits:.2f}")
 print(
@@ -81,13 +81,13 @@ print(
 )
 
 # %% Do they depend on what was learned?
-check = check_randomisation(model, images[:16].to(device), target_layer=model[11])
+check = check_randomization(model, images[:16].to(device), target_layer=model[11])
 print(check)
 
 # %% Look.
 figures = {
     "overlay": plot_overlay(test.image(found[0]), heatmaps[0].numpy()),
-    "randomisation": plot_randomisation({"Grad-CAM": check}),
+    "randomization": plot_randomization({"Grad-CAM": check}),
 }
 for name, axes in figures.items():
     path = arguments.out / f"{name}.png"

@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 
 from cxrtransfer.data import draw_radiographs, read_folder
-from cxrtransfer.study import ExperimentConfig, run_experiment
+from cxrtransfer.study import RunConfig, run_experiment
+from cxrtransfer.training import TrainConfig
 
 # %% What is asked for.
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -28,17 +29,19 @@ if is_drawn:
     records = draw_radiographs(arguments.out / "drawn", num_images=arguments.images, size=64)
 else:
     records = read_folder(arguments.data)
-config = ExperimentConfig(
+config = RunConfig(
     name="run",
     model=arguments.model,
     pretrained=not is_drawn,
     image_size=64 if is_drawn else None,
-    class_weights="balanced",
-    lr=1e-3 if is_drawn else 1e-4,
-    epochs=arguments.epochs,
+    training=TrainConfig(
+        class_weights="balanced",
+        lr=1e-3 if is_drawn else 1e-4,
+        epochs=arguments.epochs,
+    ),
 )
 
 # %% Train, and test the best epoch.
 result = run_experiment(config, records, arguments.out / config.name)
 metrics = result.test_metrics
-print(f"{config.model}: test AUROC {metrics.auroc:.3f}, best epoch {result.best_epoch}")
+print(f"{config.model}: test AUROC {metrics['auroc']:.3f}, best epoch {result.best_epoch}")

@@ -39,13 +39,13 @@ test, patients = draw(150, skill=2.0)
 
 # %% Every metric with an interval. Three images of one child are not three children.
 print(evaluate(test, patients=patients))
-as_if_alone = evaluate(test).auroc
+as_if_alone = evaluate(test)["auroc"]
 print(f"taking images for patients, AUROC {as_if_alone}: too narrow")
 
 # %% The threshold is chosen on val, by a rule with a name, and used on test.
 point = threshold_for_sensitivity(val, 0.95)
 print(point)
-print(evaluate(test, patients=patients, threshold=point.threshold).recall)
+print(evaluate(test, patients=patients, threshold=point.threshold)["recall"])
 
 # %% Another model on the same images: the difference, and whether it may be luck.
 noisy = test.probabilities[:, 1] * 0.6 + 0.4 * rng.random(len(test.labels))

@@ -1,12 +1,21 @@
 """The smallest real things: a folder of images, a network of two convolutions."""
 
+from __future__ import annotations
+
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cxrtransfer.study import RunConfig
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,3 +61,57 @@ class TinyNet(nn.Module):
 def tiny_net() -> TinyNet:
     torch.manual_seed(0)
     return TinyNet()
+
+
+def draw_chests(root: Path, count: int, *, seed: int = 0, brightness: int = 60) -> Path:
+    """Write images of Kermany's names, two a patient; pneumonia is brighter."""
+    rng = np.random.default_rng(seed)
+    for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            patient, kind = index // 2 + 1000 * seed, ("bacteria", "virus")[index // 2 % 2]
+            stem = f"person{patient}_{kind}_{index}" if label else f"IM-{patient:04}-{index:04}"
+            low = brightness + 40 * label
+            pixels = rng.integers(low, low + 80, (32, 32), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{stem}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def kermany_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("kermany")
+    draw_chests(root / "train", 24, seed=1)
+    draw_chests(root / "test", 24, seed=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def kermany_study(
+    kermany_tree: Path, tiny: RunConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    from cxrtransfer.study import run_study
+
+    out = tmp_path_factory.mktemp("study")
+    weighted = replace(tiny, name="weighted").with_training(class_weights=(3.0, 1.0))
+    run_study([tiny, weighted], kermany_tree, out, title="Tiny", progress=False)
+    return out
+
+
+@pytest.fixture(name="draw_chests", scope="session")
+def _draw_chests() -> Callable[..., Path]:
+    return draw_chests
+
+
+@pytest.fixture(scope="session")
+def tiny() -> RunConfig:
+    from cxrtransfer.study import RunConfig
+    from cxrtransfer.training import TrainConfig
+
+    return RunConfig(
+        name="plain",
+        model="squeezenet1_1",
+        pretrained=False,
+        image_size=32,
+        val_fraction=0.25,
+        training=TrainConfig(epochs=1, lr=1e-3, batch_size=16),
+    )

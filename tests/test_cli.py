@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from cxrtransfer.cli import main
 from cxrtransfer.cli.options import parser
 from cxrtransfer.data import read_folder
-from cxrtransfer.runtime import read_json
-from cxrtransfer.study import classify, load_run
+from cxrtransfer.files import read_json
+from cxrtransfer.study import load_run, predict_images
 from cxrtransfer.training import TrainConfig
 
 # A network this small, hardly trained, may have nothing to show; that is said by a warning.
@@ -33,7 +33,10 @@ def test_train_writes_a_run_and_a_page(
     assert status == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "report.html")
     assert (tmp_path / "out" / "report.html").exists()
-    assert load_run(tmp_path / "out" / "squeezenet1_1").config.class_weights == (100.0, 1.0)
+    assert load_run(tmp_path / "out" / "squeezenet1_1").config.training.class_weights == (
+        100.0,
+        1.0,
+    )
 
 
 def test_train_says_first_how_it_trains_and_what_counts_as_disease(
@@ -107,7 +110,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return tree, out / "squeezenet1_1"
 
 
-def test_predict_says_of_unlabelled_images_what_the_run_said_of_its_test(
+def test_predict_says_of_unlabeled_images_what_the_run_said_of_its_test(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree, run = trained
@@ -206,7 +209,7 @@ def test_empty_heatmaps_are_named_by_their_images(
     images = trained[0] / "test" / "NORMAL"
 
     with pytest.warns(UserWarning, match=r"6 of 6 heatmaps are empty.*: 00\.png, 01\.png") as said:
-        classify(run, images, heatmaps=tmp_path / "maps", batch_size=4)
+        predict_images(run, images, heatmaps=tmp_path / "maps", batch_size=4)
     assert len(said) == 1
 
 

@@ -18,10 +18,11 @@ from cxrtransfer import (
 )
 from cxrtransfer.data import Records, draw_radiographs, read_folder
 from cxrtransfer.embedding import Embedding
-from cxrtransfer.evaluation import Metrics, Predictions, compute_metrics
+from cxrtransfer.evaluation import Predictions, compute_metrics
 from cxrtransfer.explain import overlay
 from cxrtransfer.models import input_spec
-from cxrtransfer.study import ExperimentConfig, RunResult, paper_grid, run_study, write_report
+from cxrtransfer.report import write_report
+from cxrtransfer.study import RunConfig, RunResult, paper_grid, run_study
 from cxrtransfer.training import History
 from cxrtransfer.types import InputSpec
 
@@ -41,7 +42,7 @@ def library(folder: Path) -> None:
     assert_type(trainer.fit(train, train), History)
     predictions = trainer.predict(train)
     assert_type(predictions, Predictions)
-    assert_type(compute_metrics(predictions), Metrics)
+    assert_type(compute_metrics(predictions), dict[str, float])
     assert_type(trainer.features(train), npt.NDArray[np.float32])
     assert_type(embed_tsne(trainer.features(train)), Embedding)
     with GradCAM(model) as cam:
@@ -53,7 +54,7 @@ def library(folder: Path) -> None:
 def study(folder: Path) -> None:
     """Go the way of the example."""
     configs = paper_grid(["resnet50"])
-    assert_type(configs, tuple[ExperimentConfig, ...])
+    assert_type(configs, tuple[RunConfig, ...])
     results: Sequence[RunResult] = run_study(configs, folder, "out")
     assert_type(results[0].test, Predictions)
     assert_type(write_report("out"), Path)

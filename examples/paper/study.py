@@ -6,12 +6,12 @@ that shows that everything runs, and nothing about patients. With ``--data`` it 
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from cxrtransfer.data import draw_radiographs, read_folder
 from cxrtransfer.errors import RunsFailedError
-from cxrtransfer.study import PAPER_MODELS, load_study, paper_grid, run_study, write_report
+from cxrtransfer.report import write_report
+from cxrtransfer.study import PAPER_MODELS, load_study, paper_grid, run_study
 
 # %% What is asked for.
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -54,7 +54,9 @@ configs = paper_grid(
     early_stopping=5 if is_drawn else 3,
 )
 if is_drawn:  # few images make few steps: smaller batches make more, one cycle makes more of them
-    configs = tuple(replace(config, batch_size=16, schedule="one-cycle") for config in configs)
+    configs = tuple(
+        config.with_training(batch_size=16, schedule="one-cycle") for config in configs
+    )
 
 # %% Train, test, explain, project; then one page.
 failed = None
@@ -66,7 +68,9 @@ except RunsFailedError as error:
         raise
 for result in load_study(arguments.out).runs:
     metrics = result.test_metrics
-    print(f"{result.config.name:32} AUROC {metrics.auroc:.3f}  accuracy {metrics.accuracy:.3f}")
+    print(
+        f"{result.config.name:32} AUROC {metrics['auroc']:.3f}  accuracy {metrics['accuracy']:.3f}"
+    )
 print(write_report(arguments.out).resolve())
 if failed:
     raise failed

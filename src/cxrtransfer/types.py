@@ -22,7 +22,7 @@ class InputSpec:
 
     Attributes:
         size: Height and width of the square input, in pixels.
-        channels: Number of input channels; a grey image is repeated to fill them.
+        channels: Number of input channels; a gray image is repeated to fill them.
         mean: Mean of each channel for intensities in [0, 1]; subtracted.
         std: Standard deviation of each channel for intensities in [0, 1]; divided by.
         interpolation: How the network's authors resized their images.

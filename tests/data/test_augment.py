@@ -112,7 +112,7 @@ def test_erasing_covers_one_uniform_rectangle() -> None:
     for mask in covered[:, 0]:
         rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
         box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        assert box.float().mean() > 0.9  # a noisy pixel may happen to be the grey put there
+        assert box.float().mean() > 0.9  # a noisy pixel may happen to be the gray put there
 
 
 def test_the_share_of_erased_images_is_the_probability() -> None:
@@ -153,7 +153,7 @@ def test_strengths_out_of_range(wrong: dict[str, float]) -> None:
         Augment(**wrong)
 
 
-def test_normalised_images_are_refused() -> None:
+def test_normalized_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must be uint8 .* got torch.float32 \(2, 3, 8, 8\)"):
         Augment()(torch.zeros(2, 3, 8, 8))
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cxrtransfer.data import StratifiedResplit, batch_loader, decode_image, read_folder
+from cxrtransfer.data import StratifiedResplit, decode_image, read_folder
 from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.inference import batch_loader
 from cxrtransfer.types import InputSpec
 
 SPEC = InputSpec(size=32)
@@ -22,7 +23,7 @@ def test_three_splits_cover_the_tree(image_tree: Path) -> None:
     )
 
 
-def test_an_item_is_a_normalised_image_and_its_class(image_tree: Path) -> None:
+def test_an_item_is_a_normalized_image_and_its_class(image_tree: Path) -> None:
     dataset = StratifiedResplit(image_tree, "test", input_spec=SPEC)
 
     image, label = dataset[7]
@@ -31,8 +32,8 @@ def test_an_item_is_a_normalised_image_and_its_class(image_tree: Path) -> None:
     assert image.shape == (3, 32, 32)
     assert isinstance(label, int)
     assert label == dataset.labels[7] == dataset.records[7].label
-    grey = torch.from_numpy(decode_image(dataset.records[7].path, 32)) / 255
-    torch.testing.assert_close(image[0], (grey - SPEC.mean[0]) / SPEC.std[0])
+    gray = torch.from_numpy(decode_image(dataset.records[7].path, 32)) / 255
+    torch.testing.assert_close(image[0], (gray - SPEC.mean[0]) / SPEC.std[0])
 
 
 def test_a_batch_equals_one_by_one(image_tree: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_batch_equals_one_by_one(image_tree: Path) -> None:
     assert labels.tolist() == [dataset[i][1] for i in range(12)]
 
 
-def test_a_transform_gets_grey_bytes(image_tree: Path) -> None:
+def test_a_transform_gets_gray_bytes(image_tree: Path) -> None:
     dataset = StratifiedResplit(
         image_tree, "val", input_spec=SPEC, transform=lambda image: 255 - image
     )

@@ -7,7 +7,7 @@ from cxrtransfer.data import to_model_input
 from cxrtransfer.types import InputSpec
 
 
-def test_it_is_the_usual_normalisation() -> None:
+def test_it_is_the_usual_normalization() -> None:
     spec = InputSpec(size=8)
     images = torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8)
 
@@ -33,5 +33,5 @@ def test_it_can_be_pickled() -> None:
 
 @pytest.mark.parametrize("images", [torch.zeros(1, 4, 4), torch.zeros(3, 4, 4, dtype=torch.uint8)])
 def test_other_images_are_refused(images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="must be uint8 with one grey channel"):
+    with pytest.raises(ValueError, match="must be uint8 with one gray channel"):
         to_model_input(InputSpec())(images)

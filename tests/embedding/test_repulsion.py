@@ -17,8 +17,8 @@ def pair_by_pair(places):
 def clumps(span, num_points=400):
     """Points in clumps, as in an embedding, over a square of this side."""
     rng = np.random.default_rng(0)
-    centres = rng.uniform(0, span, (12, 2))
-    places = centres[rng.integers(12, size=num_points)]
+    centers = rng.uniform(0, span, (12, 2))
+    places = centers[rng.integers(12, size=num_points)]
     return places + rng.normal(size=(num_points, 2)) * min(span / 40, 1.5)
 
 

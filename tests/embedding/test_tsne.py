@@ -18,7 +18,7 @@ def blobs():
     return rng.normal(size=(3, 60))[labels] * 2 + rng.normal(size=(120, 60)), labels
 
 
-def neighbour_accuracy(coordinates, labels):
+def neighbor_accuracy(coordinates, labels):
     """How often a point's five nearest others are mostly of its own group."""
     others = KNeighborsClassifier(6).fit(coordinates, labels).kneighbors(return_distance=False)
     return np.mean([np.bincount(labels[row[:5]]).argmax() for row in others] == labels)
@@ -30,8 +30,8 @@ def test_groups_stay_groups(blobs):
 
     assert embedding.coordinates.shape == (120, 2)
     assert embedding.coordinates.dtype == np.float64
-    assert neighbour_accuracy(embedding.coordinates, labels) > 0.95
-    assert neighbour_accuracy(np.random.default_rng(0).normal(size=(120, 2)), labels) < 0.7
+    assert neighbor_accuracy(embedding.coordinates, labels) > 0.95
+    assert neighbor_accuracy(np.random.default_rng(0).normal(size=(120, 2)), labels) < 0.7
 
 
 def test_seed_makes_the_result(blobs):
@@ -44,7 +44,7 @@ def test_seed_makes_the_result(blobs):
 
 @pytest.mark.slow
 def test_any_number_of_threads_gives_the_same():
-    """With enough points for the grid and, in openTSNE's own choice, approximate neighbours."""
+    """With enough points for the grid and, in openTSNE's own choice, approximate neighbors."""
     features = np.random.default_rng(0).normal(size=(1100, 8))
     one, two = (embed_tsne(features, n_jobs=jobs) for jobs in (1, 2))
 

@@ -62,7 +62,7 @@ def test_frequencies_are_what_came_true_in_each_bin(binary):
 def test_the_expected_error_is_that_of_evaluate(draw, num_classes):
     predictions = draw(num_classes=num_classes)
 
-    found = evaluate(predictions, resamples=1).ece.value
+    found = evaluate(predictions, resamples=1)["ece"].value
 
     assert reliability(predictions).expected_error == pytest.approx(found)
 
@@ -145,7 +145,7 @@ def test_a_temperature_changes_no_class_and_no_rank(draw):
     mended = fit_temperature(val).apply(val)
 
     np.testing.assert_array_equal(mended.predicted, val.predicted)
-    assert compute_metrics(mended).auroc == compute_metrics(val).auroc
+    assert compute_metrics(mended)["auroc"] == compute_metrics(val)["auroc"]
 
 
 def test_no_temperature_is_found_where_all_is_right(binary):

@@ -1,4 +1,4 @@
-"""Do 95 % intervals hold the truth 95 times of 100? All metrics: benchmarks/coverage.py."""
+"""Do 95% intervals hold the truth 95 times of 100? All metrics: benchmarks/coverage.py."""
 
 import math
 
@@ -69,7 +69,7 @@ def test_the_bootstrap_holds_the_truth_only_if_patients_count():
         for name, whose in (("patients", [str(code) for code in codes]), ("images", None)):
             if name == "images" and seed >= 200:
                 continue
-            estimate = evaluate(predictions, patients=whose, resamples=300).f1_positive
+            estimate = evaluate(predictions, patients=whose, resamples=300)["f1_positive"]
             found[name].append((estimate.low, estimate.high))
 
     assert 0.93 <= share_held(found["patients"], truth) <= 0.97

@@ -50,8 +50,10 @@ def test_adjusting_helps_accuracy_and_leaves_the_ranks(shifted):
     adjusted = adjust_priors(rare, trained_on=(0.26, 0.74), expected=(0.8, 0.2))
 
     before, after = evaluate(rare, resamples=1), evaluate(adjusted, resamples=1)
-    assert after.accuracy.low > before.accuracy.high
-    assert compute_metrics(adjusted).auroc == pytest.approx(compute_metrics(rare).auroc, abs=1e-9)
+    assert after["accuracy"].low > before["accuracy"].high
+    assert compute_metrics(adjusted)["auroc"] == pytest.approx(
+        compute_metrics(rare)["auroc"], abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("prevalence", [0.1, 0.5, 0.9])

@@ -149,8 +149,8 @@ def test_results_show_validation_and_test_beside_each_other(draw):
     plain, chosen = compare_thresholds(val, test, [point])
 
     assert (plain.point.threshold, chosen.point) == (0.5, point)
-    assert chosen.val.recall.value >= 0.95
-    assert chosen.test.recall.value == (test.scores[test.labels == 1] >= point.threshold).mean()
+    assert chosen.val["recall"].value >= 0.95
+    assert chosen.test["recall"].value == (test.scores[test.labels == 1] >= point.threshold).mean()
     assert chosen.test.num_images == 200
 
 

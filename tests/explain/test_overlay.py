@@ -11,15 +11,15 @@ def heatmap():
     return np.linspace(0, 1, 20).reshape(4, 5)
 
 
-def test_alpha_runs_from_the_image_to_the_colours(heatmap):
+def test_alpha_runs_from_the_image_to_the_colors(heatmap):
     image = np.arange(20, dtype=np.uint8).reshape(4, 5)
-    colours = np.rint(mpl.colormaps["jet"](heatmap)[..., :3] * 255)
+    colors = np.rint(mpl.colormaps["jet"](heatmap)[..., :3] * 255)
 
     assert np.array_equal(overlay(image, heatmap, alpha=0), np.stack([image] * 3, axis=-1))
-    assert np.array_equal(overlay(image, heatmap, alpha=1, colormap="jet"), colours)
+    assert np.array_equal(overlay(image, heatmap, alpha=1, colormap="jet"), colors)
 
 
-def test_grey_image_equals_its_three_equal_channels(heatmap):
+def test_gray_image_equals_its_three_equal_channels(heatmap):
     image = np.arange(20, dtype=np.uint8).reshape(4, 5)
     drawn = overlay(image, heatmap)
 
@@ -44,7 +44,7 @@ def test_more_heat_is_more_red_than_blue():
         (np.zeros((4, 5), np.uint8), 1.5, 0.4, "jet", r"heatmap must lie in \[0, 1\]"),
         (np.zeros((4, 5), np.uint8), np.nan, 0.4, "jet", r"heatmap must lie in \[0, 1\]"),
         (np.zeros((4, 5), np.uint8), 0.0, 1.4, "jet", "alpha"),
-        (np.zeros((4, 5), np.uint8), 0.0, 0.4, "no such", "colour map 'no such'"),
+        (np.zeros((4, 5), np.uint8), 0.0, 0.4, "no such", "color map 'no such'"),
     ],
 )
 def test_refuses(image, heat, alpha, colormap, reason):

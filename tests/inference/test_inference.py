@@ -7,8 +7,8 @@ from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 
-from cxrtransfer.data import View
 from cxrtransfer.inference import (
+    View,
     extract_features,
     ids_of,
     labels_of,

@@ -53,37 +53,37 @@ def test_squeezenets_logits_can_fall_below_zero_and_come_back(built, random_imag
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "googlenet", "vit_tiny_patch16_224"])
-def test_a_grey_network_sees_what_the_colour_network_sees(name, built):
-    """Each with its own normalisation."""
-    colour = copy.deepcopy(built(name)).eval()
-    grey = copy.deepcopy(built(name, in_chans=1)).eval()
-    image = torch.rand(2, 1, input_spec(colour).size, input_spec(colour).size)
-    logits = colour(_normalised(image.repeat(1, 3, 1, 1), input_spec(colour)))
+def test_a_gray_network_sees_what_the_color_network_sees(name, built):
+    """Each with its own normalization."""
+    color = copy.deepcopy(built(name)).eval()
+    gray = copy.deepcopy(built(name, in_chans=1)).eval()
+    image = torch.rand(2, 1, input_spec(color).size, input_spec(color).size)
+    logits = color(_normalized(image.repeat(1, 3, 1, 1), input_spec(color)))
 
-    assert input_spec(grey).channels == 1
+    assert input_spec(gray).channels == 1
     torch.testing.assert_close(
-        grey(_normalised(image, input_spec(grey))), logits, atol=2e-5, rtol=1e-3
+        gray(_normalized(image, input_spec(gray))), logits, atol=2e-5, rtol=1e-3
     )
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2"])
-def test_within_the_border_a_padded_grey_network_sees_the_same(name, built):
+def test_within_the_border_a_padded_gray_network_sees_the_same(name, built):
     maps = []
     for channels in (3, 1):
         model = built(name, in_chans=channels)
         first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
         image = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-        maps.append(first(_normalised(image.repeat(1, channels, 1, 1), input_spec(model))))
+        maps.append(first(_normalized(image.repeat(1, channels, 1, 1), input_spec(model))))
 
     torch.testing.assert_close(maps[0][..., 2:-2, 2:-2], maps[1][..., 2:-2, 2:-2])
 
 
-def test_a_grey_network_is_refused_where_summing_kernels_changes_it():
+def test_a_gray_network_is_refused_where_summing_kernels_changes_it():
     with pytest.raises(ValueError, match="plain convolution of three channels, got StdConv2d"):
         build_finetune_model("timm:resnetv2_50x1_bit", pretrained=False, in_chans=1)
 
 
-def _normalised(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+def _normalized(images: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
     return (images - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
 

@@ -102,7 +102,7 @@ def test_features_are_what_the_head_reads(network, random_images, expected):
     torch.testing.assert_close(again, logits)
 
 
-def test_the_hook_is_gone_afterwards_also_after_an_error(tiny_net):
+def test_the_hook_is_gone_afterward_also_after_an_error(tiny_net):
     def fail():
         with capture_features(tiny_net):
             raise RuntimeError("stop")

@@ -17,7 +17,7 @@ def test_the_area_under_the_drawn_line_is_the_one_in_the_legend(predictions):
 
     line = ax.lines[0]
     area = np.trapezoid(line.get_ydata(), line.get_xdata())
-    assert area == pytest.approx(compute_metrics(predictions).auroc)
+    assert area == pytest.approx(compute_metrics(predictions)["auroc"])
     assert line.get_label() == f"run (AUROC {area:.3f})"
 
 

@@ -18,11 +18,11 @@ def test_dots_are_right_and_triangles_wrong():
     assert corners[0] == corners[1] > corners[2] == 4  # a triangle closes on its first corner
 
 
-def test_colour_is_that_of_the_true_class():
+def test_color_is_that_of_the_true_class():
     ax = plot_embedding(COORDINATES, np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0]), ("N", "P"))
 
-    colours = [tuple(group.get_facecolor()[0][:3]) for group in ax.collections]
-    assert colours[0] == colours[2] != colours[1] == colours[3]
+    colors = [tuple(group.get_facecolor()[0][:3]) for group in ax.collections]
+    assert colors[0] == colors[2] != colors[1] == colors[3]
 
 
 def test_thumbnails_are_spread_over_the_plane_and_framed_by_class():

@@ -13,42 +13,42 @@ from matplotlib.colors import to_rgba
 from PIL import Image
 
 from cxrtransfer.embedding import embed_tsne
-from cxrtransfer.explain import PerturbationCurve, RandomisationCheck
+from cxrtransfer.explain import PerturbationCurve, RandomizationCheck
 from cxrtransfer.plots import (
-    plot_border_shares,
+    plot_border_fractions,
     plot_embedding_layers,
     plot_overlay,
     plot_perturbation_curves,
-    plot_randomisation,
+    plot_randomization,
     write_embedding_page,
 )
 
 
-def test_randomisation_begins_at_full_likeness_and_shows_the_means():
-    check = RandomisationCheck(
+def test_randomization_begins_at_full_likeness_and_shows_the_means():
+    check = RandomizationCheck(
         layers=("fc", "conv"),
-        num_randomised=(1, 4),
+        num_randomized=(1, 4),
         rank_correlation=torch.tensor([[0.5, float("nan")], [0.1, 0.3]]).double(),
         similarity=torch.tensor([[0.6, 0.8], [0.2, 0.0]]),
     )
-    ax = plot_randomisation({"Grad-CAM": check})
+    ax = plot_randomization({"Grad-CAM": check})
     correlation, similarity = ax.lines[:2]
 
     assert correlation.get_xdata().tolist() == [0, 0.25, 1]
     assert correlation.get_ydata().tolist() == pytest.approx([1, 0.5, 0.2])
     assert similarity.get_ydata().tolist() == pytest.approx([1, 0.7, 0.1])
     with pytest.raises(ValueError, match="no checks"):
-        plot_randomisation({})
+        plot_randomization({})
 
 
-def test_randomisation_leaves_a_gap_where_every_map_is_constant():
-    check = RandomisationCheck(
+def test_randomization_leaves_a_gap_where_every_map_is_constant():
+    check = RandomizationCheck(
         layers=("fc", "conv"),
-        num_randomised=(1, 2),
+        num_randomized=(1, 2),
         rank_correlation=torch.tensor([[float("nan")] * 2, [0.1, 0.3]]).double(),
         similarity=torch.ones(2, 2),
     )
-    correlation = plot_randomisation({"Grad-CAM": check}).lines[0].get_ydata()
+    correlation = plot_randomization({"Grad-CAM": check}).lines[0].get_ydata()
 
     np.testing.assert_allclose(correlation, [1, np.nan, 0.2])
 
@@ -66,7 +66,7 @@ def test_perturbation_curves_show_mean_and_area():
 def test_border_shares_show_each_image_and_the_means():
     shares = np.array([0.2, 0.4, 0.5, 0.7, np.nan])
     right = np.array([True, True, False, False, True])
-    ax = plot_border_shares(shares, right)
+    ax = plot_border_fractions(shares, right)
     first, second = (collection.get_offsets()[:, 1] for collection in ax.collections[::2])
 
     assert sorted(first.tolist()) == [0.2, 0.4]
@@ -74,9 +74,9 @@ def test_border_shares_show_each_image_and_the_means():
     means = [lines.get_segments()[0][0][1] for lines in ax.collections[1::2]]
     assert means == pytest.approx([0.3, 0.6])
     with pytest.raises(ValueError, match="right and wrong"):
-        plot_border_shares(shares, np.ones(5, dtype=bool))
+        plot_border_fractions(shares, np.ones(5, dtype=bool))
     with pytest.raises(ValueError, match="2 right of 2"):
-        plot_border_shares(np.array([0.2, 0.4, np.nan]), np.array([True, True, False]))
+        plot_border_fractions(np.array([0.2, 0.4, np.nan]), np.array([True, True, False]))
 
 
 def test_overlay_keeps_the_proportions_of_the_radiograph():

@@ -4,25 +4,25 @@ import pytest
 from cxrtransfer.plots import plot_heatmap_grid, plot_samples
 
 
-def grey(value, shape=(8, 8)):
+def gray(value, shape=(8, 8)):
     return np.full(shape, value, np.uint8)
 
 
 def test_samples_hold_the_images_in_order():
-    ax = plot_samples([grey(10), grey(20), grey(30)], [0, 1, 0], ("N", "P"), columns=2)
+    ax = plot_samples([gray(10), gray(20), gray(30)], [0, 1, 0], ("N", "P"), columns=2)
 
     assert [picture.get_array()[0, 0] for picture in ax.images] == [10, 20, 30]
     assert [text.get_text() for text in ax.texts] == ["N", "P", "N"]
 
 
-def test_grey_is_shown_from_black_to_white_and_not_stretched():
-    picture = plot_samples([grey(100)], [0], ("N",)).images[0]
+def test_gray_is_shown_from_black_to_white_and_not_stretched():
+    picture = plot_samples([gray(100)], [0], ("N",)).images[0]
 
     assert picture.get_clim() == (0, 255)
 
 
 def test_tiles_lie_inside_the_axes_and_apart():
-    ax = plot_samples([grey(1)] * 5, [0] * 5, ("N",), columns=2)
+    ax = plot_samples([gray(1)] * 5, [0] * 5, ("N",), columns=2)
     boxes = [picture.get_extent() for picture in ax.images]
 
     assert len({(left, top) for left, _, _, top in boxes}) == 5
@@ -32,7 +32,7 @@ def test_tiles_lie_inside_the_axes_and_apart():
 
 def test_an_oblong_image_keeps_its_shape():
     left, right, bottom, top = (
-        plot_samples([grey(1, (50, 100))], [0], ("N",)).images[0].get_extent()
+        plot_samples([gray(1, (50, 100))], [0], ("N",)).images[0].get_extent()
     )
 
     assert (bottom - top) / (right - left) == pytest.approx(0.5)
@@ -40,13 +40,13 @@ def test_an_oblong_image_keeps_its_shape():
 
 def test_labels_must_fit_the_images():
     with pytest.raises(ValueError, match="2 labels, 1 images"):
-        plot_samples([grey(1)], [0, 1], ("N", "P"))
+        plot_samples([gray(1)], [0, 1], ("N", "P"))
     with pytest.raises(ValueError, match="got no images"):
         plot_samples([], [], ("N", "P"))
 
 
 def test_each_overlay_lies_in_its_cell_of_the_confusion_matrix():
-    overlays = {"TN": [grey(1)], "FP": [grey(2)], "FN": [grey(3)], "TP": [grey(4)]}
+    overlays = {"TN": [gray(1)], "FP": [gray(2)], "FN": [gray(3)], "TP": [gray(4)]}
 
     ax = plot_heatmap_grid(overlays, ("NORMAL", "PNEUMONIA"))
 
@@ -60,13 +60,13 @@ def test_each_overlay_lies_in_its_cell_of_the_confusion_matrix():
 
 
 def test_overlays_of_one_cell_do_not_cover_each_other():
-    ax = plot_heatmap_grid({"TP": [grey(1)] * 4})
+    ax = plot_heatmap_grid({"TP": [gray(1)] * 4})
 
     assert len({tuple(picture.get_extent()) for picture in ax.images}) == 4
 
 
-def test_a_bar_says_what_the_colours_mean():
-    ax = plot_heatmap_grid({"TP": [grey(1)]}, colormap="jet")
+def test_a_bar_says_what_the_colors_mean():
+    ax = plot_heatmap_grid({"TP": [gray(1)]}, colormap="jet")
 
     (bar,) = [other for other in ax.figure.axes if other is not ax]
     assert bar.get_ylabel() == "evidence, of the image's largest"
@@ -74,7 +74,7 @@ def test_a_bar_says_what_the_colours_mean():
 
 
 def test_a_cell_without_images_says_so():
-    ax = plot_heatmap_grid({"TP": [grey(1)] * 3, "FN": []})
+    ax = plot_heatmap_grid({"TP": [gray(1)] * 3, "FN": []})
 
     assert [text.get_text() for text in ax.texts].count("none") == 3
 
@@ -83,4 +83,4 @@ def test_overlays_must_be_of_two_classes_and_some():
     with pytest.raises(ValueError, match="got no overlays"):
         plot_heatmap_grid({"TP": []})
     with pytest.raises(ValueError, match="two classes"):
-        plot_heatmap_grid({"TP": [grey(1)]}, ("A", "B", "C"))
+        plot_heatmap_grid({"TP": [gray(1)]}, ("A", "B", "C"))

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 
 from cxrtransfer import plots
 from cxrtransfer.evaluation import Estimate, reliability
-from cxrtransfer.explain import PerturbationCurve, RandomisationCheck
+from cxrtransfer.explain import PerturbationCurve, RandomizationCheck
 
 ROWS = [{"epoch": 1, "train_loss": 0.7, "val_loss": 0.6, "val_accuracy": 0.8}]
 ESTIMATE = Estimate(0.9, 0.8, 0.95, "Wilson")
 CURVE = PerturbationCurve(torch.tensor([0.0, 1.0]), torch.tensor([[0.9, 0.1]]))
-CHECK = RandomisationCheck(("fc",), (1,), torch.tensor([[0.1]]), torch.tensor([[0.2]]))
+CHECK = RandomizationCheck(("fc",), (1,), torch.tensor([[0.1]]), torch.tensor([[0.2]]))
 IMAGE = np.zeros((4, 4), np.uint8)
 
 
@@ -29,7 +29,7 @@ def arguments(predictions):
     """Arguments that every function takes, by its name."""
     labels = predictions.labels
     return {
-        "plot_border_shares": (np.array([0.2, 0.4]), np.array([True, False])),
+        "plot_border_fractions": (np.array([0.2, 0.4]), np.array([True, False])),
         "plot_class_balance": ({"train": labels}, ("NORMAL", "PNEUMONIA")),
         "plot_confusion_matrix": (predictions,),
         "plot_embedding": (np.zeros((8, 2)), labels, predictions.predicted, ("A", "B")),
@@ -42,7 +42,7 @@ def arguments(predictions):
         "plot_overlay": (IMAGE, np.ones((2, 2), np.float32)),
         "plot_perturbation_curves": ({"Grad-CAM": CURVE},),
         "plot_precision_recall_curves": ({"run": predictions},),
-        "plot_randomisation": ({"Grad-CAM": CHECK},),
+        "plot_randomization": ({"Grad-CAM": CHECK},),
         "plot_reliability": (reliability(predictions),),
         "plot_results_table": ([{"model": "run", "accuracy": 0.9}],),
         "plot_roc_curves": ({"run": predictions},),

@@ -11,7 +11,7 @@ HISTORIES = {
 }
 
 
-def test_every_run_has_its_two_losses_in_one_colour():
+def test_every_run_has_its_two_losses_in_one_color():
     lines = plot_loss_curves(HISTORIES).lines
 
     assert [line.get_ydata().tolist() for line in lines[:4]] == [

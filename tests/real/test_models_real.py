@@ -50,7 +50,7 @@ def test_size_and_mean_are_those_the_parameters_were_trained_with(name: str) -> 
     assert (spec.size, spec.mean) == FILES[name]
 
 
-def test_one_grey_channel_and_another_size_work_too(name: str) -> None:
+def test_one_gray_channel_and_another_size_work_too(name: str) -> None:
     model = build_finetune_model(name, in_chans=1, image_size=96).eval()
     with torch.no_grad():
         logits = model(torch.zeros(1, 1, 96, 96))

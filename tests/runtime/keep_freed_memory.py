@@ -73,7 +73,7 @@ def main() -> None:
     before = resident_bytes()
     pieces = [torch.ones(FLOATS) for _ in range(12)]
     del pieces[:-1]  # the last one would hold the heap's end in its place
-    seen["pieces_kept_of_11_afterwards"] = (resident_bytes() - before) // (4 * FLOATS) - 1
+    seen["pieces_kept_of_11_afterward"] = (resident_bytes() - before) // (4 * FLOATS) - 1
     sys.stdout.write(json.dumps(seen))
 
 

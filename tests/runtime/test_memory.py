@@ -1,4 +1,4 @@
-"""Freed memory stays with the process inside the context, and leaves it afterwards."""
+"""Freed memory stays with the process inside the context, and leaves it afterward."""
 
 import json
 import platform
@@ -51,5 +51,5 @@ def test_it_ends_with_an_exception_too(seen: dict[str, int]) -> None:
     assert seen["returned_bytes_after_an_exception"] > 48 * MEGABYTE
 
 
-def test_afterwards_large_pieces_are_returned_as_soon_as_free(seen: dict[str, int]) -> None:
-    assert seen["pieces_kept_of_11_afterwards"] < 6
+def test_afterward_large_pieces_are_returned_as_soon_as_free(seen: dict[str, int]) -> None:
+    assert seen["pieces_kept_of_11_afterward"] < 6

@@ -7,16 +7,20 @@ from PIL import Image
 
 from cxrtransfer.data import Records, read_folder
 from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.study import ExperimentConfig
+from cxrtransfer.study import RunConfig
 from cxrtransfer.study.crossval import CrossValidation, cross_validate
+from cxrtransfer.training import TrainConfig
 
 # A network that has seen eight images may have nothing to show.
 pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
 
-CONFIG = ExperimentConfig(
-    name="cv", model="squeezenet1_1", pretrained=False, image_size=32, epochs=1, lr=1e-3,
-    batch_size=8,
-)  # fmt: skip
+CONFIG = RunConfig(
+    name="cv",
+    model="squeezenet1_1",
+    pretrained=False,
+    image_size=32,
+    training=TrainConfig(epochs=1, lr=1e-3, batch_size=8),
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +95,11 @@ def test_scores_are_one_per_fold_and_the_evaluation_is_of_all(result: CrossValid
     evaluation = result.evaluate()
 
     assert result.scores("accuracy").tolist() == [
-        compute_metrics(fold.val).accuracy for fold in result.folds
+        compute_metrics(fold.val)["accuracy"] for fold in result.folds
     ]
-    assert evaluation.accuracy.value == pytest.approx(compute_metrics(result.pooled).accuracy)
+    assert evaluation["accuracy"].value == pytest.approx(
+        compute_metrics(result.pooled)["accuracy"]
+    )
     assert evaluation.num_patients == len(set(result.patients))
 
 

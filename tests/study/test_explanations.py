@@ -13,8 +13,8 @@ from torch import nn
 
 from cxrtransfer import StratifiedResplit
 from cxrtransfer.evaluation import Predictions, evaluate
-from cxrtransfer.explain import GradCAM, border_share, compare_shares, select_examples
-from cxrtransfer.study.explaining import explanation_section
+from cxrtransfer.explain import GradCAM, border_fraction, compare_fractions, select_examples
+from cxrtransfer.report.sections.heatmaps import explanation_section
 from cxrtransfer.study.explanations import save_explanations
 from cxrtransfer.types import InputSpec
 
@@ -70,7 +70,7 @@ def test_border_shares_are_those_of_each_image_for_its_predicted_class(
     kept = np.load(run / "explanations.npz")
     images = torch.stack([image for image, _ in test_images])
     with GradCAM(network) as cam:
-        expected = border_share(cam(images, predictions.predicted.tolist()))
+        expected = border_fraction(cam(images, predictions.predicted.tolist()))
 
     assert kept["indices"].tolist() == list(range(48))
     np.testing.assert_allclose(kept["border"], expected, rtol=1e-4)
@@ -95,7 +95,7 @@ def test_section_answers_in_words_with_an_interval_over_patients(run, prediction
 
     known, edges = section.text
     assert re.match(r"Do the heatmaps depend on what the network learnt\? \w+", known)
-    assert compare_shares(border, right, patients=patients).answer in edges
+    assert compare_fractions(border, right, patients=patients).answer in edges
     assert "48 test images" in edges
     assert edges.count("Predicted ") == 2
     assert [figure.name for figure in section.figures] == ["9", "9b", "9c", "9d"]
@@ -110,14 +110,14 @@ def test_what_a_network_at_chance_learnt_cannot_be_said(run, predictions):
     def answer(predictions: Predictions) -> str:
         return explanation_section(run.parent, run, predictions, predictions.ids).text[0]
 
-    by_chance = evaluate(predictions).auroc
+    by_chance = evaluate(predictions)["auroc"]
     assert by_chance.low <= 0.5 <= by_chance.high
     assert "learnt? Yes." in answer(network_that_knows)
     assert "whether it learnt anything cannot be said" in answer(predictions)
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")  # of the figure
-def test_maps_without_heat_are_no_answer_on_randomisation(run, predictions, tmp_path):
+def test_maps_without_heat_are_no_answer_on_randomization(run, predictions, tmp_path):
     old = shutil.copytree(run, tmp_path / "plain")
     kept = dict(np.load(old / "explanations.npz"))
     kept["rank_correlation"][-1] = np.nan

@@ -12,7 +12,8 @@ from PIL import Image
 from cxrtransfer.data import read_folder
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Estimate, Predictions, evaluate, metric_drops
-from cxrtransfer.study import ExternalTest, external_test, load_network, load_run, write_report
+from cxrtransfer.report import write_report
+from cxrtransfer.study import ExternalTest, external_test, load_network, load_run
 
 # A network that has seen few images may have nothing to show.
 pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")

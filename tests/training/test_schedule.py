@@ -5,7 +5,7 @@ from cxrtransfer.training import lr_factor
 
 
 def reference(make_scheduler, steps: int) -> list[float]:
-    """The rates one of torch's schedulers gives to an optimiser of rate 1."""
+    """The rates one of torch's schedulers gives to an optimizer of rate 1."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = make_scheduler(optimizer)
     rates = []

@@ -94,7 +94,7 @@ def test_a_clipped_step_is_no_longer_than_asked(plain: nn.Module, data: TensorDa
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-def test_every_optimiser_learns(plain: nn.Module, data: TensorDataset, optimizer: str) -> None:
+def test_every_optimizer_learns(plain: nn.Module, data: TensorDataset, optimizer: str) -> None:
     trainer = WeightedTrainer(
         plain, optimizer=optimizer, lr=0.05, epochs=8, batch_size=8, device="cpu", progress=False
     )

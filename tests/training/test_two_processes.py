@@ -15,8 +15,8 @@ import torch
 
 from cxrtransfer.data import StratifiedResplit, draw_radiographs
 from cxrtransfer.evaluation import Predictions
+from cxrtransfer.inference.epochs import EpochBatches
 from cxrtransfer.runtime import World
-from cxrtransfer.training.batches import EpochBatches
 
 TRAINEE = str(Path(__file__).with_name("trainee.py"))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train.py"

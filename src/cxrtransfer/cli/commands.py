@@ -21,18 +21,15 @@ _logger = logging.getLogger(__name__)
 def _train(options: argparse.Namespace) -> None:
     class_weights = _class_weights(options.class_weights)
     _logger.info("%s", _settings(options))
-    from cxrtransfer.study import (  # noqa: PLC0415
-        ExperimentConfig,
-        cross_validate,
-        run_study,
-        write_report,
-    )
-    from cxrtransfer.study.runner import without_skipped  # noqa: PLC0415
+    from cxrtransfer.report import write_report  # noqa: PLC0415
+    from cxrtransfer.study import RunConfig, cross_validate, run_study  # noqa: PLC0415
+    from cxrtransfer.study.study import without_skipped  # noqa: PLC0415
+    from cxrtransfer.training import TrainConfig  # noqa: PLC0415
 
     if options.weights:
         os.environ["CXRTRANSFER_WEIGHTS"] = str(options.weights)
     configs = [
-        ExperimentConfig(
+        RunConfig(
             name=_run_name(model, seed if len(options.seeds) > 1 else None),
             model=model,
             pretrained=not options.random,
@@ -41,16 +38,18 @@ def _train(options: argparse.Namespace) -> None:
             val_fraction=options.val_fraction,
             test_fraction=options.test_fraction,
             group_by=None if options.image_split else "patient_id",
-            class_weights=class_weights,
             positive=options.positive,
             augment=options.augment,
-            lr=options.lr,
-            schedule=options.schedule,
-            weight_decay=options.weight_decay,
-            batch_size=options.batch_size,
-            epochs=options.epochs,
-            early_stopping=options.early_stopping,
-            seed=seed,
+            training=TrainConfig(
+                class_weights=class_weights,
+                lr=options.lr,
+                schedule=options.schedule,
+                weight_decay=options.weight_decay,
+                batch_size=options.batch_size,
+                epochs=options.epochs,
+                early_stopping=options.early_stopping,
+                seed=seed,
+            ),
         )
         for model in options.models
         for seed in options.seeds
@@ -145,10 +144,10 @@ def _test(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from cxrtransfer.study import classify  # noqa: PLC0415
+    from cxrtransfer.study import predict_images  # noqa: PLC0415
 
     images = options.images
-    found = classify(
+    found = predict_images(
         options.run_folder,
         images[0] if len(images) == 1 and images[0].is_dir() else images,
         heatmaps=options.heatmaps,
@@ -161,7 +160,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from cxrtransfer.study import write_report  # noqa: PLC0415
+    from cxrtransfer.report import write_report  # noqa: PLC0415
 
     _say(str(write_report(options.out).resolve()))
 

@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="say what could make a number on these images lie")
     audit.add_argument("data", type=_existing, help="folder of images or table, as for train")
 
-    test = commands.add_parser("test", help="test a trained network on labelled images elsewhere")
+    test = commands.add_parser("test", help="test a trained network on labeled images elsewhere")
     test.add_argument("run_folder", type=_existing, metavar="run", help="folder of one run")
     test.add_argument("data", type=_existing, help="folder or table of images of the same classes")
     test.add_argument("--place", help="what to call it (default: the folder's name)")

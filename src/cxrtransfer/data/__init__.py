@@ -1,19 +1,11 @@
-"""Which images? Records, splits that do not leak, decoding, datasets."""
+"""Which images? Records, splits without leakage, decoding, datasets."""
 
+from .audit import AuditResult, Duplicates, NearDuplicates, SharedPatients, audit, near_pairs
 from .augment import Augment
-from .cache import MappedImages, decode_once
 from .dataset import StratifiedResplit
-from .decode import check_images, decode_image, decode_images
-from .download import RemoteFile, download_kermany, download_pneumonia_mnist, fetch, unzip
-from .duplicates import near_pairs
-from .folder import find_images, read_folder
-from .kermany import load_kermany
-from .leakage import audit
-from .loaders import batch_loader
-from .medmnist import unpack_medmnist
+from .images import MappedImages, check_images, decode_image, decode_images, decode_once
 from .patients import kermany_patient_id
 from .records import Record, Records
-from .report import Duplicates, LeakageReport, NearDuplicates, SharedPatients
 from .samplers import (
     EpochSampler,
     upsampled_indices,
@@ -21,17 +13,30 @@ from .samplers import (
     weighted_indices,
     weighted_sampler,
 )
+from .sources import (
+    Anatomy,
+    RemoteFile,
+    download_kermany,
+    download_pneumonia_mnist,
+    draw_radiograph,
+    draw_radiographs,
+    fetch,
+    find_images,
+    lesion_masks,
+    load_kermany,
+    read_folder,
+    unpack_medmnist,
+    unzip,
+)
 from .splits import fold_records, hold_out, k_folds, resplit
-from .synthetic import Anatomy, draw_radiograph, draw_radiographs, lesion_masks
 from .transforms import to_model_input
-from .views import View, small_views
 
 __all__ = [
     "Anatomy",
+    "AuditResult",
     "Augment",
     "Duplicates",
     "EpochSampler",
-    "LeakageReport",
     "MappedImages",
     "NearDuplicates",
     "Record",
@@ -39,9 +44,7 @@ __all__ = [
     "RemoteFile",
     "SharedPatients",
     "StratifiedResplit",
-    "View",
     "audit",
-    "batch_loader",
     "check_images",
     "decode_image",
     "decode_images",
@@ -61,7 +64,6 @@ __all__ = [
     "near_pairs",
     "read_folder",
     "resplit",
-    "small_views",
     "to_model_input",
     "unpack_medmnist",
     "unzip",

@@ -1,4 +1,4 @@
-"""Small random changes to batches of grey images, on the device they are on."""
+"""Small random changes to batches of gray images, on the device they are on."""
 
 from dataclasses import dataclass, fields
 
@@ -13,7 +13,7 @@ __all__ = ["Augment"]
 class Augment:
     """Turn, shift, scale, brighten and cover images at random, each in its own way.
 
-    It takes what :class:`cxrtransfer.data.StratifiedResplit` decodes, before normalisation: pass
+    It takes what :class:`cxrtransfer.data.StratifiedResplit` decodes, before normalization: pass
     it as ``augment``, or call it on a GPU batch. Chance comes from torch's global generator of
     the CPU, so a run that restores that generator repeats its augmentation.
 
@@ -26,7 +26,7 @@ class Augment:
         scale: Largest enlargement or shrinking, as a part of the size.
         brightness: Largest change of brightness, as a part of white.
         contrast: Largest change of contrast, as a part of itself.
-        erase: Probability that a rectangle of 2 to 15 % of the image becomes uniform grey.
+        erase: Probability that a rectangle of 2 to 15% of the image becomes uniform gray.
         flip: Probability of a flip from left to right.
 
     Raises:
@@ -56,10 +56,10 @@ class Augment:
         """Change images.
 
         Args:
-            images: Grey values, uint8 ``(N, 1, H, W)``, or one image ``(1, H, W)``.
+            images: Gray values, uint8 ``(N, 1, H, W)``, or one image ``(1, H, W)``.
 
         Returns:
-            Grey values of the same shape, dtype and device. What comes in from outside is black.
+            Gray values of the same shape, dtype and device. What comes in from outside is black.
 
         Raises:
             ValueError: If the images are of another kind.

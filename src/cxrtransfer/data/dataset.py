@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 
 from cxrtransfer.types import InputSpec, Split, StrPath
 
-from .cache import MappedImages, decode_once
-from .decode import Fit, decode_images, raise_if_unreadable
-from .folder import read_folder
+from .images.cache import MappedImages, decode_once
+from .images.decode import Fit, decode_images, raise_if_unreadable
 from .records import Records
 from .samplers import upsampled_indices
+from .sources.folder import read_folder
 from .splits import GroupBy, resplit
 from .transforms import to_model_input
 
@@ -29,7 +29,7 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
 
     Part of train is moved into val, stratified by class and by default with no patient on both
     sides; see :func:`cxrtransfer.data.resplit`. The three datasets made with one source and one
-    seed are disjoint and cover the source. Images are decoded here, once, and kept as grey pixels
+    seed are disjoint and cover the source. Images are decoded here, once, and kept as gray pixels
     (50 kB each at 224 px), in memory or in a ``cache``.
 
     Nothing is augmented by default, and nothing ever flipped unasked: a flip turns the burnt-in
@@ -100,7 +100,7 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         )
         self.records = divided.where(split)
         self.transform, self.augment = transform, augment
-        self._normalise = to_model_input(input_spec)
+        self._normalize = to_model_input(input_spec)
         self._size = input_spec.size
         unreadable = self._decode(divided, cache, input_spec, fit)
         if on_error == "raise":
@@ -161,11 +161,11 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         return tuple(self.records.ids[index] for index in self._order)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return the grey pixels of an image, uint8 ``(H, W)``, untransformed."""
+        """Return the gray pixels of an image, uint8 ``(H, W)``, untransformed."""
         return self.pixels([index])[0, 0].numpy()
 
     def pixels(self, indices: list[int]) -> Tensor:
-        """Copy out grey images, uint8 ``(len(indices), 1, H, W)``, untransformed."""
+        """Copy out gray images, uint8 ``(len(indices), 1, H, W)``, untransformed."""
         return self._images[self._rows[self._order[indices]]].unsqueeze(1)
 
     def to_input(self, pixels: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         """
         if self.transform is not None:
             return torch.stack([self.transform(image) for image in pixels])
-        return self._normalise(pixels if self.augment is None else self.augment(pixels))
+        return self._normalize(pixels if self.augment is None else self.augment(pixels))
 
     def __len__(self) -> int:
         return len(self._order)

@@ -11,7 +11,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from cxrtransfer.runtime import atomic_path, text_digest
+from cxrtransfer.files import atomic_path, text_digest
 from cxrtransfer.types import Split, StrPath
 
 __all__ = ["Record", "Records"]

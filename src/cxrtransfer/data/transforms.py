@@ -1,4 +1,4 @@
-"""From grey pixels to what a network expects."""
+"""From gray pixels to what a network expects."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +12,9 @@ __all__ = ["to_model_input"]
 
 
 def to_model_input(spec: InputSpec) -> Callable[[Tensor], Tensor]:
-    """Give the function that turns grey pixels into a network's input.
+    """Give the function that turns gray pixels into a network's input.
 
-    It repeats the grey channel, scales to [0, 1], subtracts the mean and divides by the standard
+    It repeats the gray channel, scales to [0, 1], subtracts the mean and divides by the standard
     deviation of each channel, in one pass over the pixels. It works on one image or a batch, on
     any device, and can be pickled.
 
@@ -29,13 +29,13 @@ def to_model_input(spec: InputSpec) -> Callable[[Tensor], Tensor]:
         >>> to_model_input(spec)(torch.tensor([[[0, 255]]], dtype=torch.uint8)).round(decimals=4)
         tensor([[[-1., 1.]]])
     """
-    return partial(_normalise, spec=spec)
+    return partial(_normalize, spec=spec)
 
 
-def _normalise(images: Tensor, *, spec: InputSpec) -> Tensor:
+def _normalize(images: Tensor, *, spec: InputSpec) -> Tensor:
     if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 1:
         raise ValueError(
-            "images must be uint8 with one grey channel (..., 1, H, W), "
+            "images must be uint8 with one gray channel (..., 1, H, W), "
             f"got {images.dtype} {tuple(images.shape)}"
         )
     std = torch.tensor(spec.std, device=images.device).view(-1, 1, 1)

@@ -1,6 +1,6 @@
 """Features of many dimensions, seen in two."""
 
-from .activations import HEAD, data_digest, layer_features, model_digest
+from .layers import HEAD, data_digest, layer_features, model_digest
 from .preparation import Preparation
 from .quality import neighbor_agreement, trustworthiness
 from .tsne import Embedding, Metric, embed_tsne

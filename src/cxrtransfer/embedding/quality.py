@@ -1,4 +1,4 @@
-"""How far an embedding can be believed: are neighbours still neighbours?"""
+"""How far an embedding can be believed: are neighbors still neighbors?"""
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +18,19 @@ def trustworthiness(
 ) -> float:
     """Ask whether points that look near are near (Venna and Kaski 2001).
 
-    Every neighbour of a point in the embedding that is not one of its neighbours in the features
+    Every neighbor of a point in the embedding that is not one of its neighbors in the features
     costs as much as its rank there is too high. Distances are Euclidean.
 
     Args:
         features: ``(N, F)``.
         coordinates: Their embedding, ``(N, d)``.
-        num_neighbors: Size of a neighbourhood, below N / 2.
-        max_points: With more points than this, the neighbourhoods of so many, drawn at random,
+        num_neighbors: Size of a neighborhood, below N / 2.
+        max_points: With more points than this, the neighborhoods of so many, drawn at random,
             are looked at; ranks are always among all points.
         seed: Of that draw.
 
     Returns:
-        A number in [0, 1]; 1 if no false neighbour was made. About 0.5 by chance.
+        A number in [0, 1]; 1 if no false neighbor was made. About 0.5 by chance.
 
     Raises:
         ValueError: If the numbers of rows differ or ``num_neighbors`` is out of range.
@@ -71,12 +71,12 @@ def trustworthiness(
 def neighbor_agreement(
     coordinates: npt.ArrayLike, labels: npt.ArrayLike, *, num_neighbors: int = 15
 ) -> float:
-    """Compute how many of a point's nearest neighbours have its label, on average.
+    """Compute how many of a point's nearest neighbors have its label, on average.
 
     Args:
         coordinates: Of an embedding, or features, ``(N, d)``.
         labels: ``(N,)``.
-        num_neighbors: Size of a neighbourhood, below N.
+        num_neighbors: Size of a neighborhood, below N.
 
     Returns:
         A share in [0, 1]. Without any structure it is the chance that two points have one label:

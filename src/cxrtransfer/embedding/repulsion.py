@@ -11,7 +11,7 @@ __all__ = ["MOST_NODES", "gradient", "repulsion"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
-# Distance between nodes where the kernel's width is 1. The error of the forces is then about 1 %,
+# Distance between nodes where the kernel's width is 1. The error of the forces is then about 1%,
 # below that of the method of Barnes and Hut at its usual angle of 0.5.
 _SPACING = 0.4
 _FEW_NODES = 64  # along a side; a finer grid costs nothing up to here

@@ -26,7 +26,7 @@ class Embedding:
     Attributes:
         coordinates: float64, ``(N, n_components)``. Only who is near whom has a meaning; sizes of
             clusters, distances between them and the axes have none.
-        kl_divergence: What t-SNE minimised, in nats; comparable between seeds on the same
+        kl_divergence: What t-SNE minimized, in nats; comparable between seeds on the same
             features and perplexity only.
         perplexity: The perplexity used; below the one asked for if there were too few rows.
         parameters: Everything that, with the features, makes the result: all arguments as used,
@@ -68,7 +68,7 @@ class Embedding:
         )
 
     def neighbor_agreement(self, labels: npt.ArrayLike, *, num_neighbors: int = 15) -> float:
-        """Compare neighbours' labels in the embedding; see :func:`neighbor_agreement`."""
+        """Compare neighbors' labels in the embedding; see :func:`neighbor_agreement`."""
         return neighbor_agreement(self.coordinates, labels, num_neighbors=num_neighbors)
 
     def __repr__(self) -> str:
@@ -89,13 +89,13 @@ def embed_tsne(
     seed: int = 0,
     n_jobs: int = 1,
 ) -> Embedding:
-    """Embed features so that neighbours stay neighbours (van der Maaten and Hinton 2008).
+    """Embed features so that neighbors stay neighbors (van der Maaten and Hinton 2008).
 
     The same features and seed give the same coordinates, whatever ``n_jobs``.
 
     Args:
         features: Finite numbers, ``(N, F)`` with N >= 5: one row per image.
-        perplexity: Roughly how many neighbours each point has; used as given up to
+        perplexity: Roughly how many neighbors each point has; used as given up to
             ``(N - 1) / 3``.
         n_components: Dimensions of the result.
         pca: Reduce the features to so many principal components first, which is faster and loses
@@ -104,7 +104,7 @@ def embed_tsne(
         standardize: Scale every feature to mean 0 and standard deviation 1 first, so that no
             feature counts more for its unit. Constant features are left out.
         metric: Distance between rows.
-        seed: Of PCA, neighbour search and start.
+        seed: Of PCA, neighbor search and start.
         n_jobs: Number of threads; -1 takes all cores.
 
     Returns:

@@ -13,6 +13,14 @@ from .calibration import (
 )
 from .comparison import Comparison, compare, compare_all
 from .delong import auroc_covariance
+from .domain_shift import (
+    ImageProfile,
+    Shift,
+    compare_profiles,
+    feature_separability,
+    intensity_quantiles,
+)
+from .drops import Drop, metric_drop, metric_drops, validation_report
 from .ensemble import (
     average,
     fit_ensemble_weights,
@@ -21,16 +29,8 @@ from .ensemble import (
     majority_vote,
 )
 from .evaluate import Evaluation, evaluate, evaluate_groups
-from .generalisation import Drop, metric_drop, metric_drops, validation_report
 from .intervals import Estimate, auroc_interval, proportion_interval, wilson_interval
-from .likeness import (
-    ImageProfile,
-    Shift,
-    compare_profiles,
-    feature_separability,
-    intensity_quantiles,
-)
-from .metrics import Metrics, compute_metrics
+from .metrics import compute_metrics
 from .predictions import Predictions, align
 from .prior_shift import PriorEstimate, adjust_priors, estimate_priors, weighted_priors
 from .significance import Anova, McNemar, anova_over_folds, holm, mcnemar
@@ -55,7 +55,6 @@ __all__ = [
     "Evaluation",
     "ImageProfile",
     "McNemar",
-    "Metrics",
     "OperatingPoint",
     "OperatingResult",
     "Platt",

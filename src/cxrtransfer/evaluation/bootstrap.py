@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .metrics import weighted_metrics
 from .predictions import Predictions
-from .weighted import weighted_metrics
 
 __all__ = ["bootstrap_metrics", "jackknife_metrics", "patient_codes", "resampled_weights"]
 

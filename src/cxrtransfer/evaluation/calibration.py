@@ -10,8 +10,8 @@ from scipy.special import expit, log_expit, log_softmax
 
 from .bootstrap import patient_codes
 from .intervals import proportion_interval
+from .metrics import confidence_and_outcome
 from .predictions import Predictions
-from .weighted import confidence_and_outcome
 
 __all__ = [
     "Platt",

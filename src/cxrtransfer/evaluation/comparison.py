@@ -12,9 +12,9 @@ from scipy.stats import norm
 
 from .bootstrap import bootstrap_metrics, patient_codes
 from .delong import auroc_covariance
+from .metrics import weighted_metrics
 from .predictions import Predictions, align
 from .significance import holm
-from .weighted import weighted_metrics
 
 __all__ = [
     "Comparison",
@@ -144,7 +144,7 @@ def _bootstrap(
         share = 1 - len(defined) / len(differences)
         reason = f"{share:.0%} of the resamples leave the difference undefined"
     elif metric == "ece":  # benchmarks/coverage.py
-        reason = "the calibration error is biased upwards, and more so on resamples"
+        reason = "the calibration error is biased upward, and more so on resamples"
     else:
         tail = (1 - confidence) / 2
         low, high = map(float, np.quantile(defined, [tail, 1 - tail]))

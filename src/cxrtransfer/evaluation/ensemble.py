@@ -119,7 +119,9 @@ def kundu_weights(val_members: Sequence[Predictions]) -> tuple[float, ...]:
     sums = []
     for number, member in enumerate(val_members):
         metrics = compute_metrics(member)
-        four = np.array([metrics.precision, metrics.recall, metrics.f1_positive, metrics.auroc])
+        four = np.array(
+            [metrics["precision"], metrics["recall"], metrics["f1_positive"], metrics["auroc"]]
+        )
         if np.isnan(four).any():
             raise ValueError(
                 "precision, recall, F1 and AUROC must be defined for every member, "
@@ -143,5 +145,5 @@ def _weights(given: Sequence[float] | None, num_members: int) -> Floats:
             f"ensemble_weights must be {num_members} non-negative numbers, not all zero, "
             f"got {given}"
         )
-    normalised: Floats = weights / weights.sum()
-    return normalised
+    normalized: Floats = weights / weights.sum()
+    return normalized

@@ -11,8 +11,8 @@ from sklearn.metrics import confusion_matrix
 from .bootstrap import bootstrap_metrics, jackknife_metrics, patient_codes, refuse_unnamed
 from .calibration import calibration_error_by_chance
 from .intervals import Estimate, auroc_interval, bootstrap_interval, proportion_interval
+from .metrics import weighted_metrics
 from .predictions import Predictions
-from .weighted import weighted_metrics
 
 __all__ = ["Evaluation", "evaluate", "evaluate_groups"]
 
@@ -49,7 +49,7 @@ class Evaluation:
             for 2.2e-16 where it is smaller.
         ece: Expected calibration error over 15 bins of equal width: the mean distance between
             probability and frequency, of the positive class for two classes and of the most
-            probable one for more (Guo et al. 2017). It is biased upwards on small samples, by an
+            probable one for more (Guo et al. 2017). It is biased upward on small samples, by an
             amount that depends on the truth, and no interval was found that keeps its promise; the
             reason tells what true probabilities would have given by chance.
         confusion_matrix: Images by true class (rows) and predicted class, int64 ``(K, K)``.
@@ -83,6 +83,10 @@ class Evaluation:
     num_patients: int | None
     threshold: float
     confidence: float
+
+    def __getitem__(self, metric: str) -> Estimate:
+        """Return a metric by name."""
+        return self.estimates()[metric]
 
     def estimates(self) -> dict[str, Estimate]:
         """Return the metrics by name, in the order above."""
@@ -157,9 +161,9 @@ def evaluate(
         ...     class_names=("NORMAL", "PNEUMONIA"),
         ... )
         >>> evaluation = evaluate(predictions)
-        >>> print(evaluation.accuracy)
+        >>> print(evaluation["accuracy"])
         0.873 (0.831 to 0.906)
-        >>> evaluation.accuracy.method, evaluation.mcc.method
+        >>> evaluation["accuracy"].method, evaluation["mcc"].method
         ('Wilson', 'BCa cluster bootstrap')
     """
     if not 0 < confidence < 1:
@@ -183,7 +187,7 @@ def evaluate(
     chance = calibration_error_by_chance(
         predictions, patients=patients, confidence=confidence, seed=seed
     )
-    reason = f"biased upwards; true probabilities would show up to {chance:.3f}"
+    reason = f"biased upward; true probabilities would show up to {chance:.3f}"
     estimates["ece"] = Estimate(float(values["ece"][0]), math.nan, math.nan, "none", reason)
     estimates |= _shares(predictions, predicted, codes, confidence)
     positive = predictions.labels == predictions.positive_index

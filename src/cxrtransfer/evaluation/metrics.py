@@ -1,58 +1,31 @@
-"""The paper's numbers about one set of predictions, by scikit-learn."""
+"""Every metric of many weighted samples at once: the arithmetic behind values and bootstrap.
 
-from dataclasses import dataclass, fields
+A resample of a data set is the data set with whole-number weights: how often each image was
+drawn. So each function here takes weights ``(B, N)`` and gives ``(B,)`` values, and the plain
+value of a metric is the case of one row of ones. Undefined values are nan, silently; which and
+why is written in :class:`~cxrtransfer.evaluation.Evaluation`.
+"""
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 
 from .predictions import Predictions
 
-__all__ = ["Metrics", "compute_metrics"]
+__all__ = [
+    "compute_metrics",
+    "confusion_metrics",
+    "confusion_sums",
+    "probability_metrics",
+    "rank_metrics",
+    "ranked_sums",
+    "weighted_metrics",
+]
+
+Floats = npt.NDArray[np.float64]
+Values = dict[str, Floats]
 
 
-@dataclass(frozen=True, eq=False)
-class Metrics:
-    """How often predictions are right, in nine ways.
-
-    A metric whose denominator is zero is ``nan``: it says nothing, rather than 0 or 1.
-
-    Attributes:
-        accuracy: Share of images whose predicted class is the true one.
-        f1_macro: Mean over classes of each class's F1 (the paper's F1). A class that is neither
-            true nor predicted anywhere is left out.
-        f1_positive: F1 of the positive class; nan if it is neither true nor predicted anywhere.
-        precision: Of the images predicted positive, the share that is; nan if there are none.
-        recall: Of the positive images, the share predicted so (the sensitivity); nan if there are
-            none.
-        specificity: Of the images that are not positive, the share not predicted so; nan if there
-            are none.
-        auroc: Probability that a positive image scores above another, ties counting half. With
-            more than two classes, the mean over classes of one against the rest. It compares
-            images of different classes, so it is nan where a class has no image, or all have one.
-        confusion_matrix: Number of images, int64 ``(K, K)``; rows are true classes, columns
-            predicted ones.
-    """
-
-    accuracy: float
-    f1_macro: float
-    f1_positive: float
-    precision: float
-    recall: float
-    specificity: float
-    auroc: float
-    confusion_matrix: npt.NDArray[np.int64]
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the scalar metrics by name; the confusion matrix is not among them."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name != "confusion_matrix"
-        }
-
-
-def compute_metrics(predictions: Predictions) -> Metrics:
+def compute_metrics(predictions: Predictions) -> dict[str, float]:
     """Compare predictions with the truth.
 
     With more than two classes, precision, recall, specificity and ``f1_positive`` are those of
@@ -62,7 +35,7 @@ def compute_metrics(predictions: Predictions) -> Metrics:
         predictions: Labels and probabilities of at least one image.
 
     Returns:
-        The metrics; see :class:`Metrics` for when one is nan. No warning is given then.
+        The metrics; see :class:`Evaluation` for when one is nan. No warning is given then.
 
     Example:
         >>> predictions = Predictions(
@@ -72,48 +45,160 @@ def compute_metrics(predictions: Predictions) -> Metrics:
         ...     class_names=("NORMAL", "PNEUMONIA"),
         ... )
         >>> metrics = compute_metrics(predictions)
-        >>> metrics.accuracy, metrics.recall, metrics.specificity, metrics.auroc
-        (0.75, 1.0, 0.5, 1.0)
+        >>> [metrics[name] for name in ("accuracy", "recall", "specificity", "auroc")]
+        [0.75, 1.0, 0.5, 1.0]
     """
-    classes = np.arange(predictions.num_classes)
     predicted = predictions.predicted
-    matrix = confusion_matrix(predictions.labels, predicted, labels=classes)
-    f1_by_class = f1_score(
-        predictions.labels, predicted, labels=classes, average=None, zero_division=np.nan
-    )
-    positive = predictions.positive_index
-    hits = int(matrix[positive, positive])
-    true, called = int(matrix[positive].sum()), int(matrix[:, positive].sum())
-    others = len(predictions) - true
-    return Metrics(
-        accuracy=int(np.trace(matrix)) / len(predictions),
-        f1_macro=float(np.nanmean(f1_by_class)),
-        f1_positive=float(f1_by_class[positive]),
-        precision=_share(hits, called),
-        recall=_share(hits, true),
-        specificity=_share(others - (called - hits), others),
-        auroc=_auroc(predictions),
-        confusion_matrix=matrix.astype(np.int64),
-    )
+    values = weighted_metrics(predictions, predicted, np.ones((1, len(predictions))))
+    return {name: float(value[0]) for name, value in values.items()}
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
+def weighted_metrics(
+    predictions: Predictions, predicted: npt.NDArray[np.int64], weights: Floats
+) -> Values:
+    """Compute all metrics of B weighted samples.
+
+    Args:
+        predictions: N images of K classes.
+        predicted: Hard predictions ``(N,)``.
+        weights: How often each image counts in each sample, ``(B, N)``, non-negative.
+
+    Returns:
+        Values ``(B,)`` by metric name.
+    """
+    sums = confusion_sums(predictions.labels, predicted, predictions.num_classes, weights)
+    return {
+        **confusion_metrics(sums, predictions.positive_index),
+        **_rank_metrics_of_classes(predictions, weights),
+        **probability_metrics(predictions, weights),
+    }
 
 
-def _auroc(predictions: Predictions) -> float:
-    """Leave the nan of a missing class to no library: older ones raise, newer ones warn."""
-    labels = predictions.labels
-    if len(np.unique(labels)) < predictions.num_classes:
-        return float("nan")
+def confusion_sums(
+    labels: npt.NDArray[np.int64],
+    predicted: npt.NDArray[np.int64],
+    num_classes: int,
+    weights: Floats,
+) -> Floats:
+    """Sum the weights in each cell of the confusion matrix, ``(B, K, K)``; rows are true."""
+    cells = np.eye(num_classes**2)[labels * num_classes + predicted]  # (N, K * K)
+    sums: Floats = weights @ cells
+    return sums.reshape(-1, num_classes, num_classes)
+
+
+def confusion_metrics(sums: Floats, positive_index: int) -> Values:
+    """Compute what follows from confusion matrices ``(B, K, K)``."""
+    hits = np.diagonal(sums, axis1=1, axis2=2)  # (B, K)
+    true, called, total = sums.sum(axis=2), sums.sum(axis=1), sums.sum(axis=(1, 2))
+    f1 = _ratio(2 * hits, true + called)
+    recalls = _ratio(hits, true)
+    positive = positive_index
+    rejected = total - true[:, positive] - called[:, positive] + hits[:, positive]
+    return {
+        "accuracy": _ratio(hits.sum(axis=1), total),
+        "balanced_accuracy": recalls.mean(axis=1),
+        "f1_macro": _ratio(np.nansum(f1, axis=1), np.isfinite(f1).sum(axis=1)),
+        "f1_positive": f1[:, positive],
+        "f1_weighted": _ratio((np.nan_to_num(f1) * true).sum(axis=1), total),
+        "precision": _ratio(hits[:, positive], called[:, positive]),
+        "recall": recalls[:, positive],
+        "specificity": _ratio(rejected, total - true[:, positive]),
+        "npv": _ratio(rejected, total - called[:, positive]),
+        "mcc": _matthews(hits, true, called, total),
+    }
+
+
+def _matthews(hits: Floats, true: Floats, called: Floats, total: Floats) -> Floats:
+    """Gorodkin's R_K (2004), which is Matthews' coefficient for two classes."""
+    covariance = hits.sum(axis=1) * total - (true * called).sum(axis=1)
+    spread = (total**2 - (true**2).sum(axis=1)) * (total**2 - (called**2).sum(axis=1))
+    return _ratio(covariance, np.sqrt(spread))
+
+
+def ranked_sums(
+    positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats
+) -> tuple[Floats, Floats]:
+    """Sum the weights of positive and of other images at each score, highest score first.
+
+    Args:
+        positive: Which images are positive, ``(N,)``.
+        scores: Higher means more probably positive, ``(N,)``.
+        weights: ``(B, N)``.
+
+    Returns:
+        Hits and false alarms that each of S distinct scores adds, ``(B, S)`` each.
+    """
+    order = np.argsort(-scores, kind="stable")
+    steps = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # first image of each score
+    weights = np.take(weights, order, axis=1)
+    hits = weights * positive[order]
+    alarms = weights - hits
+    if len(steps) < len(scores):
+        hits = np.add.reduceat(hits, steps, axis=1)
+        alarms = np.add.reduceat(alarms, steps, axis=1)
+    return hits, alarms
+
+
+def rank_metrics(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Values:
+    """Compute the areas under the ROC and the precision-recall steps, ties being one step.
+
+    Arguments as :func:`ranked_sums`.
+    """
+    hits, alarms = ranked_sums(positive, scores, weights)
+    hits_so_far, alarms_so_far = hits.cumsum(axis=1), alarms.cumsum(axis=1)
+    num_hits, num_alarms = hits_so_far[:, -1], alarms_so_far[:, -1]
+    ranked_below = np.einsum("bs,bs->b", alarms, hits_so_far - 0.5 * hits)
+    called = np.maximum(hits_so_far + alarms_so_far, np.finfo(np.float64).tiny)
+    precision_gained = np.einsum("bs,bs->b", hits, hits_so_far / called)
+    return {
+        "auroc": _ratio(ranked_below, num_hits * num_alarms),
+        "average_precision": _ratio(precision_gained, num_hits),
+    }
+
+
+def _rank_metrics_of_classes(predictions: Predictions, weights: Floats) -> Values:
+    """Average one class against the rest over classes; of two classes take the positive one."""
     if predictions.num_classes == 2:
-        return float(roc_auc_score(labels == predictions.positive_index, predictions.scores))
-    # Not roc_auc_score(multi_class="ovr"): it wants rows that sum to 1 more closely than we do.
-    return float(
-        np.mean(
-            [
-                roc_auc_score(labels == index, predictions.probabilities[:, index])
-                for index in range(predictions.num_classes)
-            ]
-        )
-    )
+        positive = predictions.labels == predictions.positive_index
+        return rank_metrics(positive, predictions.scores, weights)
+    by_class = [
+        rank_metrics(predictions.labels == index, predictions.probabilities[:, index], weights)
+        for index in range(predictions.num_classes)
+    ]
+    return {name: np.mean([values[name] for values in by_class], axis=0) for name in by_class[0]}
+
+
+def probability_metrics(predictions: Predictions, weights: Floats, *, bins: int = 15) -> Values:
+    """Compute how far probabilities are from outcomes: Brier score, log loss, and ECE."""
+    confidence, outcome = confidence_and_outcome(predictions)
+    truth = np.eye(predictions.num_classes)[predictions.labels]
+    squares = ((predictions.probabilities - truth) ** 2).sum(axis=1)
+    of_truth = predictions.probabilities[np.arange(len(predictions)), predictions.labels]
+    losses = -np.log(np.maximum(of_truth, np.finfo(np.float64).eps))
+    total = weights.sum(axis=1)
+    halves = 2 if predictions.num_classes == 2 else 1
+    in_bin = np.eye(bins)[np.minimum((confidence * bins).astype(int), bins - 1)]  # (N, bins)
+    gaps = weights @ (in_bin * (outcome - confidence)[:, None])
+    return {
+        "brier": _ratio(weights @ squares / halves, total),
+        "log_loss": _ratio(weights @ losses, total),
+        "ece": _ratio(np.abs(gaps).sum(axis=1), total),
+    }
+
+
+def confidence_and_outcome(predictions: Predictions) -> tuple[Floats, Floats]:
+    """Return the probability that calibration judges, and whether what it promised came true.
+
+    Of two classes that is the positive class's probability and whether the image is positive; of
+    more, the highest probability and whether that class is the true one (Guo et al. 2017).
+    """
+    if predictions.num_classes == 2:
+        return predictions.scores, (predictions.labels == predictions.positive_index) * 1.0
+    return predictions.probabilities.max(axis=1), (
+        predictions.predicted == predictions.labels
+    ) * 1.0
+
+
+def _ratio(part: Floats, whole: Floats | npt.NDArray[np.int64]) -> Floats:
+    ratio: Floats = np.full(part.shape, np.nan)
+    return np.divide(part, whole, out=ratio, where=whole > 0)

@@ -68,7 +68,7 @@ def estimate_priors(
     tolerance: float = 1e-8,
     max_iterations: int = 10_000,
 ) -> PriorEstimate:
-    """Estimate class frequencies from unlabelled predictions by EM (Saerens et al. 2002).
+    """Estimate class frequencies from unlabeled predictions by EM (Saerens et al. 2002).
 
     The labels are not looked at. Overconfident probabilities give estimates too near to the share
     of hard predictions, so calibrate first.

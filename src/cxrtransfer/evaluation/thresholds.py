@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .evaluate import Evaluation, evaluate
+from .metrics import confusion_metrics
 from .predictions import Predictions
-from .weighted import confusion_metrics
 
 __all__ = [
     "OperatingPoint",
@@ -61,7 +61,7 @@ class OperatingResult:
 class _Cuts:
     """Every way to divide the images by score: all positive first, fewer and fewer then."""
 
-    thresholds: Floats  # (S,), midway between neighbouring scores
+    thresholds: Floats  # (S,), midway between neighboring scores
     hits: Floats  # positives called positive
     alarms: Floats  # others called positive
     num_positive: int

@@ -1,13 +1,13 @@
 """Which parts of an image speak for a class, and whether that is so."""
 
-from .border import ShareComparison, compare_shares
+from .border import FractionComparison, compare_fractions
 from .gradcam import GradCAM, Layer
-from .localisation import (
+from .localization import (
+    border_fraction,
     border_mask,
-    border_share,
     boxes_to_mask,
+    corner_fraction,
     corner_mask,
-    corner_share,
     energy_inside,
     pointing_game,
 )
@@ -26,9 +26,9 @@ from .perturbation import (
     insertion_curve,
     occlusion,
 )
-from .randomisation import (
-    RandomisationCheck,
-    check_randomisation,
+from .randomization import (
+    RandomizationCheck,
+    check_randomization,
     rank_correlation,
     structural_similarity,
 )
@@ -41,27 +41,27 @@ __all__ = [
     "Cell",
     "ClassIndex",
     "EigenCAM",
+    "FractionComparison",
     "GradCAM",
     "GradCAMPlusPlus",
     "HiResCAM",
     "Layer",
     "PerturbationCurve",
-    "RandomisationCheck",
+    "RandomizationCheck",
     "Rule",
-    "ShareComparison",
     "average_over_shifts",
     "blurred",
+    "border_fraction",
     "border_mask",
-    "border_share",
     "boxes_to_mask",
-    "check_randomisation",
+    "check_randomization",
     "class_activation_map",
     "class_activation_map_plus_plus",
     "class_probabilities",
     "class_score",
-    "compare_shares",
+    "compare_fractions",
+    "corner_fraction",
     "corner_mask",
-    "corner_share",
     "deletion_curve",
     "eigen_map",
     "elementwise_map",

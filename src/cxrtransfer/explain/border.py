@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from cxrtransfer.evaluation.bootstrap import patient_codes, resampled_weights
 
-__all__ = ["ShareComparison", "compare_shares"]
+__all__ = ["FractionComparison", "compare_fractions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShareComparison:
+class FractionComparison:
     """A share of the heat in images predicted right and in images predicted wrong.
 
     Attributes:
@@ -58,7 +58,7 @@ class ShareComparison:
         return f"Not shown: {numbers}."
 
 
-def compare_shares(
+def compare_fractions(
     shares: npt.ArrayLike,
     right: npt.ArrayLike,
     *,
@@ -66,8 +66,8 @@ def compare_shares(
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
-) -> ShareComparison:
-    """Compare a share of the heat, such as :func:`border_share`, between right and wrong.
+) -> FractionComparison:
+    """Compare a share of the heat, such as :func:`border_fraction`, between right and wrong.
 
     The interval is the percentile bootstrap of the difference of means over patients, who bring
     all their images. Resamples without any wrong or any right image are left out.
@@ -89,7 +89,7 @@ def compare_shares(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> right = np.arange(200) % 4 > 0
-        >>> compare_shares(rng.normal(0.3, 0.1, 200) + 0.2 * ~right, right).answer
+        >>> compare_fractions(rng.normal(0.3, 0.1, 200) + 0.2 * ~right, right).answer
         'Yes, more: 50.0% in 50 wrong and 30.2% in 150 right predictions; difference +19.8%, ...'
     """
     values, is_right = np.asarray(shares, dtype=np.float64), np.asarray(right)
@@ -112,7 +112,7 @@ def compare_shares(
         for weights in resampled_weights(codes, resamples=resamples, seed=seed)
     ]
     low, high = np.nanquantile(np.concatenate(differences), [(1 - level) / 2, (1 + level) / 2])
-    return ShareComparison(
+    return FractionComparison(
         right=float(values[is_right].mean()),
         wrong=float(values[~is_right].mean()),
         low=float(low),

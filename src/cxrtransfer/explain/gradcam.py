@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from cxrtransfer.models import TargetLayer, default_target_layer, to_map
 from cxrtransfer.runtime import freed_memory_kept
 
-from .engine import LayerTap, Reading, bare_network, read_layers
+from .hooks import LayerTap, Reading, bare_network, read_layers
 from .maps import class_activation_map
 from .scores import ClassIndex, class_indices, class_logits
 from .shifts import average_over_shifts

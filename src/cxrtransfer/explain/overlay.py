@@ -13,12 +13,12 @@ def overlay(
     alpha: float = 0.4,
     colormap: str = "turbo",
 ) -> npt.NDArray[np.uint8]:
-    """Blend a coloured heatmap into a grey or colour image.
+    """Blend a colored heatmap into a gray or color image.
 
     Args:
         image: uint8, ``(H, W)`` or ``(H, W, 3)``.
         heatmap: Values in [0, 1], ``(H, W)``: an array, or a tensor on the CPU.
-        alpha: Share of the heatmap's colour in the result, in [0, 1].
+        alpha: Share of the heatmap's color in the result, in [0, 1].
         colormap: Any name matplotlib knows. Turbo runs from blue to red as jet does, without
             jet's false edges.
 
@@ -27,11 +27,11 @@ def overlay(
 
     Raises:
         ValueError: If the shapes do not fit, a value or ``alpha`` is outside [0, 1], or there is
-            no such colour map.
+            no such color map.
 
     Example:
-        >>> grey = np.full((2, 2), 100, np.uint8)
-        >>> overlay(grey, np.eye(2), alpha=0.5, colormap="gray").tolist()[0]
+        >>> gray = np.full((2, 2), 100, np.uint8)
+        >>> overlay(gray, np.eye(2), alpha=0.5, colormap="gray").tolist()[0]
         [[178, 178, 178], [50, 50, 50]]
     """
     # Here and not at the top: whoever only computes heatmaps does not wait for matplotlib.
@@ -52,7 +52,7 @@ def overlay(
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
     if colormap not in colormaps:
-        raise ValueError(f"matplotlib knows no colour map {colormap!r}; list(colormaps) names all")
-    colour = colormaps[colormap](heat)[..., :3] * 255  # (H, W, 3)
-    grey = image if image.ndim == 3 else image[..., None]
-    return np.rint((1 - alpha) * grey + alpha * colour).astype(np.uint8)
+        raise ValueError(f"matplotlib knows no color map {colormap!r}; list(colormaps) names all")
+    color = colormaps[colormap](heat)[..., :3] * 255  # (H, W, 3)
+    gray = image if image.ndim == 3 else image[..., None]
+    return np.rint((1 - alpha) * gray + alpha * color).astype(np.uint8)

@@ -67,7 +67,7 @@ def deletion_curve(
             order.
         class_index: As for :class:`GradCAM`; by default the class predicted for the image.
         baseline: What the pixels are replaced by, the shape of ``images``; by default the images
-            blurred until only shades are left, which stays nearer to radiographs than grey does.
+            blurred until only shades are left, which stays nearer to radiographs than gray does.
         steps: Number of equal portions of pixels.
         batch_size: Images per forward pass.
 
@@ -175,7 +175,7 @@ def occlusion(
         stride: Distance between squares in pixels; by default half a window. The last square of
             a row or column ends at the image's edge.
         fill: Value in the square. Zero is the mean of what the network was trained on, where
-            images are normalised.
+            images are normalized.
         batch_size: Images per forward pass.
 
     Returns:

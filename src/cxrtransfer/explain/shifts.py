@@ -15,12 +15,12 @@ def average_over_shifts(
 ) -> Tensor:
     """Explain each image several times, moved a little, and average the maps moved back.
 
-    A layer's map has one number for each cell, so the maximum of the resized map is the centre of
+    A layer's map has one number for each cell, so the maximum of the resized map is the center of
     a cell, wherever in it the evidence lies. A moved image has other parts of itself in each cell.
     Where an image or a map is moved in from its edge, the edge's row or column is repeated.
 
     Args:
-        explain: Gives heatmaps ``(N, ..., H, W)`` for images ``(N, C, H, W)``. Normalised ones
+        explain: Gives heatmaps ``(N, ..., H, W)`` for images ``(N, C, H, W)``. Normalized ones
             count alike; otherwise copies for which the logit is steep outweigh the others.
         images: ``(N, C, H, W)``.
         cell: Height and width of a cell in pixels.
@@ -49,7 +49,7 @@ def average_over_shifts(
 
 
 def _places(length: float, shifts: int) -> list[int]:
-    """Place points evenly over the cell's length, in whole pixels about its centre."""
+    """Place points evenly over the cell's length, in whole pixels about its center."""
     count = max(1, min(shifts, int(length)))
     return [math.floor(length * ((index + 0.5) / count - 0.5) + 0.5) for index in range(count)]
 

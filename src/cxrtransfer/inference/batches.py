@@ -7,18 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
+from cxrtransfer.inference.pixels import PixelLoader, pixel_source
 from cxrtransfer.runtime import (
-    PixelLoader,
     Precision,
     autocast,
     eval_mode,
     freed_memory_kept,
-    pixel_source,
     resolve_precision,
     to_device,
 )
 
-from .reading import ImageData, check_pair
+from .datasets import ImageData, check_pair
 
 __all__ = ["forward", "in_order"]
 

@@ -14,7 +14,7 @@ from cxrtransfer.types import InputSpec, StrPath
 
 from .freezing import freeze
 from .heads import free_logits
-from .inputs import attach_input_spec, spec_from_timm, take_grey
+from .inputs import attach_input_spec, spec_from_timm, take_gray
 from .names import ModelName, parse_name
 from .weights import (
     download_torchvision,
@@ -48,7 +48,7 @@ def build_finetune_model(
             cache, then downloads; a path loads that file; ``False`` leaves random parameters.
             Random parameters are never a fallback.
         mode: ``"finetune"`` lets every parameter learn, ``"features"`` only the head.
-        in_chans: 3 repeats a grey image for the network; 1 takes it once and sums the kernels of
+        in_chans: 3 repeats a gray image for the network; 1 takes it once and sums the kernels of
             the first convolution over their channels, so that the logits stay the same, but for
             the image's border.
         image_size: Height and width in pixels if not those of the pretrained parameters.
@@ -82,7 +82,7 @@ def build_finetune_model(
     build = _build_torchvision if which.library == "torchvision" else _build_timm
     model, spec, image_layers = build(which, num_classes, pretrained, image_size)
     if in_chans == 1:
-        spec = take_grey(model, image_layers, spec)
+        spec = take_gray(model, image_layers, spec)
     attach_input_spec(model, spec)
     if image_size is not None:
         _try_image_size(model, spec, image_layers)
@@ -121,7 +121,7 @@ def _torchvision_network(name: str, num_classes: int, size: int) -> nn.Module:
         # torchvision's GoogLeNet warns unless told.
         "init_weights": True,
         # GoogLeNet and Inception-v3 were trained with mean and std 0.5. torchvision turns the
-        # ImageNet normalisation into that one inside the network, but only if parameters were
+        # ImageNet normalization into that one inside the network, but only if parameters were
         # asked for. Here it always does, so that parameters saved and loaded again mean the same.
         "transform_input": True,
         "image_size": size,

@@ -45,7 +45,7 @@ def classifier_names(model: nn.Module) -> tuple[str, ...]:
 
 
 def replace_head(model: nn.Module, num_classes: int) -> None:
-    """Give a network a new, randomly initialised head, in place.
+    """Give a network a new, randomly initialized head, in place.
 
     For a network of your own; :func:`~cxrtransfer.models.build_finetune_model` does it for the
     others.

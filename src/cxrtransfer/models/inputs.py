@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cxrtransfer.types import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 
-__all__ = ["attach_input_spec", "input_spec", "spec_from_timm", "take_grey"]
+__all__ = ["attach_input_spec", "input_spec", "spec_from_timm", "take_gray"]
 
 _ATTRIBUTE = "cxr_input_spec"
 
@@ -61,8 +61,8 @@ def spec_from_timm(config: Mapping[str, Any]) -> InputSpec:
     )
 
 
-def take_grey(model: nn.Module, names: Iterable[str], spec: InputSpec) -> InputSpec:
-    """Make a network take one grey channel instead of three, in place, and say how.
+def take_gray(model: nn.Module, names: Iterable[str], spec: InputSpec) -> InputSpec:
+    """Make a network take one gray channel instead of three, in place, and say how.
 
     Three equal channels, each with its own mean and standard deviation, enter a convolution as
     ``sum_c w_c (x - m_c) / s_c``. One channel with the mean ``m`` and the deviation ``s`` enters
@@ -96,7 +96,7 @@ def take_grey(model: nn.Module, names: Iterable[str], spec: InputSpec) -> InputS
         if not isinstance(conv, nn.Conv2d) or not _sum_kernels(conv, scale, shift):
             raise ValueError(
                 f"in_chans=1 needs the image to enter by a plain convolution of three channels, "
-                f"got {conv} as {name!r}; use in_chans=3, which repeats the grey channel"
+                f"got {conv} as {name!r}; use in_chans=3, which repeats the gray channel"
             )
     return replace(spec, channels=1, mean=(mean,), std=(std,))
 
@@ -116,5 +116,5 @@ def _sum_kernels(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> bool:
     conv.in_channels = 1
     if shift.any():
         conv.bias = nn.Parameter(bias if conv.bias is None else conv.bias + bias)
-    # Not so if the convolution normalises its kernels, as timm's StdConv2d does.
+    # Not so if the convolution normalizes its kernels, as timm's StdConv2d does.
     return torch.allclose(conv(patch)[..., row, column], wanted, rtol=1e-3, atol=1e-4)

@@ -94,7 +94,7 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
 
 
 def _torchvision_names() -> list[str]:
-    # The module argument leaves out detection, segmentation, video and quantised networks.
+    # The module argument leaves out detection, segmentation, video and quantized networks.
     names: list[str] = torchvision.models.list_models(module=torchvision.models)
     return names
 

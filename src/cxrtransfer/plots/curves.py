@@ -20,7 +20,7 @@ from cxrtransfer.evaluation import (
     threshold_sweep,
 )
 
-from .style import GREY, colour, dress, legend, new_axes, refuse_empty
+from .style import GRAY, color, dress, legend, new_axes, refuse_empty
 
 __all__ = [
     "plot_precision_recall_curves",
@@ -35,7 +35,7 @@ def plot_roc_curves(
     bands: Mapping[str, CurveBand] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the receiver operating characteristic of each run, positive class against the rest.
+    """Draw the receiver operating characteriztic of each run, positive class against the rest.
 
     Args:
         predictions_by_run: Labels and probabilities of each run, by its name.
@@ -55,12 +55,12 @@ def plot_roc_curves(
         false_rate, true_rate, _ = roc_curve(positive, predictions.scores)
         area = roc_auc_score(positive, predictions.scores)
         label = f"{run} (AUROC {area:.3f})"
-        ax.plot(false_rate, true_rate, color=colour(index), linewidth=1.6, label=label)
+        ax.plot(false_rate, true_rate, color=color(index), linewidth=1.6, label=label)
         _draw_band(ax, (bands or {}).get(run), index)
-    ax.plot([0, 1], [0, 1], ":", color=GREY, linewidth=1.2)
+    ax.plot([0, 1], [0, 1], ":", color=GRAY, linewidth=1.2)
     dress(
         ax,
-        title="Receiver operating characteristic",
+        title="Receiver operating characteriztic",
         xlabel="1 - specificity",
         ylabel="sensitivity",
         grid="both",
@@ -102,7 +102,7 @@ def plot_precision_recall_curves(
         ax.plot(
             recall,
             precision,
-            color=colour(index),
+            color=color(index),
             linewidth=1.6,
             drawstyle="steps-post",
             label=f"{run} (AP {area:.3f})",
@@ -110,7 +110,7 @@ def plot_precision_recall_curves(
         _draw_band(ax, (bands or {}).get(run), index)
     first = next(iter(predictions_by_run.values()))
     share = float((first.labels == first.positive_index).mean())
-    ax.plot([0, 1], [share, share], ":", color=GREY, linewidth=1.2)
+    ax.plot([0, 1], [share, share], ":", color=GRAY, linewidth=1.2)
     dress(
         ax,
         title="Precision and recall",
@@ -127,7 +127,7 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
     """Draw how often probabilities came true, with the number of images behind each point.
 
     Points on the diagonal mean what they say; below it the network promises too much. Each has
-    its interval. The grey bars at the bottom count the images of each bin, the highest bar being
+    its interval. The gray bars at the bottom count the images of each bin, the highest bar being
     a fifth of the height.
 
     Args:
@@ -152,12 +152,12 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
         frequency,
         np.abs(ends - frequency),
         fmt="o",
-        color=colour(0),
+        color=color(0),
         markersize=5,
         linewidth=1.2,
         label="share that came true",
     )
-    ax.plot([0, 1], [0, 1], ":", color=GREY, linewidth=1.2)
+    ax.plot([0, 1], [0, 1], ":", color=GRAY, linewidth=1.2)
     dress(
         ax,
         title=f"Reliability (expected error {bins.expected_error:.3f})",
@@ -200,11 +200,11 @@ def plot_threshold_sweep(
         raise ValueError(f"metrics must be among {list(values)}, got {unknown}")
     for index, name in enumerate(metrics):
         label = "sensitivity" if name == "recall" else name.replace("_", " ")
-        ax.plot(thresholds, values[name], color=colour(index), linewidth=1.6, label=label)
+        ax.plot(thresholds, values[name], color=color(index), linewidth=1.6, label=label)
     for number, point in enumerate(points):
         dashes = (0, (3 + 2 * number, 2))
         label = f"{point.rule}: {point.threshold:.3f}"
-        ax.axvline(point.threshold, color=GREY, linewidth=1.3, linestyle=dashes, label=label)
+        ax.axvline(point.threshold, color=GRAY, linewidth=1.3, linestyle=dashes, label=label)
     dress(
         ax,
         title="What each threshold gives",
@@ -230,7 +230,7 @@ def _positive(run: str, predictions: Predictions) -> npt.NDArray[np.bool_]:
 
 def _draw_band(ax: Axes, band: CurveBand | None, index: int) -> None:
     if band is not None:
-        ax.fill_between(band.x, band.low, band.high, color=colour(index), alpha=0.16, linewidth=0)
+        ax.fill_between(band.x, band.low, band.high, color=color(index), alpha=0.16, linewidth=0)
 
 
 def _unit_square(ax: Axes) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from .style import colour, dress, legend, new_axes, refuse_empty
+from .style import color, dress, legend, new_axes, refuse_empty
 
 __all__ = ["plot_class_balance", "plot_image_statistics"]
 
@@ -48,7 +48,7 @@ def plot_class_balance(
     width = 0.8 / len(class_names)
     for index, name in enumerate(class_names):
         middles = np.arange(len(counts)) + (index - (len(class_names) - 1) / 2) * width
-        bars = ax.bar(middles, counts[:, index], 0.94 * width, color=colour(index), label=name)
+        bars = ax.bar(middles, counts[:, index], 0.94 * width, color=color(index), label=name)
         shares = counts[:, index] / np.maximum(counts.sum(axis=1), 1)
         words = [
             f"{count:,.0f}\n{share:.1%}"
@@ -98,12 +98,12 @@ def plot_image_statistics(
     for index, (name, values) in enumerate(values_by_class.items()):
         weights = np.full(len(values), 100 / len(values))
         words = f"{name} ({len(values):,} images, median {np.median(values):.0f})"
-        ax.hist(values, edges, weights=weights, color=colour(index), alpha=0.25)
+        ax.hist(values, edges, weights=weights, color=color(index), alpha=0.25)
         ax.hist(
             values,
             edges,
             weights=weights,
-            color=colour(index),
+            color=color(index),
             histtype="step",
             linewidth=1.6,
             label=words,

@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
-from .style import GREY, colour, dress, legend, new_axes
+from .style import GRAY, color, dress, legend, new_axes
 
 __all__ = ["plot_embedding"]
 
@@ -27,7 +27,7 @@ def plot_embedding(
 ) -> Axes:
     """Draw one mark per image: a dot where the prediction was right, a triangle where wrong.
 
-    The colour is that of the true class. Errors are drawn last and larger, as they are few. The
+    The color is that of the true class. Errors are drawn last and larger, as they are few. The
     axes carry no numbers: distances in t-SNE have no unit.
 
     Args:
@@ -36,7 +36,7 @@ def plot_embedding(
         predicted: Predicted class indices ``(N,)``.
         class_names: Names in label order.
         images: N radiographs, uint8 ``(H, W)``. With them the plane is divided into 9 x 9 squares
-            and the image nearest to the middle of each is shown there, framed in the colour of
+            and the image nearest to the middle of each is shown there, framed in the color of
             its class; by default there are marks only.
         ax: Where to draw; a figure of its own by default.
 
@@ -65,7 +65,7 @@ def plot_embedding(
                 coordinates[chosen, 1],
                 s=14 if right else 42,
                 marker="o" if right else "^",
-                color=colour(index),
+                color=color(index),
                 alpha=0.55 if right else 1.0,
                 linewidths=0 if right else 0.8,
                 edgecolors="none" if right else "black",
@@ -75,12 +75,12 @@ def plot_embedding(
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(True)
-    ax.spines[:].set_color(GREY)
+    ax.spines[:].set_color(GRAY)
     ax.set_aspect("equal", adjustable="datalim")
     legend(ax)
     if images is not None:
         for index in _spread(coordinates):
-            _put(ax, coordinates[index], images[index], colour(int(labels[index])))
+            _put(ax, coordinates[index], images[index], color(int(labels[index])))
     return ax
 
 

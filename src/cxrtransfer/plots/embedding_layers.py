@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import GREY, colour, dress, legend, refuse_empty
+from .style import GRAY, color, dress, legend, refuse_empty
 
 if TYPE_CHECKING:  # so that figures of numbers do not wait for torch
     from cxrtransfer.embedding import Embedding
@@ -35,7 +35,7 @@ def plot_embedding_layers(
         axes: Where to draw, one for each layer; a figure of their own by default.
 
     Returns:
-        The Axes drawn on. Each title has the share of the 15 nearest neighbours with the same
+        The Axes drawn on. Each title has the share of the 15 nearest neighbors with the same
         label; the legend is beside the first row.
 
     Raises:
@@ -66,7 +66,7 @@ def plot_embedding_layers(
                 s=6,
                 alpha=0.6,
                 linewidths=0,
-                color=colour(index),
+                color=color(index),
                 label=name,
             )
         agreement = embedding.neighbor_agreement(labels, num_neighbors=min(15, len(labels) - 1))
@@ -74,7 +74,7 @@ def plot_embedding_layers(
         ax.set_xticks([])
         ax.set_yticks([])
         ax.spines[:].set_visible(True)
-        ax.spines[:].set_color(GREY)
+        ax.spines[:].set_color(GRAY)
         ax.set_aspect("equal", adjustable="datalim")
     legend(axes[columns - 1])
     return list(axes)

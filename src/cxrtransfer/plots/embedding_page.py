@@ -15,7 +15,7 @@ from PIL import Image
 
 from cxrtransfer.types import StrPath
 
-from .style import colour
+from .style import color
 
 __all__ = ["write_embedding_page"]
 
@@ -38,7 +38,7 @@ def write_embedding_page(
 ) -> Path:
     """Write a page that needs no network: points, and behind each its image and heatmap.
 
-    Dots are right predictions, triangles wrong ones, the colour is that of the true class. A mark
+    Dots are right predictions, triangles wrong ones, the color is that of the true class. A mark
     is opened by pointing at it, by the tab key, or by its position in the address
     (``page.html#17``).
 
@@ -48,7 +48,7 @@ def write_embedding_page(
         labels: True classes, ``(N,)``.
         predicted: Predicted classes, ``(N,)``.
         class_names: Names in label order.
-        images: N grey images, uint8 ``(H, W)``.
+        images: N gray images, uint8 ``(H, W)``.
         heatmaps: N maps in [0, 1], ``(h, w)``, laid over a second copy of the image; they may be
             coarser than it. Without them only images are shown.
         ids: N names; positions by default.
@@ -61,7 +61,7 @@ def write_embedding_page(
     Raises:
         ValueError: If the lengths differ or the places are not in a plane.
     """
-    from cxrtransfer.runtime import atomic_path  # noqa: PLC0415  (figures do not wait for torch)
+    from cxrtransfer.files import atomic_path  # noqa: PLC0415  (figures do not wait for torch)
 
     count = len(labels)
     ids = [str(index) for index in range(count)] if ids is None else ids
@@ -84,13 +84,13 @@ def write_embedding_page(
         for index in range(count)
     ]
     marks = [
-        _mark(index, x, y, colour(int(labels[index])), right=labels[index] == predicted[index])
+        _mark(index, x, y, color(int(labels[index])), right=labels[index] == predicted[index])
         for index, (x, y) in enumerate(_places(coordinates))
     ]
     # A closing tag inside a string would end the script; escaped, JSON reads it the same.
     data = json.dumps(points).replace("</", "<\\/")
     key = " ".join(
-        f'<span style="color:{colour(index)}">&#9679; {escape(name)}</span>'
+        f'<span style="color:{color(index)}">&#9679; {escape(name)}</span>'
         for index, name in enumerate(class_names)
     )
     page = _PAGE.substitute(
@@ -135,10 +135,10 @@ def _data_uri(image: npt.NDArray[np.uint8], side: int) -> str:
 
 
 def _heat_uri(heatmap: npt.NDArray[np.float32]) -> str:
-    """Colour a heatmap as :func:`cxrtransfer.explain.overlay` does; the browser blends it in."""
+    """Color a heatmap as :func:`cxrtransfer.explain.overlay` does; the browser blends it in."""
     buffer = io.BytesIO()
-    colours = colormaps["turbo"](heatmap, bytes=True)[..., :3]
-    Image.fromarray(np.ascontiguousarray(colours)).save(buffer, "PNG")
+    colors = colormaps["turbo"](heatmap, bytes=True)[..., :3]
+    Image.fromarray(np.ascontiguousarray(colors)).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from cxrtransfer.evaluation import Estimate
 
-from .style import GREY, colour, dress, legend, new_axes, refuse_empty
+from .style import GRAY, color, dress, legend, new_axes, refuse_empty
 
 __all__ = ["plot_forest", "plot_subgroup_bars"]
 
@@ -43,7 +43,7 @@ def plot_forest(
                 place,
                 xerr=np.maximum(ends, 0) if known else None,
                 fmt="o",
-                color=colour(0),
+                color=color(0),
                 markersize=6,
                 linewidth=1.6,
                 capsize=3,
@@ -94,7 +94,7 @@ def plot_subgroup_bars(
             [estimate.value - estimate.low for estimate in estimates],
             [estimate.high - estimate.value for estimate in estimates],
         ]
-        ax.bar(places, values, 0.92 * width, color=colour(index), label=run)
+        ax.bar(places, values, 0.92 * width, color=color(index), label=run)
         ax.errorbar(places, values, ends, fmt="none", ecolor="#262626", linewidth=1.2, capsize=2)
         for place, value in zip(places, values, strict=True):
             ax.text(
@@ -102,7 +102,7 @@ def plot_subgroup_bars(
             )
     dress(ax, title="Right answers in each group", ylabel="share of images", grid="y")
     ax.set_xticks(range(len(groups)), groups)
-    ax.tick_params(axis="x", length=0, color=GREY)
+    ax.tick_params(axis="x", length=0, color=GRAY)
     ax.set_ylim(0, 1.02)
     legend(ax)
     return ax

@@ -1,4 +1,4 @@
-"""Figures that test heatmaps: randomised networks, pixels taken away, heat at the border."""
+"""Figures that test heatmaps: randomized networks, pixels taken away, heat at the border."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -7,22 +7,22 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from .style import GREY, colour, dress, legend, new_axes, refuse_empty
+from .style import GRAY, color, dress, legend, new_axes, refuse_empty
 
 if TYPE_CHECKING:  # so that figures of numbers do not wait for torch
-    from cxrtransfer.explain import PerturbationCurve, RandomisationCheck
+    from cxrtransfer.explain import PerturbationCurve, RandomizationCheck
 
-__all__ = ["plot_border_shares", "plot_perturbation_curves", "plot_randomisation"]
+__all__ = ["plot_border_fractions", "plot_perturbation_curves", "plot_randomization"]
 
 
-def plot_randomisation(checks: Mapping[str, "RandomisationCheck"], ax: Axes | None = None) -> Axes:
+def plot_randomization(checks: Mapping[str, "RandomizationCheck"], ax: Axes | None = None) -> Axes:
     """Draw how heatmaps lose their likeness while a network loses its parameters.
 
     A method that explains the network falls to about zero; one that stays near one shows the
     image whatever the network.
 
     Args:
-        checks: Results of :func:`cxrtransfer.explain.check_randomisation`, by method.
+        checks: Results of :func:`cxrtransfer.explain.check_randomization`, by method.
         ax: Where to draw; a figure of its own by default.
 
     Returns:
@@ -35,10 +35,10 @@ def plot_randomisation(checks: Mapping[str, "RandomisationCheck"], ax: Axes | No
     refuse_empty("checks", checks)
     ax = ax or new_axes()
     for index, (method, check) in enumerate(checks.items()):
-        share = np.array(check.num_randomised) / check.num_randomised[-1]
+        share = np.array(check.num_randomized) / check.num_randomized[-1]
         correlation = check.rank_correlation.nanmean(dim=1).cpu().numpy()  # a gap if none is known
         similarity = check.similarity.mean(dim=1).cpu().numpy()
-        # Nothing randomised: every map is like itself.
+        # Nothing randomized: every map is like itself.
         lines = (
             ("rank correlation", correlation, "-"),
             ("structural similarity", similarity, "--"),
@@ -48,16 +48,16 @@ def plot_randomisation(checks: Mapping[str, "RandomisationCheck"], ax: Axes | No
                 [0, *share],
                 [1, *values],
                 style,
-                color=colour(index),
+                color=color(index),
                 marker="o",
                 markersize=3,
                 label=f"{method}, {what}",
             )
-    ax.axhline(0, color=GREY, linewidth=0.8)
+    ax.axhline(0, color=GRAY, linewidth=0.8)
     dress(
         ax,
         title="Likeness to the trained network's heatmaps",
-        xlabel="share of layers randomised, from the head",
+        xlabel="share of layers randomized, from the head",
         ylabel="likeness",
         grid="y",
     )
@@ -91,7 +91,7 @@ def plot_perturbation_curves(
         ax.plot(
             curve.fractions.cpu().numpy(),
             curve.probabilities.mean(dim=0).cpu().numpy(),
-            color=colour(index),
+            color=color(index),
             label=f"{name} (area {curve.auc.mean():.3f})",
         )
     dress(ax, title=title, xlabel="share of pixels changed", ylabel="class probability", grid="y")
@@ -101,7 +101,7 @@ def plot_perturbation_curves(
     return ax
 
 
-def plot_border_shares(
+def plot_border_fractions(
     shares: npt.NDArray[np.float64],
     right: npt.NDArray[np.bool_],
     *,
@@ -145,11 +145,11 @@ def plot_border_shares(
             s=8,
             alpha=0.5,
             linewidths=0,
-            color=colour(place),
+            color=color(place),
         )
         ax.hlines(values.mean(), place - 0.35, place + 0.35, color="black", linewidth=2)
-    ax.axhline(expected, color=GREY, linewidth=1, linestyle="--", label="an even map")
+    ax.axhline(expected, color=GRAY, linewidth=1, linestyle="--", label="an even map")
     ax.set_xticks([0, 1], names)
-    dress(ax, title="Heat in the outer 10 %", xlabel="prediction", ylabel="share of the heat")
+    dress(ax, title="Heat in the outer 10%", xlabel="prediction", ylabel="share of the heat")
     legend(ax)
     return ax

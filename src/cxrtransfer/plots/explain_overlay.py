@@ -16,29 +16,29 @@ def plot_overlay(
     image: npt.NDArray[np.uint8],
     heatmap: npt.NDArray[np.float32],
     *,
-    style: Literal["colours", "contours"] = "colours",
+    style: Literal["colors", "contours"] = "colors",
     alpha: float = 0.4,
     colormap: str = "turbo",
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a heatmap over its radiograph, with a bar that says what the colours mean.
+    """Draw a heatmap over its radiograph, with a bar that says what the colors mean.
 
     The heatmap may be coarser than the image, and of other proportions: where an image was
     squeezed into a square for the network, the heatmap is stretched back.
 
     Args:
-        image: Grey ``(H, W)`` or colour ``(H, W, 3)``, uint8, at any size.
+        image: Gray ``(H, W)`` or color ``(H, W, 3)``, uint8, at any size.
         heatmap: Values in [0, 1], ``(h, w)``.
         style: ``"contours"`` draws lines at a quarter, half and three quarters of the heat and
             leaves the image visible.
-        alpha: Share of the heatmap's colour.
+        alpha: Share of the heatmap's color.
         colormap: Any name matplotlib knows.
         title: Above the image.
         ax: Where to draw; a figure of its own by default.
 
     Returns:
-        The Axes drawn on. ``ax.images`` holds the radiograph, and the heatmap if it is coloured.
+        The Axes drawn on. ``ax.images`` holds the radiograph, and the heatmap if it is colored.
 
     Raises:
         ValueError: If a shape does not fit, or the heatmap leaves [0, 1].
@@ -55,7 +55,7 @@ def plot_overlay(
     extent = (0, width, height, 0)
     drawn: ScalarMappable
     ax.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent)
-    if style == "colours":
+    if style == "colors":
         drawn = ax.imshow(
             heatmap,
             cmap=colormap,

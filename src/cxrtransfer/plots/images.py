@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from .style import GREY, dress, new_axes, refuse_empty
+from .style import GRAY, dress, new_axes, refuse_empty
 
 if TYPE_CHECKING:  # so that figures of numbers do not wait for torch
     from cxrtransfer.explain import Cell
@@ -33,7 +33,7 @@ def plot_samples(
     """Draw radiographs in rows, each under the name of its class.
 
     Args:
-        images: Grey ``(H, W)`` or colour ``(H, W, 3)`` images, uint8; sizes may differ.
+        images: Gray ``(H, W)`` or color ``(H, W, 3)`` images, uint8; sizes may differ.
         labels: One class index per image.
         class_names: Names in label order.
         columns: Images in a row.
@@ -78,10 +78,10 @@ def plot_heatmap_grid(
     top left, false positives top right, false negatives bottom left, true positives bottom right.
 
     Args:
-        overlays: Colour images ``(H, W, 3)``, uint8, by cell. A missing or empty cell is marked
+        overlays: Color images ``(H, W, 3)``, uint8, by cell. A missing or empty cell is marked
             as such: a model may make no error of a kind.
         class_names: Names of the negative and the positive class.
-        colormap: That of the overlays, for the bar that says what the colours mean.
+        colormap: That of the overlays, for the bar that says what the colors mean.
         ax: Where to draw; a figure of its own by default.
 
     Returns:
@@ -110,7 +110,7 @@ def plot_heatmap_grid(
                 top + 0.25 + depth / 2,
                 "none",
                 ha="center",
-                color=GREY,
+                color=GRAY,
                 fontsize=10,
             )
     ax.axvline(side + 0.075, color="#D9D9D9", linewidth=0.8)
@@ -143,9 +143,9 @@ _CELL_WORDS: "dict[Cell, str]" = {
 
 def _put(ax: Axes, image: Image, left: float, top: float) -> None:
     """Draw an image in the unit square whose upper left corner is given, keeping its shape."""
-    height, width = np.array(image.shape[:2]) * (0.5 - _GAP) / max(image.shape[:2])  # from centre
+    height, width = np.array(image.shape[:2]) * (0.5 - _GAP) / max(image.shape[:2])  # from center
     extent = (left + 0.5 - width, left + 0.5 + width, top + 0.5 + height, top + 0.5 - height)
-    # The grey scale is ignored for colour images.
+    # The gray scale is ignored for color images.
     ax.imshow(image, extent=extent, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 
 from cxrtransfer.evaluation import Predictions
 
-from .style import colour, dress, legend, new_axes, refuse_empty
+from .style import color, dress, legend, new_axes, refuse_empty
 
 __all__ = ["METRIC_NAMES", "plot_confusion_matrix", "plot_metric_bars", "plot_results_table"]
 
@@ -74,7 +74,7 @@ def plot_metric_bars(
 
     Args:
         metrics_by_run: Metric values by name, by run
-            (:meth:`cxrtransfer.evaluation.Metrics.as_dict`).
+            (:meth:`cxrtransfer.evaluation.METRICS`).
         published: Printed values by the same names; runs and metrics may be missing.
         metrics: Which metrics to draw, in order.
         ax: Where to draw; a figure of its own by default.
@@ -96,7 +96,7 @@ def plot_metric_bars(
         measured = [row[metric] for row in metrics_by_run.values()]
         places = np.arange(len(measured)) + (index - (len(metrics) - 1) / 2) * height
         name = METRIC_NAMES.get(metric, metric)
-        ax.barh(places, measured, 0.9 * height, color=colour(index), label=name)
+        ax.barh(places, measured, 0.9 * height, color=color(index), label=name)
         printed = [(published or {}).get(run, {}).get(metric, math.nan) for run in metrics_by_run]
         if not np.isnan(printed).all():
             label = None if ax.lines else "printed in the paper"

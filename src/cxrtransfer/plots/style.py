@@ -6,17 +6,17 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["GREY", "colour", "dress", "legend", "new_axes", "refuse_empty"]
+__all__ = ["GRAY", "color", "dress", "legend", "new_axes", "refuse_empty"]
 
-# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart with any colour vision. The
+# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart with any color vision. The
 # order puts the pairs that are furthest from each other first; yellow is too pale for lines.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _TEXT = "#262626"
-GREY = "#8C8C8C"
+GRAY = "#8C8C8C"
 
 
-def colour(index: int) -> str:
-    """Return the colour of the class or run with this number; they repeat after seven."""
+def color(index: int) -> str:
+    """Return the color of the class or run with this number; they repeat after seven."""
     return _COLOURS[index % len(_COLOURS)]
 
 
@@ -39,7 +39,7 @@ def dress(
     ax.set_ylabel(ylabel, fontsize=10, color=_TEXT)
     ax.tick_params(labelsize=9, colors=_TEXT)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(GREY)
+    ax.spines[["left", "bottom"]].set_color(GRAY)
     ax.set_axisbelow(True)
     if grid:
         ax.grid(axis=grid, color="#E6E6E6", linewidth=0.8)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .style import GREY, colour, dress, legend, new_axes, refuse_empty
+from .style import GRAY, color, dress, legend, new_axes, refuse_empty
 
 __all__ = ["Rows", "plot_loss_curves", "plot_metric_curves"]
 
@@ -13,7 +13,7 @@ Rows = Sequence[Mapping[str, float]]
 
 
 def plot_loss_curves(histories: Mapping[str, Rows], ax: Axes | None = None) -> Axes:
-    """Draw training and validation loss by epoch: one colour per run, training dashed.
+    """Draw training and validation loss by epoch: one color per run, training dashed.
 
     Losses under different class weights are not on one scale, so compare the shapes of such
     runs, not their heights.
@@ -39,9 +39,9 @@ def plot_loss_curves(histories: Mapping[str, Rows], ax: Axes | None = None) -> A
     for index, (run, rows) in enumerate(histories.items()):
         for key, line in (("train_loss", "--"), ("val_loss", "-")):
             label = run if key == "val_loss" else None
-            _draw(ax, run, rows, key, line=line, colour_index=index, label=label)
-    ax.plot([], [], "--", color=GREY, label="training")
-    ax.plot([], [], "-", color=GREY, label="validation")
+            _draw(ax, run, rows, key, line=line, color_index=index, label=label)
+    ax.plot([], [], "--", color=GRAY, label="training")
+    ax.plot([], [], "-", color=GRAY, label="validation")
     dress(
         ax,
         title="Loss by epoch",
@@ -72,7 +72,7 @@ def plot_metric_curves(
     """
     ax = _epochs_axes(histories, ax)
     for index, (run, rows) in enumerate(histories.items()):
-        _draw(ax, run, rows, metric, line="-", colour_index=index, label=run)
+        _draw(ax, run, rows, metric, line="-", color_index=index, label=run)
     name = _METRIC_WORDS.get(metric, metric.replace("_", " "))
     dress(ax, title=f"{name} by epoch".capitalize(), xlabel="epoch", ylabel=name, grid="y")
     legend(ax)
@@ -95,7 +95,7 @@ def _epochs_axes(histories: Mapping[str, Rows], ax: Axes | None) -> Axes:
 
 
 def _draw(
-    ax: Axes, run: str, rows: Rows, key: str, *, line: str, colour_index: int, label: str | None
+    ax: Axes, run: str, rows: Rows, key: str, *, line: str, color_index: int, label: str | None
 ) -> None:
     missing = [column for column in ("epoch", key) if any(column not in row for row in rows)]
     if missing or not rows:
@@ -107,7 +107,7 @@ def _draw(
         [row["epoch"] for row in rows],
         [row[key] for row in rows],
         line,
-        color=colour(colour_index),
+        color=color(color_index),
         linewidth=1.6,
         marker="o",
         markersize=3,

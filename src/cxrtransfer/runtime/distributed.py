@@ -39,7 +39,7 @@ class World:
         """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
 
-    def add(self, tensors: Iterable[Tensor]) -> None:
+    def all_reduce(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor, in place, by its sum over all processes.
 
         They travel as one, because a message costs more than its length.
@@ -54,14 +54,14 @@ class World:
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view_as(tensor))
 
-    def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor, in place, by the main process's."""
         if self.size > 1:
             with _loss_of_a_process_explained():
                 for tensor in tensors:
                     dist.broadcast(tensor.detach(), src=0)
 
-    def share(self, value: _T) -> _T:
+    def broadcast_object(self, value: _T) -> _T:
         """Return the main process's value, any object that pickles."""
         box = [value]
         if self.size > 1:
@@ -69,7 +69,7 @@ class World:
                 dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def collect(self, value: _T) -> list[_T]:
+    def all_gather(self, value: _T) -> list[_T]:
         """Return the values of all processes, by rank; they may differ in length."""
         if self.size == 1:
             return [value]
@@ -78,7 +78,7 @@ class World:
             dist.all_gather_object(values, value)
         return values
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         """Return the largest value of all processes, so that all can decide alike."""
         if self.size == 1:
             return value
@@ -87,9 +87,9 @@ class World:
             dist.all_reduce(box, dist.ReduceOp.MAX)
         return int(box)
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait until all processes are here."""
-        self.largest(0)
+        self.all_reduce_max(0)
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def main_first() -> Iterator[None]:
     """
     world, _ = join_world(resolve_device("auto"))
     if not world.is_main:
-        world.meet()
+        world.barrier()
     yield
     if world.is_main:
-        world.meet()
+        world.barrier()

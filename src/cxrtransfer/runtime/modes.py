@@ -10,10 +10,10 @@ __all__ = ["eval_mode"]
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put every module in evaluation mode and restore each one's own mode afterwards.
+    """Put every module in evaluation mode and restore each one's own mode afterward.
 
-    ``model.train()`` afterwards would not do: it would also wake modules that were in evaluation
-    mode before, such as the batch normalisation of a frozen backbone.
+    ``model.train()`` afterward would not do: it would also wake modules that were in evaluation
+    mode before, such as the batch normalization of a frozen backbone.
 
     Args:
         model: Any network.

@@ -1,28 +1,23 @@
 """Run a whole study: a grid of configurations, a folder for each run, one page about them all."""
 
-from .classify import Classified, classify
+from .config import PAPER_MODELS, RunConfig, paper_grid
 from .crossval import CrossValidation, cross_validate, load_cross_validation
 from .elsewhere import ExternalTest
-from .experiment import run_experiment
 from .external import external_test
-from .grid import PAPER_MODELS, ExperimentConfig, paper_grid
-from .published import PUBLISHED, PublishedResult, published_for
-from .report import write_report
+from .predict import ImagePredictions, predict_images
 from .results import StudyResults, load_study
-from .runner import run_study
+from .run import run_experiment
 from .runs import RunResult, load_network, load_run
+from .study import run_study
 
 __all__ = [
     "PAPER_MODELS",
-    "PUBLISHED",
-    "Classified",
     "CrossValidation",
-    "ExperimentConfig",
     "ExternalTest",
-    "PublishedResult",
+    "ImagePredictions",
+    "RunConfig",
     "RunResult",
     "StudyResults",
-    "classify",
     "cross_validate",
     "external_test",
     "load_cross_validation",
@@ -30,8 +25,7 @@ __all__ = [
     "load_run",
     "load_study",
     "paper_grid",
-    "published_for",
+    "predict_images",
     "run_experiment",
     "run_study",
-    "write_report",
 ]

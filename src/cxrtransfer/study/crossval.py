@@ -10,11 +10,11 @@ import torch
 from cxrtransfer.data import Records, fold_records, read_folder, resplit
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, evaluate
-from cxrtransfer.runtime import read_json, write_json
+from cxrtransfer.files import read_json, write_json
 from cxrtransfer.types import StrPath
 
-from .experiment import run_experiment, split_settings
-from .grid import ExperimentConfig
+from .config import RunConfig
+from .run import run_experiment, split_settings
 from .runs import RunResult, load_run
 
 __all__ = ["CROSSVAL_NAME", "CrossValidation", "cross_validate", "load_cross_validation"]
@@ -50,9 +50,9 @@ class CrossValidation:
         :func:`cxrtransfer.evaluation.anova_over_folds` compares several networks' scores.
 
         Args:
-            metric: A name that :meth:`cxrtransfer.evaluation.Metrics.as_dict` has.
+            metric: A name that :meth:`cxrtransfer.evaluation.METRICS` has.
         """
-        return np.array([compute_metrics(fold.val).as_dict()[metric] for fold in self.folds])
+        return np.array([compute_metrics(fold.val)[metric] for fold in self.folds])
 
     def evaluate(self, *, confidence: float = 0.95) -> Evaluation:
         """Evaluate the pooled predictions, the images of one patient taken together."""
@@ -60,7 +60,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    config: ExperimentConfig,
+    config: RunConfig,
     source: StrPath | Records,
     out: StrPath,
     *,

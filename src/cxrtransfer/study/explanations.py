@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cxrtransfer.data import StratifiedResplit
-from cxrtransfer.data.decode import grey_square, read_file
+from cxrtransfer.data.images.decode import gray_square, read_file
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.explain import (
     GradCAM,
     Rule,
-    border_share,
-    check_randomisation,
+    border_fraction,
+    check_randomization,
     select_examples,
 )
+from cxrtransfer.files import write_arrays
 from cxrtransfer.plots import write_embedding_page
-from cxrtransfer.runtime import write_arrays
 from cxrtransfer.types import StrPath
 
 __all__ = ["EMBEDDING_PAGE", "EXAMPLES_NAME", "EXPLANATIONS_NAME", "RULES", "save_explanations"]
@@ -32,7 +32,7 @@ EXAMPLES_NAME = "heatmaps.npz"
 
 # Bounds of what is done for every run, so that it stays quick beside the training.
 _MOST_IMAGES = 1_000  # explained, for the share at the border and the page of the embedding
-_CHECKED_IMAGES = 32  # explained anew for each stage of the randomisation
+_CHECKED_IMAGES = 32  # explained anew for each stage of the randomization
 _STAGES = 8
 _PER_CELL = 4  # images of each cell of the confusion matrix, by each rule
 RULES: dict[Rule, str] = {
@@ -55,8 +55,8 @@ def save_explanations(
     Every image is explained for the class the network gave it. The folder gets ``heatmaps.npz``
     (examples of each cell of the confusion matrix, chosen by rules that nobody can bend),
     ``explanations.npz`` (how much heat lies at the border of each image, and how the maps change
-    while the network is randomised) and ``embedding.html``. At most 1,000 images are explained,
-    and 32 of them for the randomisation; with more, they are drawn at random with a fixed seed.
+    while the network is randomized) and ``embedding.html``. At most 1,000 images are explained,
+    and 32 of them for the randomization; with more, they are drawn at random with a fixed seed.
 
     Args:
         folder: The run's.
@@ -75,10 +75,10 @@ def save_explanations(
         shares, small = [], []
         for first in range(0, len(chosen), 32):
             heatmaps = _heatmaps(model, test, predictions, chosen[first : first + 32].tolist())
-            shares.append(border_share(heatmaps))
+            shares.append(border_fraction(heatmaps))
             small.append(F.adaptive_avg_pool2d(heatmaps[:, None], _PAGE_HEATMAP)[:, 0])
         images = test[checked][0].to(next(model.parameters()).device)
-        check = check_randomisation(
+        check = check_randomization(
             model, images, predictions.predicted[checked].tolist(), steps=_STAGES
         )
     write_arrays(
@@ -87,7 +87,7 @@ def save_explanations(
             "indices": chosen,
             "border": torch.cat(shares).double().numpy(),
             "layers": np.array(check.layers),
-            "num_randomised": np.array(check.num_randomised),
+            "num_randomized": np.array(check.num_randomized),
             "rank_correlation": check.rank_correlation.cpu().numpy(),
             "similarity": check.similarity.cpu().numpy(),
         },
@@ -139,6 +139,6 @@ def _heatmaps(
 def _proportions(test: StratifiedResplit, index: int) -> tuple[int, int]:
     """Give width and height of an image as it was taken, the longer side as the network saw it."""
     size = len(test.image(index))
-    info = grey_square(read_file(test.records[index].path), size)[1]
+    info = gray_square(read_file(test.records[index].path), size)[1]
     scale = size / max(info.width, info.height)
     return max(1, round(info.width * scale)), max(1, round(info.height * scale))

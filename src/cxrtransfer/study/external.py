@@ -17,9 +17,9 @@ from cxrtransfer.evaluation import (
     feature_separability,
     metric_drops,
 )
+from cxrtransfer.files import atomic_path, write_json
 from cxrtransfer.inference import extract_features, predict
 from cxrtransfer.models import input_spec
-from cxrtransfer.runtime import atomic_path, write_json
 from cxrtransfer.types import StrPath
 
 from .elsewhere import ExternalTest
@@ -47,7 +47,7 @@ def external_test(
 
     Every image of the source is used, whatever split it is in. What was found is kept in the
     run's folder under ``external/PLACE``: the predictions, and the tables that
-    :func:`cxrtransfer.study.write_report` shows. A test of the same name is replaced.
+    :func:`cxrtransfer.report.write_report` shows. A test of the same name is replaced.
 
     Args:
         run: The folder of a complete run.

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from cxrtransfer.data import Record
-from cxrtransfer.data.decode import grey_square, in_threads, read_file
+from cxrtransfer.data.images.decode import gray_square, in_threads, read_file
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, intensity_quantiles
-from cxrtransfer.runtime import write_arrays
+from cxrtransfer.files import write_arrays
 from cxrtransfer.types import InputSpec
 
 __all__ = ["load_profile", "profile_files", "save_profile"]
@@ -26,10 +26,10 @@ def profile_files(records: Iterable[Record], spec: InputSpec) -> ImageProfile:
     """
 
     def look(record: Record) -> tuple[tuple[int, int], str, list[float]]:
-        grey, info = grey_square(
+        gray, info = gray_square(
             read_file(record.path), spec.size, interpolation=spec.interpolation
         )
-        return (info.width, info.height), info.mode, intensity_quantiles(grey).tolist()
+        return (info.width, info.height), info.mode, intensity_quantiles(gray).tolist()
 
     sizes, modes, quantiles = zip(*in_threads(look, records), strict=True)
     return ImageProfile(np.array(sizes), modes, np.array(quantiles))

@@ -9,11 +9,11 @@ from typing import Any
 
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, evaluate
-from cxrtransfer.runtime import read_json
+from cxrtransfer.files import read_json
 from cxrtransfer.types import StrPath
 
-from .runner import STUDY_NAME
 from .runs import MANIFEST_NAME, RunResult, load_run
+from .study import STUDY_NAME
 
 __all__ = ["StudyResults", "load_study", "val_auroc"]
 
@@ -104,5 +104,5 @@ def load_study(folder: StrPath) -> StudyResults:
 
 def val_auroc(run: RunResult) -> float:
     """Return the AUROC on val, below all others where it is undefined."""
-    value = compute_metrics(run.val).auroc
+    value = compute_metrics(run.val)["auroc"]
     return -math.inf if math.isnan(value) else value

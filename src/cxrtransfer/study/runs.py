@@ -10,12 +10,12 @@ from torch import nn
 
 from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.evaluation import Metrics, Predictions, compute_metrics
+from cxrtransfer.evaluation import Predictions, compute_metrics
+from cxrtransfer.files import read_json
 from cxrtransfer.models import build_finetune_model
-from cxrtransfer.runtime import read_json
 from cxrtransfer.types import StrPath
 
-from .grid import ExperimentConfig
+from .config import RunConfig
 
 __all__ = [
     "FORMAT",
@@ -49,7 +49,7 @@ class RunResult:
         seconds: Time for the run, training included, in seconds.
     """
 
-    config: ExperimentConfig
+    config: RunConfig
     folder: Path
     rows: tuple[Mapping[str, float], ...]
     best_epoch: int
@@ -58,7 +58,7 @@ class RunResult:
     seconds: float
 
     @property
-    def test_metrics(self) -> Metrics:
+    def test_metrics(self) -> dict[str, float]:
         """The metrics on test, at threshold one half."""
         return compute_metrics(self.test)
 
@@ -85,7 +85,7 @@ def load_run(folder: StrPath) -> RunResult:
         raise RunFolderError(
             f"{folder} must hold a run of format {FORMAT}, got {manifest['format']}; run it anew"
         )
-    config = ExperimentConfig.from_dict(manifest["config"])
+    config = RunConfig.from_dict(manifest["config"])
     val, test = (
         Predictions.from_csv(folder / f"predictions_{part}.csv") for part in ("val", "test")
     )
@@ -104,7 +104,7 @@ def load_run(folder: StrPath) -> RunResult:
     )
 
 
-def positive_index(config: ExperimentConfig, class_names: Sequence[str]) -> int:
+def positive_index(config: RunConfig, class_names: Sequence[str]) -> int:
     """Return the label of the class that a configuration counts as disease.
 
     Raises:
@@ -119,7 +119,7 @@ def positive_index(config: ExperimentConfig, class_names: Sequence[str]) -> int:
     return tuple(class_names).index(config.positive)
 
 
-def positive_choice(config: ExperimentConfig, class_names: Sequence[str]) -> str:
+def positive_choice(config: RunConfig, class_names: Sequence[str]) -> str:
     """Name the class counted as disease, and say so where nobody chose it."""
     name = class_names[positive_index(config, class_names)]
     if config.positive is not None:
@@ -127,7 +127,7 @@ def positive_choice(config: ExperimentConfig, class_names: Sequence[str]) -> str
     return f"{name} (the second class by name, as none was named)"
 
 
-def positive_doubt(config: ExperimentConfig, class_names: Sequence[str]) -> str:
+def positive_doubt(config: RunConfig, class_names: Sequence[str]) -> str:
     """Say in a sentence if the class counted as disease sounds healthy and nobody chose it."""
     name = class_names[positive_index(config, class_names)]
     if config.positive is not None or not _HEALTHY.match(name):
@@ -135,7 +135,7 @@ def positive_doubt(config: ExperimentConfig, class_names: Sequence[str]) -> str:
     return (
         f"{name} is counted as disease, because it is the second class by name: sensitivity, "
         f"specificity and thresholds are about finding {name}; if another class is the disease, "
-        "name it (--positive, ExperimentConfig(positive=...)) and run anew in another folder"
+        "name it (--positive, RunConfig(positive=...)) and run anew in another folder"
     )
 
 

@@ -23,14 +23,14 @@ def average_weights(
 
     Args:
         models: Networks of one architecture, on one device; they are left as they are.
-        train: Training images, to measure the statistics of batch normalisation anew: the mean of
+        train: Training images, to measure the statistics of batch normalization anew: the mean of
             the networks' own belongs to none of them. Needed if there is such a layer.
 
     Returns:
         A new network in evaluation mode.
 
     Raises:
-        ValueError: If there is no network, or batch normalisation and no training images.
+        ValueError: If there is no network, or batch normalization and no training images.
     """
     if not models:
         raise ValueError("there must be at least one network, got none")
@@ -42,7 +42,7 @@ def average_weights(
         return network.eval()
     if train is None:
         raise ValueError(
-            "networks with batch normalisation need training images to measure its statistics "
+            "networks with batch normalization need training images to measure its statistics "
             "anew; pass train=DataLoader(...)"
         )
     device = next(network.parameters()).device

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.runtime import atomic_path
+from cxrtransfer.files import atomic_path
 
 __all__ = ["CHECKPOINT_NAME", "load_checkpoint", "save_checkpoint"]
 

@@ -35,8 +35,8 @@ class TrainConfig:
         momentum: Of SGD.
         schedule: See :func:`cxrtransfer.training.lr_factor`.
         warmup_epochs: Length of the linear rise of the rate, in epochs; parts are allowed.
-        accumulate: Batches per optimiser step. Equal to one batch of so many times the size, but
-            for batch normalisation, which sees each batch by itself.
+        accumulate: Batches per optimizer step. Equal to one batch of so many times the size, but
+            for batch normalization, which sees each batch by itself.
         max_grad_norm: Longest gradient (L2 norm over all parameters); ``None`` for no limit.
         label_smoothing: Share of each label that is spread evenly over the classes.
         ema_decay: Decay per step of a moving average of the weights, which is then what is

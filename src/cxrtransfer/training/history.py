@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cxrtransfer.runtime import atomic_path, write_json
+from cxrtransfer.files import atomic_path, write_json
 from cxrtransfer.types import StrPath
 
 __all__ = ["History", "best_epoch"]

@@ -24,15 +24,15 @@ from cxrtransfer.inference import (
     predict_logits,
     probabilities_of,
 )
+from cxrtransfer.inference.epochs import EpochBatches, TrainLoader
 from cxrtransfer.runtime import Interrupt, autocast, eval_mode, seed_everything, set_rng_state
 
-from .batches import EpochBatches, TrainLoader
 from .callbacks import Callback, StatefulCallback
 from .checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
+from .fit import Batch, Run
 from .history import History
 from .losses import weighted_cross_entropy
 from .reuse import FeatureSplits, HeadOnFeatures
-from .run import Batch, Run
 
 __all__ = ["Loop"]
 
@@ -47,7 +47,7 @@ class Loop:
     """One call of ``fit``.
 
     Attributes:
-        run: What changes: network, optimiser, progress.
+        run: What changes: network, optimizer, progress.
         loader: Batches of the training split, images or features.
         batches: Which images they hold; None for a loader of the caller's own.
         train: The training split, for the names of its images.
@@ -101,7 +101,7 @@ class Loop:
             checked = len(run.losses)
             # Several processes stop and save at the same step: what one wants, all do.
             overdue = time.perf_counter() - saved > self.checkpoint_every_s
-            wish = run.world.largest(2 * self.interrupt.requested or int(overdue))
+            wish = run.world.all_reduce_max(2 * self.interrupt.requested or int(overdue))
             if wish:
                 saved = time.perf_counter()
                 run.seconds = saved - started
@@ -208,9 +208,9 @@ class Loop:
         )
         return {
             "val_loss": float(loss / weight),
-            "val_accuracy": metrics.accuracy,
-            "val_f1": metrics.f1_macro,
-            "val_auroc": metrics.auroc,
+            "val_accuracy": metrics["accuracy"],
+            "val_f1": metrics["f1_macro"],
+            "val_auroc": metrics["auroc"],
         }
 
     def _outputs(self) -> Outputs:
@@ -234,7 +234,7 @@ class Loop:
         if len(labels) < world.size:
             return predict_logits(run.evaluated, self.val, **options)
         mine = Subset(self.val, range(world.rank, len(labels), world.size))
-        parts = world.collect(predict_logits(run.evaluated, mine, **options).logits)
+        parts = world.all_gather(predict_logits(run.evaluated, mine, **options).logits)
         logits = np.empty((len(labels), parts[0].shape[1]), parts[0].dtype)
         for rank, part in enumerate(parts):
             logits[rank :: world.size] = part
@@ -249,7 +249,7 @@ class Loop:
         if self.run_dir is None:
             return
         world = self.run.world
-        processes = world.collect(self.run.own_state() if self.run.losses else None)
+        processes = world.all_gather(self.run.own_state() if self.run.losses else None)
         if world.is_main:
             callbacks = [c.state_dict() for c in self.callbacks if isinstance(c, StatefulCallback)]
             state = {
@@ -262,14 +262,14 @@ class Loop:
             if self.run.rows:
                 self._history().to_csv(self.run_dir / "history.csv")
                 self._history().to_json(self.run_dir / "history.json")
-        world.meet()  # none may end, and take the others along, before it is written
+        world.barrier()  # none may end, and take the others along, before it is written
 
     def _resume(self) -> dict[str, Any] | None:
         """Take up the folder's run; return the random states if it is inside an epoch."""
         world, saved = self.run.world, None
         if self.run_dir is not None and world.is_main:
             saved = load_checkpoint(self.run_dir, self.identity)
-        saved = world.share(saved)
+        saved = world.broadcast_object(saved)
         if saved is None:
             return None
         self.run.load_state_dict(saved)

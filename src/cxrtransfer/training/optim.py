@@ -1,4 +1,4 @@
-"""The optimiser, and how fast each layer learns."""
+"""The optimizer, and how fast each layer learns."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ __all__ = ["make_optimizer", "set_lr"]
 def make_optimizer(
     model: nn.Module, config: TrainConfig, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Build the optimiser of a run over all parameters that may learn.
+    """Build the optimizer of a run over all parameters that may learn.
 
     Args:
         model: The network; frozen parameters are in it too if they are to be unfrozen later.
@@ -23,7 +23,7 @@ def make_optimizer(
         device: Where it runs; one kernel updates all parameters on CPUs and CUDA GPUs.
 
     Returns:
-        The optimiser. Each of its groups holds its rate under ``"base_lr"`` too, for
+        The optimizer. Each of its groups holds its rate under ``"base_lr"`` too, for
         :func:`set_lr`.
 
     Raises:

@@ -21,7 +21,7 @@ def lr_factor(step: int, *, num_steps: int, schedule: Schedule, warmup_steps: in
     Args:
         step: The step, from 0.
         num_steps: Steps of the whole training.
-        schedule: ``"constant"``; ``"cosine"``, half a cosine from 1 towards 0; or ``"one-cycle"``,
+        schedule: ``"constant"``; ``"cosine"``, half a cosine from 1 toward 0; or ``"one-cycle"``,
             which rises to 1 for three tenths of the steps and falls to almost 0, both by half a
             cosine (momentum stays as it is).
         warmup_steps: Steps of a linear rise in front of a constant or cosine schedule.

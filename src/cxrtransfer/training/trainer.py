@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrtransfer.evaluation import Predictions
+from cxrtransfer.files import canonical_json, text_digest
 from cxrtransfer.inference import (
     ImageData,
     class_names_of,
@@ -21,9 +22,9 @@ from cxrtransfer.inference import (
     predict,
     predict_logits,
 )
+from cxrtransfer.inference.epochs import train_loader
 from cxrtransfer.runtime import (
     Precision,
-    canonical_json,
     current_world,
     deferred_interrupt,
     freed_memory_kept,
@@ -32,19 +33,17 @@ from cxrtransfer.runtime import (
     preserve_rng,
     resolve_device,
     resolve_precision,
-    text_digest,
     to_device,
 )
 from cxrtransfer.types import StrPath
 
-from .batches import train_loader
 from .callbacks import Callback
 from .config import Monitor, TrainConfig
+from .fit import Run
 from .history import History
 from .loop import Loop
 from .losses import ClassWeights, resolve_class_weights
 from .reuse import FeatureSplits, HeadOnFeatures, frozen_features
-from .run import Run
 from .schedule import Schedule
 
 __all__ = ["WeightedTrainer"]
@@ -54,7 +53,7 @@ class WeightedTrainer:
     r"""Fine-tune a classifier with a weighted cross-entropy.
 
     With class weights :math:`w` and the training labels :math:`y_1 \dots y_N`, the quantity that
-    is minimised, and reported as ``train_loss``, is
+    is minimized, and reported as ``train_loss``, is
 
     .. math:: \frac{\sum_i w_{y_i} \, \ell_i}{\sum_i w_{y_i}}
 
@@ -67,12 +66,12 @@ class WeightedTrainer:
     the device and stays there.
 
     Started by ``torchrun``, the processes share every batch, so the steps are those of one
-    process; only the first one writes. Batch normalisation sees each process's part by itself.
+    process; only the first one writes. Batch normalization sees each process's part by itself.
 
     Args:
         model: A network that gives ``(N, K)`` logits; trained in place. Frozen parts
             (``requires_grad=False`` on all parameters of a module) stay exactly as they are,
-            running statistics of batch normalisation included.
+            running statistics of batch normalization included.
         class_weights: ``None``, ``"balanced"``, numbers in label order, or a mapping by class
             name.
         lr: Learning rate; the default is the paper's. This and all settings down to ``compile``
@@ -88,7 +87,7 @@ class WeightedTrainer:
         momentum: Of SGD.
         schedule: ``"constant"``, ``"cosine"`` or ``"one-cycle"``.
         warmup_epochs: Length of a linear rise of the rate.
-        accumulate: Batches per optimiser step.
+        accumulate: Batches per optimizer step.
         max_grad_norm: Longest gradient.
         label_smoothing: Share of each label that is spread over the classes.
         ema_decay: Decay of a moving average of the weights.
@@ -219,7 +218,7 @@ class WeightedTrainer:
             stack.enter_context(freed_memory_kept())
             self.world, self.device = join_world(self.device)
             to_device(self.model, self.device)
-            self.world.copy_from_main(self.model.state_dict().values())
+            self.world.broadcast(self.model.state_dict().values())
             features = self._frozen_features(train, val)
             loader, batches = train_loader(
                 features.train if features else train,

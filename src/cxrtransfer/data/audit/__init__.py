@@ -1,0 +1,14 @@
+"""Audit a data set: leakage between splits, duplicates, confounders."""
+
+from .audit import audit
+from .duplicates import near_pairs
+from .results import AuditResult, Duplicates, NearDuplicates, SharedPatients
+
+__all__ = [
+    "AuditResult",
+    "Duplicates",
+    "NearDuplicates",
+    "SharedPatients",
+    "audit",
+    "near_pairs",
+]

@@ -1,0 +1,173 @@
+"""What a network makes of each image, at its head or at any layer on the way there."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from cxrtransfer.files import canonical_json, text_digest, write_arrays
+from cxrtransfer.inference import extract_features, predict_logits
+from cxrtransfer.models import to_map
+from cxrtransfer.runtime import Precision
+from cxrtransfer.types import StrPath
+
+__all__ = ["HEAD", "data_digest", "layer_features", "model_digest"]
+
+HEAD = "head input"
+
+Features = npt.NDArray[np.float32]
+ImageData = Dataset[Any] | DataLoader[Any]
+
+
+def layer_features(
+    model: nn.Module,
+    data: ImageData,
+    layers: Sequence[str] = (HEAD,),
+    *,
+    cache: StrPath | None = None,
+    batch_size: int = 32,
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+) -> dict[str, Features]:
+    """Read the outputs of some layers for every image, in one pass.
+
+    Outputs with positions are averaged over them: maps over rows and columns, tokens over those
+    that have a place in the image (see :func:`cxrtransfer.models.to_map`). The network comes back
+    in the modes it had; it is moved to ``device``.
+
+    Args:
+        model: Any classifier.
+        data: A dataset of ``(image, label)`` pairs, or a ``DataLoader`` that reads one in order.
+        layers: Dotted names of layers; ``HEAD`` stands for what the head is given.
+        cache: A folder. Features that were read before with the same network, images, layers
+            and precision are taken from there: told by digests of every parameter and every
+            pixel, so a stale file is never used. Digests need one reading of the data.
+        batch_size: Images per forward pass; ignored for a loader.
+        device: Where to run.
+        precision: Number format of the forward pass.
+
+    Returns:
+        float32, ``(N, F)``, for each layer, in the order asked for.
+
+    Raises:
+        ValueError: If a layer does not exist or run, or returns something else than one tensor
+            per image, or the data are empty or not read in order.
+    """
+    if len(set(layers)) != len(layers) or not layers:
+        raise ValueError(f"layers must name one or more different layers, got {list(layers)}")
+    names = dict(model.named_modules())
+    missing = [layer for layer in layers if layer != HEAD and layer not in names]
+    if missing:
+        raise ValueError(
+            f"the network has no layer {missing[0]!r}; model.named_modules() names them all"
+        )
+    if cache is None:
+        return _read(model, data, layers, batch_size, device, precision)
+    described = {
+        "model": model_digest(model),
+        "data": data_digest(data),
+        "layers": list(layers),
+        "precision": precision,
+        "format": 2,  # 1 took class tokens into the average
+    }
+    path = Path(cache) / f"{text_digest(canonical_json(described))}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            return {layer: stored[f"arr_{index}"] for index, layer in enumerate(layers)}
+    features = _read(model, data, layers, batch_size, device, precision)
+    arrays = {f"arr_{index}": values for index, values in enumerate(features.values())}
+    write_arrays(path, arrays, compressed=False)
+    return features
+
+
+def model_digest(model: nn.Module) -> str:
+    """Return the SHA-256 of a network: its printed structure, its parameters and buffers."""
+    digest = hashlib.sha256(repr(model).encode())
+    for name, value in model.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(_bytes(value))
+    return digest.hexdigest()
+
+
+def data_digest(data: ImageData) -> str:
+    """Return the SHA-256 of all images of a dataset or loader, as the network is given them."""
+    loader = data if isinstance(data, DataLoader) else DataLoader(data)
+    digest = hashlib.sha256()
+    for images, _ in loader:
+        for image in images:  # so that the size of a batch does not matter
+            digest.update(f"{image.dtype} {tuple(image.shape)}".encode())
+            digest.update(_bytes(image))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes()
+
+
+def _read(
+    model: nn.Module,
+    data: ImageData,
+    layers: Sequence[str],
+    batch_size: int,
+    device: str | torch.device,
+    precision: Precision,
+) -> dict[str, Features]:
+    inner = [layer for layer in layers if layer != HEAD]
+    with _collected(model, inner) as collected:
+        features = {}
+        if HEAD in layers:
+            features[HEAD] = extract_features(
+                model, data, batch_size=batch_size, device=device, precision=precision
+            )
+        else:
+            predict_logits(model, data, batch_size=batch_size, device=device, precision=precision)
+    for layer, parts in collected.items():
+        if not parts:
+            raise ValueError(f"layer {layer!r} does not run in the forward pass; choose another")
+        features[layer] = torch.cat(parts).numpy()
+    return {layer: features[layer] for layer in layers}
+
+
+@contextmanager
+def _collected(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect each layer's output, averaged over positions, as long as the context lasts."""
+    collected: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    size = [0, 0]
+
+    def remember(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        size[:] = inputs[0].shape[-2:]
+
+    handles = [model.register_forward_pre_hook(remember)]
+    handles += [
+        model.get_submodule(layer).register_forward_hook(
+            lambda _module, _inputs, output, layer=layer: collected[layer].append(
+                _averaged(output, (size[0], size[1]), layer)
+            )
+        )
+        for layer in layers
+    ]
+    try:
+        yield collected
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _averaged(output: object, image_size: tuple[int, int], layer: str) -> Tensor:
+    if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
+        raise ValueError(
+            f"layer {layer!r} must return one tensor (N, F), (N, C, h, w), (N, h, w, C) or "
+            f"(N, T, C), got {getattr(output, 'shape', type(output).__name__)}"
+        )
+    values = output.detach().float()
+    if values.ndim > 2:
+        values = to_map(values, image_size, layer).mean(dim=(2, 3))
+    return values.cpu()

@@ -1,0 +1,88 @@
+"""What others printed for the 624 original test images, to stand beside what was measured."""
+
+from dataclasses import dataclass
+
+from cxrtransfer.study.config import RunConfig
+
+__all__ = ["PUBLISHED", "PublishedResult", "published_for"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedResult:
+    """One printed row.
+
+    Attributes:
+        source: Who printed it.
+        model: The network, by its name here.
+        weighted: Whether class weights [100, 1] were used.
+        early_stopping: Whether training ended on the validation loss.
+        accuracy: Accuracy on the original test split.
+        f1_macro: Macro F1 (the paper's F1), or None where none was printed.
+        auroc: Area under the ROC curve, or None where none was printed.
+    """
+
+    source: str
+    model: str
+    weighted: bool
+    early_stopping: bool = False
+    accuracy: float
+    f1_macro: float | None = None
+    auroc: float | None = None
+
+
+def _table(
+    model: str, *, weighted: bool, accuracy: float, auroc: float, f1_macro: float
+) -> PublishedResult:
+    return PublishedResult(
+        source="the paper, Table I",
+        model=model,
+        weighted=weighted,
+        accuracy=accuracy,
+        auroc=auroc,
+        f1_macro=f1_macro,
+    )
+
+
+NUM_TEST_IMAGES = 624  # of the original split, on which the paper's numbers were measured
+
+PUBLISHED = (
+    _table("googlenet", weighted=False, accuracy=0.889, auroc=0.968, f1_macro=0.875),
+    _table("googlenet", weighted=True, accuracy=0.803, auroc=0.954, f1_macro=0.802),
+    _table("resnet50", weighted=False, accuracy=0.864, auroc=0.964, f1_macro=0.841),
+    _table("resnet50", weighted=True, accuracy=0.921, auroc=0.974, f1_macro=0.914),
+    PublishedResult(
+        source="the paper, early stopping",
+        model="resnet50",
+        weighted=True,
+        early_stopping=True,
+        accuracy=0.931,
+        f1_macro=0.925,
+    ),
+    _table("densenet121", weighted=False, accuracy=0.846, auroc=0.944, f1_macro=0.818),
+    _table("densenet121", weighted=True, accuracy=0.843, auroc=0.938, f1_macro=0.812),
+)
+
+
+def published_for(
+    config: RunConfig, num_test_images: int = NUM_TEST_IMAGES
+) -> PublishedResult | None:
+    """Find the printed row that a run repeats, or None where there is none.
+
+    Args:
+        config: What was run.
+        num_test_images: On how many images it was tested. The printed numbers are of the 624
+            original test images, and are put beside no others.
+    """
+    if num_test_images != NUM_TEST_IMAGES or config.training.class_weights not in (
+        None,
+        (100.0, 1.0),
+    ):
+        return None
+    for result in PUBLISHED:
+        if (result.model, result.weighted, result.early_stopping) == (
+            config.model,
+            config.training.class_weights is not None,
+            config.training.early_stopping is not None,
+        ):
+            return result
+    return None

@@ -1,0 +1,114 @@
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from cxrtransfer.explain import (
+    EigenCAM,
+    check_randomization,
+    rank_correlation,
+    structural_similarity,
+)
+from cxrtransfer.explain.randomization import layers_with_parameters, shuffle_parameters
+
+
+def test_rank_correlation_equals_scipy_also_with_ties():
+    generator = torch.manual_seed(0)
+    maps, others = torch.randint(0, 6, (2, 5, 7, 7), generator=generator).float()
+    expected = [
+        spearmanr(one.flatten(), other.flatten()).statistic
+        for one, other in zip(maps, others, strict=True)
+    ]
+
+    torch.testing.assert_close(rank_correlation(maps, others), torch.tensor(expected).double())
+
+
+def test_rank_correlation_of_a_constant_map_is_not_a_number():
+    assert rank_correlation(torch.ones(1, 3, 3), torch.rand(1, 3, 3)).isnan().all()
+
+
+def test_similarity_equals_the_formula_window_by_window():
+    maps, others = torch.rand(2, 1, 9, 8, generator=torch.manual_seed(0)).double()
+    values = []
+    for top in range(3):
+        for left in range(2):
+            x = maps[0, top : top + 7, left : left + 7].flatten()
+            y = others[0, top : top + 7, left : left + 7].flatten()
+            (vx, cov), (_, vy) = torch.cov(torch.stack([x, y])).tolist()
+            mx, my = x.mean().item(), y.mean().item()
+            c1, c2 = 0.02**2, 0.06**2
+            values.append(
+                (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+            )
+
+    found = structural_similarity(maps, others)
+
+    assert found.item() == pytest.approx(sum(values) / 6)
+    assert structural_similarity(maps, maps).item() == pytest.approx(1)
+
+
+def test_shuffling_keeps_the_values_and_leaves_submodules_alone():
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Linear(20, 20))
+    block.scale = nn.Parameter(torch.arange(50.0))
+    weight = block[0].weight.clone()
+
+    shuffle_parameters(block, torch.Generator().manual_seed(0))
+
+    assert torch.equal(block[0].weight, weight)
+    assert not torch.equal(block.scale, torch.arange(50.0))
+    assert torch.equal(block.scale.sort().values, torch.arange(50.0))
+
+
+def test_layers_begin_at_the_head(tiny_net):
+    assert [name for name, _ in layers_with_parameters(tiny_net)] == ["fc", "conv2", "bn", "conv1"]
+    with pytest.raises(ValueError, match="no parameters"):
+        layers_with_parameters(nn.ReLU())
+
+
+def test_network_that_forgets_draws_other_maps_and_is_itself_untouched(tiny_net, images):
+    before = {name: value.clone() for name, value in tiny_net.state_dict().items()}
+    generator = torch.get_rng_state()
+
+    check = check_randomization(tiny_net, images, 1, target_layer="conv2", steps=4)
+
+    assert check.layers == ("fc", "conv2", "bn", "conv1")
+    assert check.num_randomized == (1, 2, 3, 4)
+    assert check.rank_correlation.shape == check.similarity.shape == (4, 4)
+    assert check.rank_correlation[-1].mean() < 0.6
+    assert check.similarity[-1].mean() < 0.6
+    assert all(torch.equal(value, before[name]) for name, value in tiny_net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert repr(check).startswith("RandomizationCheck(4 images, 4 steps, mean rank correlation ")
+
+
+def test_map_that_does_not_depend_on_the_layers_randomized_stays(tiny_net, images):
+    """Eigen-CAM at the first layer sees nothing of the head: the check must say so."""
+    check = check_randomization(tiny_net, images, method=EigenCAM, target_layer="conv1", steps=4)
+
+    torch.testing.assert_close(check.rank_correlation[:3], torch.ones(3, 4).double())
+    torch.testing.assert_close(check.similarity[:3], torch.ones(3, 4))
+    assert check.similarity[3].mean() < 0.9
+
+
+def test_steps_are_spread_from_the_head_to_the_first_layer(tiny_net, images):
+    two = check_randomization(tiny_net, images, 1, target_layer="conv2", steps=2)
+    four = check_randomization(tiny_net, images, 1, target_layer="conv2", steps=4)
+
+    assert two.layers == ("fc", "conv1")
+    torch.testing.assert_close(two.similarity, four.similarity[[0, 3]])
+
+
+def test_seed_makes_the_result(tiny_net, images):
+    first, again, other = (
+        check_randomization(tiny_net, images, 1, target_layer="bn", seed=seed)
+        for seed in (0, 0, 1)
+    )
+
+    assert torch.equal(first.similarity, again.similarity)
+    assert not torch.equal(first.similarity, other.similarity)
+
+
+def test_refuses_no_steps(tiny_net, images):
+    with pytest.raises(ValueError, match="steps must be positive"):
+        check_randomization(tiny_net, images, steps=0)

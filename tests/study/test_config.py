@@ -1,0 +1,73 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from cxrtransfer.report import PUBLISHED, published_for
+from cxrtransfer.study import RunConfig, paper_grid
+
+
+def test_the_paper_has_six_cells_and_one_early_stopped_run() -> None:
+    configs = paper_grid()
+
+    assert [
+        (c.model, c.training.class_weights, c.training.weight_decay, c.training.batch_size)
+        for c in configs
+    ] == [
+        ("googlenet", None, 0.0, 32),
+        ("googlenet", (100.0, 1.0), 0.01, 32),
+        ("resnet50", None, 0.0, 16),
+        ("resnet50", (100.0, 1.0), 0.01, 16),
+        ("resnet50", (100.0, 1.0), 0.01, 16),
+        ("densenet121", None, 0.0, 32),
+        ("densenet121", (100.0, 1.0), 0.01, 32),
+    ]
+    assert [c.training.early_stopping is not None for c in configs].count(True) == 1
+    assert {c.training.lr for c in configs} == {1e-5}
+
+
+def test_every_run_of_the_paper_finds_its_own_printed_row() -> None:
+    found = [published_for(config) for config in paper_grid()]
+
+    assert sorted(map(repr, found)) == sorted(map(repr, PUBLISHED))
+
+
+def test_a_run_the_paper_does_not_have_finds_none() -> None:
+    assert published_for(RunConfig(name="a", model="vgg11")) is None
+
+
+def test_a_run_on_other_test_images_is_put_beside_no_printed_row() -> None:
+    assert published_for(paper_grid()[0], 623) is None
+
+
+def test_a_run_with_other_class_weights_is_put_beside_no_printed_row() -> None:
+    assert published_for(paper_grid()[1].with_training(class_weights="balanced")) is None
+
+
+def test_seeds_repeat_each_run_on_the_same_split() -> None:
+    configs = paper_grid(["googlenet"], seeds=(3, 4))
+
+    assert [c.name for c in configs] == [
+        "googlenet_plain_seed3",
+        "googlenet_plain_seed4",
+        "googlenet_weighted_seed3",
+        "googlenet_weighted_seed4",
+    ]
+    assert {c.split_seed for c in configs} == {0}
+
+
+def test_a_config_survives_json() -> None:
+    config = paper_grid(["timm:resnet10t"])[1]
+
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_an_unknown_setting_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="'learning_rate'"):
+        RunConfig.from_dict({"name": "a", "model": "resnet18", "learning_rate": 1})
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b"])
+def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="plain folder name"):
+        RunConfig(name=name, model="resnet18")

@@ -1,0 +1,127 @@
+"""A grid of runs at once: in two processes, on a Dask cluster, with a run that fails."""
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrtransfer.errors import RunFolderError, RunsFailedError, UnreadableImagesError
+from cxrtransfer.report import write_report
+from cxrtransfer.study import RunConfig, load_run, load_study, run_study
+from cxrtransfer.training import TrainConfig
+
+CONFIG = RunConfig(
+    name="a",
+    model="squeezenet1_1",
+    pretrained=False,
+    image_size=32,
+    training=TrainConfig(epochs=2, lr=1e-3, batch_size=8, precision="fp32"),
+)
+BROKEN = replace(CONFIG, name="broken").with_training(lr=1e30)
+BOTH = [CONFIG, replace(CONFIG, name="b").with_training(class_weights="balanced")]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+            (root / split / name).mkdir(parents=True)
+            for index in range(16 if split == "train" else 6):
+                pixels = rng.integers(60 + 60 * label, 140 + 60 * label, (32, 32), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{index:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def straight(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("straight")
+    run_study(BOTH, tree, out, progress=False)
+    return out
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    """Two Dask workers on this machine, in threads of this process: no port but this host's."""
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        yield
+
+
+def assert_same(first: Path, second: Path) -> None:
+    for config in BOTH:
+        one, two = load_run(first / config.name), load_run(second / config.name)
+        np.testing.assert_allclose(one.test.probabilities, two.test.probabilities, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_make_what_one_makes_and_name_the_run_that_fails(
+    straight: Path, tree: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunsFailedError, match=r"1 of 3 runs failed.*\n  broken: NonFiniteLoss"):
+        run_study([BROKEN, *BOTH], tree, tmp_path, progress=False, n_jobs=2)
+
+    assert_same(straight, tmp_path)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_dask_cluster_makes_what_one_process_makes(
+    straight: Path, tree: Path, tmp_path: Path
+) -> None:
+    with joblib.parallel_config(backend="dask"):
+        run_study(BOTH, tree, tmp_path, progress=False)
+
+    assert_same(straight, tmp_path)
+
+
+def test_a_run_that_fails_names_itself_and_the_others_are_made(
+    straight: Path, tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(RunsFailedError, match=r"1 of 2 runs failed.*\n  broken: NonFiniteLoss"):
+        run_study([BROKEN, CONFIG], tree, tmp_path, progress=False)
+    assert "the run 'broken' failed: " in caplog.text
+    assert "Traceback" not in caplog.text  # the error says what is wrong
+    page = write_report(tmp_path).read_text("utf-8")
+    short = page[page.index("In short") : page.index("What are the networks worth?")]
+    assert "The only run that ended is a." in short
+    assert "The run broken failed and is not on this page (NonFiniteLossError: " in short
+    before = (tmp_path / "a" / "manifest.json").stat().st_mtime_ns
+    run_study(BOTH, tree, tmp_path, progress=False)
+
+    assert (tmp_path / "a" / "manifest.json").stat().st_mtime_ns == before
+    assert_same(straight, tmp_path)
+    assert load_study(tmp_path).failed == {}
+
+
+def test_where_every_run_fails_there_is_no_study(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunsFailedError, match="no run came to its end"):
+        run_study([BROKEN], tree, tmp_path, progress=False)
+
+    with pytest.raises(RunFolderError, match="must hold a finished study"):
+        write_report(tmp_path)
+
+
+def test_the_bar_ends_full(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_study([CONFIG.with_training(epochs=3)], tree, tmp_path)
+
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_the_list_of_unreadable_images_travels_between_processes() -> None:
+    error = UnreadableImagesError({Path("a.png"): "torn"})
+
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)
+
+    assert again.reasons == error.reasons
+    assert str(again) == str(error)

@@ -1,0 +1,262 @@
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from cxrtransfer.data import read_folder
+from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImagesError
+from cxrtransfer.evaluation import evaluate
+from cxrtransfer.files import read_json
+from cxrtransfer.report import write_report
+from cxrtransfer.study import RunConfig, load_run, run_experiment, run_study
+from cxrtransfer.study.run import Datasets
+from cxrtransfer.training import TrainConfig
+from cxrtransfer.types import InputSpec
+
+CONFIG = RunConfig(
+    name="plain",
+    model="squeezenet1_1",
+    pretrained=False,
+    image_size=32,
+    training=TrainConfig(epochs=2, lr=1e-3, batch_size=8),
+)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 16), ("test", 6)):
+        for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+            (root / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(60 + 60 * label, 140 + 60 * label, (32, 32), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{index:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def study(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("study")
+    weighted = replace(CONFIG, name="weighted").with_training(
+        class_weights=(100, 1), weight_decay=0.01
+    )
+    run_study([CONFIG, weighted], tree, out, title="A <title>", note="A note", progress=False)
+    return out
+
+
+def test_a_run_folder_holds_everything(study: Path) -> None:
+    assert {path.name for path in (study / "plain").iterdir()} >= {
+        "config.json",
+        "checkpoint.pt",
+        "split.csv",
+        "history.csv",
+        "model.safetensors",
+        "predictions_val.csv",
+        "predictions_test.csv",
+        "embedding.npz",
+        "embedding.html",
+        "explanations.npz",
+        "heatmaps.npz",
+        "manifest.json",
+    }
+
+
+def test_the_kept_model_is_the_one_that_was_tested(study: Path, tree: Path) -> None:
+    from cxrtransfer import StratifiedResplit, build_finetune_model
+    from cxrtransfer.inference import predict
+    from cxrtransfer.types import InputSpec
+
+    model = build_finetune_model("squeezenet1_1", pretrained=False)
+    model.load_state_dict(load_file(study / "plain" / "model.safetensors"))
+    test = StratifiedResplit(tree, "test", input_spec=InputSpec(size=32))
+
+    kept = load_run(study / "plain").test
+    np.testing.assert_allclose(predict(model, test).probabilities, kept.probabilities, atol=1e-5)
+
+
+def test_a_finished_run_is_loaded_and_not_repeated(
+    study: Path, tree: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(study / "plain", tmp_path / "plain")
+    (folder / "checkpoint.pt").unlink()
+
+    result = run_experiment(CONFIG, tree, folder, callbacks=[_Fail()])
+
+    assert result.rows == load_run(study / "plain").rows
+
+
+def test_a_broken_run_goes_on_and_ends_as_if_unbroken(
+    study: Path, tree: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(CONFIG, tree, tmp_path / "run", callbacks=[_Fail(after=1)])
+    heard = _Fail(after=9)
+
+    result = run_experiment(CONFIG, tree, tmp_path / "run", callbacks=[heard])
+
+    assert heard.epochs == [2]
+    whole = load_run(study / "plain")
+    np.testing.assert_array_equal(result.test.probabilities, whole.test.probabilities)
+    assert result.best_epoch == whole.best_epoch
+
+
+def test_a_folder_of_another_run_is_refused_by_setting(study: Path, tree: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"lr: 0.001 -> 0.5.*choose another out folder"):
+        run_experiment(CONFIG.with_training(lr=0.5), tree, study / "plain")
+
+
+def test_a_folder_of_a_run_on_other_images_is_refused(
+    study: Path, tree: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(tree, tmp_path / "other")
+    (other / "train" / "NORMAL" / "00.png").unlink()
+
+    with pytest.raises(RunFolderError, match="data digest"):
+        run_experiment(CONFIG, other, study / "plain")
+
+
+def test_runs_must_have_names_that_differ(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="names that differ"):
+        run_study([CONFIG, CONFIG], tree, tmp_path, progress=False)
+
+
+def test_an_unreadable_image_is_named_before_training(tree: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(tree, tmp_path / "broken")
+    (broken / "train" / "NORMAL" / "03.png").write_bytes(b"no image")
+
+    with pytest.raises(UnreadableImagesError, match=r"03\.png"):
+        run_study([CONFIG], broken, tmp_path / "out", progress=False)
+    assert not list((tmp_path / "out").glob("**/*.*"))  # so that mended images start afresh
+
+
+def test_a_misspelt_network_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModelError, match="resnet81"):
+        run_study([replace(CONFIG, model="resnet81")], tmp_path / "nowhere", tmp_path)
+
+
+def test_a_folder_that_held_a_study_of_other_images_tells_of_the_new_ones(
+    study: Path, tree: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(study, tmp_path / "out")
+    other = shutil.copytree(tree, tmp_path / "other")
+    for name in ("00.png", "01.png"):
+        (other / "train" / "PNEUMONIA" / name).unlink()
+    run_study([replace(CONFIG, name="new").with_training(epochs=1)], other, out, progress=False)
+
+    page = write_report(out).read_text("utf-8")
+    assert "Leakage report on 42 images" in page
+    assert len(np.load(out / "summary.npz")["labels_train"]) < 32 - 2
+
+
+def test_a_leaking_split_is_logged_and_on_the_page(
+    tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leaking = shutil.copytree(tree, tmp_path / "leaking")
+    copy = leaking / "test" / "NORMAL" / "00.png"
+    copy.write_bytes((leaking / "train" / "NORMAL" / "00.png").read_bytes())
+    run_study([CONFIG.with_training(epochs=1)], leaking, tmp_path / "out", progress=False)
+
+    assert "on both sides of the split" in caplog.text
+    assert "Beware: patients, files or near copies are on both sides" in (
+        write_report(tmp_path / "out").read_text("utf-8")
+    )
+
+
+def test_a_skipped_image_is_warned_of_stored_and_on_the_page(tree: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(tree, tmp_path / "broken")
+    (broken / "test" / "NORMAL" / "03.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+
+    for _ in range(2):  # a study that goes on knows what it skips
+        with pytest.warns(UserWarning, match="1 unreadable images are left out"):
+            (result,) = run_study([CONFIG], broken, out, progress=False, on_error="skip")
+
+    assert len(result.test.ids) == 11
+    assert list(read_json(out / "audit.json")["skipped"]) == ["test/NORMAL/03.png"]
+    page = write_report(out).read_text("utf-8")
+    assert "Left out as unreadable" in page
+    assert "test/NORMAL/03.png" in page
+
+
+def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> None:
+    unequal = shutil.copytree(tree, tmp_path / "unequal")
+    for index in range(6):
+        (unequal / "train" / "NORMAL" / f"{index:02d}.png").unlink()
+    config = replace(CONFIG, augment=True, upsample=True)
+    splits = Datasets(read_folder(unequal), None).prepare(config, InputSpec(size=32))
+
+    images = {split: np.bincount(data.labels).tolist() for split, data in splits.items()}
+    larger = 16 - images["val"][1]
+    assert images["train"] == [larger, larger]
+    assert sum(images["val"]) < larger
+    assert images["test"] == [6, 6]
+    assert not torch.equal(splits["train"][0][0], splits["train"][0][0])
+    for split in ("val", "test"):
+        assert torch.equal(splits[split][0][0], splits[split][0][0])
+
+
+def test_the_global_generators_are_left_alone(tree: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+
+    run_experiment(CONFIG, tree, tmp_path / "run")
+
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_page_needs_nothing_from_elsewhere(study: Path) -> None:
+    page = write_report(study).read_text("utf-8")
+
+    assert not any(word in page for word in ("http:", "https:", "<script", "<link", "url("))
+    assert page.count('src="data:image/png;base64,') == page.count("<img ") >= 11
+
+
+def test_the_page_says_first_what_it_is_and_shows_all_figures(study: Path) -> None:
+    page = write_report(study).read_text("utf-8")
+    body = page[page.index("<body>") :]
+
+    assert body.index("A note") < body.index("A &lt;title&gt;") < body.index("<table>")
+    assert all(f'id="figure-{number}"' in page for number in range(1, 11))
+    for name in ("plain", "weighted"):
+        auroc = load_run(study / name).test_metrics["auroc"]
+        assert f"<td>{name}</td>" in page
+        assert f"{auroc:.3f}" in page
+
+
+def test_the_page_gives_intervals_leakage_and_comparisons(study: Path) -> None:
+    page = write_report(study).read_text("utf-8")
+
+    accuracy = evaluate(load_run(study / "plain").test, patients=_own_patients())["accuracy"]
+    assert f"{accuracy.low:.3f} to {accuracy.high:.3f}" in page
+    assert "plain - weighted" in page
+    assert "Leakage report on 44 images" in page
+
+
+def _own_patients() -> list[str]:
+    return [str(index) for index in range(12)]
+
+
+def test_a_folder_without_a_study_has_no_page(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="must hold a finished study"):
+        write_report(tmp_path)
+
+
+class _Fail:
+    """Interrupts training at the end of an epoch; hears which epochs were run."""
+
+    def __init__(self, after: int = 0) -> None:
+        self.after = after
+        self.epochs: list[int] = []
+
+    def on_epoch_end(self, row: Mapping[str, float]) -> None:
+        self.epochs.append(int(row["epoch"]))
+        if row["epoch"] >= self.after:
+            raise KeyboardInterrupt
