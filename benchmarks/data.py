@@ -29,11 +29,11 @@ from cxrtransfer.data import (
     StratifiedResplit,
     audit,
     decode_image,
-    decode_once,
     draw_radiographs,
     load_kermany,
     read_folder,
 )
+from cxrtransfer.data.images.cache import decode_once
 from cxrtransfer.inference import batch_loader
 
 REPEATS = 5
