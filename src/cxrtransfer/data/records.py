@@ -115,7 +115,7 @@ class Records(Sequence[Record]):
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The id of each image: its path relative to ``root``, with forward slashes.
+        """The id of each image, its path relative to ``root`` with forward slashes.
 
         For an image outside ``root``, the whole path.
         """

@@ -36,8 +36,8 @@ __all__ = [
 Fit = Literal["squash", "pad"]
 Interpolation = Literal["bilinear", "bicubic"]
 Gray = npt.NDArray[np.uint8]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 DECODER_VERSION = 2  # part of the cache key; increase when the same file gives other pixels
 MAX_PIXELS = 80_000_000  # ten times a large radiograph; guards against decompression bombs
@@ -242,10 +242,10 @@ def decode_images(
     return images, {path: message for path, message in messages if message is not None}
 
 
-def catch_errors(read: Callable[[Item], Result]) -> Callable[[Item], Result | str]:
+def catch_errors(read: Callable[[_T], _R]) -> Callable[[_T], _R | str]:
     """Make a function that reads a file return the error message if the file is unreadable."""
 
-    def read_or_message(item: Item) -> Result | str:
+    def read_or_message(item: _T) -> _R | str:
         try:
             return read(item)
         except MissingExtraError:
@@ -264,8 +264,8 @@ def error_message(error: Exception) -> str:
 
 
 def thread_map(
-    function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 256
-) -> Iterator[Result]:
+    function: Callable[[_T], _R], items: Iterable[_T], *, chunk: int = 256
+) -> Iterator[_R]:
     """Apply a function to items in parallel threads, and yield the results in order.
 
     Reading, decoding, resizing and hashing release the interpreter lock.
