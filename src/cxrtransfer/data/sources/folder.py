@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import get_args
 
-from cxrtransfer.data.records import Record, Records
+from cxrtransfer.data.records import Record, Records, warn_of_similar_names
 from cxrtransfer.types import Split, StrPath
 
 from .kermany import kermany_patient_id, kermany_patients
@@ -41,7 +41,8 @@ def read_folder(
         each image has a patient; an image without is treated as a separate patient.
 
     Warns:
-        UserWarning: If most, but not all file names are of the Kermany data set.
+        UserWarning: If most, but not all file names are of the Kermany data set, or names of
+            classes or patients differ only in case or width.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
@@ -81,12 +82,14 @@ def read_folder(
         places = [row.path.relative_to(parts[row.split]) for row in rows]
         patients: Sequence[str | None] = kermany_patients(places) or [None] * len(rows)
     else:
-        patients = [patient_id(row.path.name) for row in rows]
+        patients = [(patient_id(row.path.name) or "").strip() or None for row in rows]
     rows = [
         replace(row, patient_id=patient or row.patient_id)
         for row, patient in zip(rows, patients, strict=True)
     ]
-    return Records(tuple(rows), class_names, root, patients_known=None not in patients)
+    records = Records(tuple(rows), class_names, root, patients_known=None not in patients)
+    warn_of_similar_names(records)
+    return records
 
 
 def load_kermany(root: StrPath) -> Records:
