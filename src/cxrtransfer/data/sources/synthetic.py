@@ -280,6 +280,6 @@ def lesion_masks(records: Records) -> npt.NDArray[np.bool_]:
     for index, name in enumerate(records.ids):
         path = records.root / "masks" / name
         if path.is_file():
-            with Image.open(path) as mask:
+            with Image.open(path, formats=["PNG"]) as mask:
                 masks[index] = np.asarray(mask)
     return masks
