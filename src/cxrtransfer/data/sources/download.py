@@ -18,7 +18,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from cxrtransfer.data.records import Records
-from cxrtransfer.files import fresh_folder
+from cxrtransfer.files import expand, fresh_folder
 from cxrtransfer.types import StrPath
 
 from .folder import load_kermany
@@ -92,7 +92,7 @@ def download_kermany(
         OSError: If the server cannot be reached or the connection is lost repeatedly.
         ValueError: If the file has another digest or is not safe to unpack.
     """
-    root = Path(root)
+    root = expand(root)
     if not root.is_dir() or not any(root.iterdir()):
         archive = fetch(source, root.with_name(f"{root.name}.zip"), progress=progress)
         unzip(archive, root, strip="chest_xray")
@@ -125,7 +125,7 @@ def download_pneumonia_mnist(
     """
     if size not in PNEUMONIA_MNIST:
         raise ValueError(f"size must be one of {sorted(PNEUMONIA_MNIST)}, got {size}")
-    root = Path(root)
+    root = expand(root)
     archive = fetch(
         source or PNEUMONIA_MNIST[size], root.with_name(f"{root.name}.npz"), progress=progress
     )
@@ -165,7 +165,7 @@ def fetch(
     """
     if not remote.url.startswith(("http://", "https://")):
         raise ValueError(f"url must be http or https, got {remote.url!r}")
-    target = Path(target)
+    target = expand(target)
     if target.is_file() and _digest(target, remote.algorithm) == remote.digest:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

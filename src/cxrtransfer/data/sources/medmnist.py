@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cxrtransfer.data.records import Records
-from cxrtransfer.files import fresh_folder
+from cxrtransfer.files import expand, fresh_folder
 from cxrtransfer.types import Split, StrPath
 
 from .folder import read_folder
@@ -43,6 +43,7 @@ def unpack_medmnist(
         ValueError: If the file is not such an archive, an array is missing, or images are not
             8-bit gray or color, or a label has no class name.
     """
+    archive = expand(archive)
     if not zipfile.is_zipfile(archive):
         raise ValueError(f"{archive} must be an .npz archive, got another or a truncated file")
     with np.load(archive, allow_pickle=False) as arrays, fresh_folder(root) as folder:
@@ -63,7 +64,7 @@ def unpack_medmnist(
                     "per image; pass class_names"
                 )
             _write(folder / split, images, labels.astype(np.int64), class_names)
-    return read_folder(Path(root))
+    return read_folder(root)
 
 
 def _write(
