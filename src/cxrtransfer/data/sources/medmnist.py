@@ -1,6 +1,7 @@
 """Unpacking of MedMNIST archives."""
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -50,7 +51,10 @@ def unpack_medmnist(
         for split in get_args(Split):
             if not {f"{split}_images", f"{split}_labels"} <= set(arrays):
                 raise ValueError(f"{archive} must have {split}_images and {split}_labels")
-            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"].reshape(-1)
+            try:
+                images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"].reshape(-1)
+            except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+                raise ValueError(f"{split} of {archive} is damaged: {error}") from error
             if images.dtype != np.uint8 or images.shape[3:] not in {(), (3,)} or images.ndim < 3:
                 raise ValueError(
                     f"{split}_images of {archive} must be uint8 (N, H, W) or (N, H, W, 3), "
