@@ -199,7 +199,8 @@ def _folders(folder: Path) -> list[Path]:
 def find_images(folder: StrPath) -> list[Path]:
     """List the files in a folder and its subfolders, except hidden files.
 
-    Broken and circular links are listed as files, so that they are reported as unreadable.
+    Broken links, and links to a folder that is listed already or contains this one, are listed
+    as files, so that they are reported as unreadable.
 
     Args:
         folder: Any folder; one that does not exist has no files.
@@ -208,14 +209,15 @@ def find_images(folder: StrPath) -> list[Path]:
         The paths, in arbitrary order.
     """
     paths: list[Path] = []
-    pending, visited = [expand(folder)], set()
+    root = expand(folder)
+    pending, visited = [root], {root.resolve(), *root.resolve().parents}
     while pending:
         current = pending.pop()
-        visited.add(current.resolve())
-        for path in current.iterdir() if current.is_dir() else ():
+        for path in sorted(current.iterdir()) if current.is_dir() else ():
             if path.name.startswith(".") or path.name.lower() in _NOT_IMAGES:
                 continue
             if path.is_dir() and path.resolve() not in visited:
+                visited.add(path.resolve())
                 pending.append(path)
             else:
                 paths.append(path)
