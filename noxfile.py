@@ -43,7 +43,9 @@ def coverage(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """Run the tests with the oldest supported versions of the dependencies."""
     if session.venv_backend != "uv":
-        session.skip("needs uv to resolve the lowest versions; install it with: pip install 'nox[uv]'")
+        session.skip(
+            "needs uv to resolve the lowest versions; install it with: pip install 'nox[uv]'"
+        )
     groups = nox.project.dependency_groups(PYPROJECT, "test")
     session.install("--resolution=lowest-direct", "-e", ".[dicom,tensorboard]", *groups)
     # Old releases use functions that newer versions of their dependencies deprecate.
@@ -60,7 +62,7 @@ def real(session: nox.Session) -> None:
 
 
 @nox.session(python=DEFAULT_PYTHON)
-def place(session: nox.Session) -> None:
+def localization(session: nox.Session) -> None:
     """Train small networks for some minutes and check that their heatmaps locate the lesions."""
     install(session, "test")
     session.run("pytest", "--numprocesses=auto", "-m", "trains", "tests/explain")

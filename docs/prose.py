@@ -80,7 +80,7 @@ PHRASES = {
     r"can be had": "available",
     r"(is|are|be) told": "reported",
     r"(?-i:^\s*(Say|Tell) (whether|how|what|which|why|if))": "Return whether ..., Describe ...",
-    r"one (?!without)\w+ an? (class|run|page|file|figure|image|patient|network|function|topic)": "one per ...",
+    r"one (?!without)\w+ an? (class|run|page|file|figure|image|patient|network|function)": "per",
     r"(from|by|to) anywhere": "self-contained",
     r"the page(?! of the embedding)": "the report; the HTML page",
 }

@@ -47,9 +47,7 @@ def test_code_literals_and_harmless_words_are_not_reported(
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
 
-    assert not [
-        hit for path in prose["files"]([str(tmp_path)]) for hit in prose["problems"](path)
-    ]
+    assert not [hit for path in prose["files"]([str(tmp_path)]) for hit in prose["problems"](path)]
 
 
 def test_the_number_of_phrases_is_what_makes_the_check_fail(
