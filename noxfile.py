@@ -69,6 +69,13 @@ def localization(session: nox.Session) -> None:
 
 
 @nox.session(python=DEFAULT_PYTHON)
+def attack(session: nox.Session) -> None:
+    """Damage every kind of file the library reads, over a thousand times, and count outcomes."""
+    install(session, "test")
+    session.run("pytest", "-s", "-m", "attack", "tests/attack", *session.posargs)
+
+
+@nox.session(python=DEFAULT_PYTHON)
 def lint(session: nox.Session) -> None:
     """Check style, formatting, spelling and wording."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
