@@ -120,7 +120,7 @@ def examples(session: nox.Session) -> None:
     """Run the short examples on synthetic radiographs."""
     session.install("-e", ".")
     out = session.create_tmp()
-    for script in ("leakage", "worth", "linear_probe"):
+    for script in ("leakage", "uncertainty", "linear_probe"):
         session.run("python", f"examples/{script}.py")
     for script in ("train", "heatmaps"):
         session.run("python", f"examples/{script}.py", "--out", f"{out}/{script}")
