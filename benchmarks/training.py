@@ -1,20 +1,20 @@
-"""Images per second of training, beside other ways to write the same training.
+"""Training throughput (images per second), compared with other implementations.
 
     python benchmarks/training.py --networks mobilenet_v2 --images 96 --out training.json
 
-Every way gets the same radiographs, the same network from random parameters, AdamW, batch size,
-threads and a process of its own, from which the peak memory is read. The first epoch warms up.
-Rounds go through all ways in turn, so that a machine that slows down slows all; the table has the
-median over all epochs but the first, and beside it the smallest and the largest. Only the training
-steps count, validation does not. A way whose package is not installed is left out and named. On a
-machine that others use at the same time, ``--cpu-time`` compares all ways in one thread each.
+All implementations get the same radiographs, the same randomly initialized network, AdamW, batch
+size and threads. Each runs in its own process, from which the peak memory is read. The first epoch
+warms up. Implementations are timed in turn, so that a slower machine affects all; the table has
+the median over all epochs but the first, with minimum and maximum. Only training steps count, not
+validation. Implementations that are not installed are skipped and named. On a shared machine,
+``--cpu-time`` compares all of them on one thread each.
 
-- author: the loop a paper's author would write: ImageFolder, float32, contiguous memory.
-- bare: a hand-tuned step on one batch that is there already; nothing is read, checked or kept.
+- author: the loop that the author of a paper would write: ImageFolder, float32, contiguous memory.
+- bare: a hand-tuned step on one prepared batch; nothing is read, checked or saved.
 - ours: WeightedTrainer on StratifiedResplit.
-- lightning, fastai, skorch: their own trainers on the images that StratifiedResplit has decoded,
-  each with the best settings it has: bfloat16 where the processor has it, channels-last, fused
-  AdamW, no logging, no checkpoints, and as many loader processes as a trial found best.
+- lightning, fastai, skorch: their own trainers on the images decoded by StratifiedResplit, each
+  with its best settings: bfloat16 if the processor supports it, channels-last, fused AdamW, no
+  logging, no checkpoints, and the best number of loader processes in a trial.
 """
 
 import argparse
@@ -45,7 +45,7 @@ LR = 1e-5
 
 
 def main() -> None:
-    """Run every way on every network, one process each, and print the table."""
+    """Run every implementation on every network in its own process and print the table."""
     options = _options()
     if options.one:
         print(json.dumps(measure(options)))
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def compare(network: str, ways: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Find each way's best number of loader processes, then go through all ways in turn."""
+    """Find the best number of loader processes of each implementation, then time all in turn."""
     workers = {}
     for way in ways:
         trials = options.workers if way in WITH_LOADER else [0]
@@ -86,7 +86,7 @@ def compare(network: str, ways: list[str], options: argparse.Namespace) -> dict[
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Run one way in this process."""
+    """Run one implementation in this process."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     if options.cpu_time:
@@ -132,7 +132,7 @@ def author(model: nn.Module, options: argparse.Namespace) -> list[float]:
 
 
 def bare(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Repeat the step on one batch that is there already."""
+    """Repeat the step on one prepared batch."""
     device = torch.device(options.device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = resolve_precision("auto", device)
@@ -165,7 +165,7 @@ def ours(model: nn.Module, options: argparse.Namespace) -> list[float]:
 
 
 def lightning(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Train with Lightning, in its mode for measuring."""
+    """Train with Lightning in its benchmark mode."""
     import lightning as pl
 
     clock = _Clock(options)
@@ -199,7 +199,7 @@ def lightning(model: nn.Module, options: argparse.Namespace) -> list[float]:
 
 
 def fastai(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Train with fastai; its own mixed precision is for GPUs only, so the network brings it."""
+    """Train with fastai; its mixed precision is for GPUs only, so the network does the casting."""
     from fastai.callback.core import Callback
     from fastai.data.core import DataLoaders
     from fastai.data.load import DataLoader as FastaiLoader
@@ -270,7 +270,7 @@ WITH_LOADER = ("author", "lightning", "fastai", "skorch")
 
 
 class _Fast(nn.Module):
-    """A network that sees to precision and memory layout by itself."""
+    """A network that handles precision and memory layout itself."""
 
     def __init__(self, model: nn.Module, options: argparse.Namespace) -> None:
         super().__init__()
@@ -286,7 +286,7 @@ class _Fast(nn.Module):
 
 
 class _Clock:
-    """Seconds of one epoch after another."""
+    """Seconds per epoch."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.seconds: list[float] = []
@@ -314,7 +314,7 @@ def _timed(epoch: Callable[[], None], options: argparse.Namespace) -> list[float
 
 
 def _chosen(available: int, options: argparse.Namespace) -> list[int]:
-    """Spread over the folder, so that both classes are in it."""
+    """Select files at regular intervals, so that both classes are included."""
     if available < options.images:
         raise ValueError(f"--images must be at most {available}, got {options.images}")
     return [index * available // options.images for index in range(options.images)]
@@ -381,11 +381,11 @@ def _options() -> argparse.Namespace:
         "--networks", nargs="+", default=["resnet50", "densenet121", "mobilenet_v2"]
     )
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
-    parser.add_argument("--data", type=Path, help="folder with train (default: drawn)")
-    parser.add_argument("--images", type=int, default=64, help="images of an epoch")
+    parser.add_argument("--data", type=Path, help="folder with train (default: synthetic)")
+    parser.add_argument("--images", type=int, default=64, help="images per epoch")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=3, help="of each process; one warms up")
+    parser.add_argument("--epochs", type=int, default=3, help="per process; the first warms up")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument(
         "--workers", type=int, nargs="+", default=[0, 2], help="loader processes to try"
@@ -394,7 +394,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--cpu-time",
         action="store_true",
-        help="count the process's CPU seconds, on a machine that others use too; one thread",
+        help="measure CPU seconds on one thread, for shared machines",
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path)
