@@ -243,7 +243,7 @@ def test_audit_prints_the_leakage_report_of_a_folder_or_a_table(
 
     for source in (tree, tree / "table.csv"):
         assert main(["audit", str(source)]) == 0
-        assert "Leakage report on 44 images" in capsys.readouterr().out
+        assert "Audit of 44 images" in capsys.readouterr().out
 
 
 def test_test_puts_a_run_on_images_elsewhere(

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cxrtransfer.data import StratifiedResplit
-from cxrtransfer.data.images.decode import gray_square, read_file
+from cxrtransfer.data import StratifiedResplit, decode_with_info
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.explain import (
     GradCAM,
@@ -139,6 +138,6 @@ def _heatmaps(
 def _proportions(test: StratifiedResplit, index: int) -> tuple[int, int]:
     """Give width and height of an image as it was taken, the longer side as the network saw it."""
     size = len(test.image(index))
-    info = gray_square(read_file(test.records[index].path), size)[1]
+    info = decode_with_info(test.records[index].path, size)[1]
     scale = size / max(info.width, info.height)
     return max(1, round(info.width * scale)), max(1, round(info.height * scale))

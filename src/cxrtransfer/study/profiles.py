@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrtransfer.data import Record
-from cxrtransfer.data.images.decode import gray_square, in_threads, read_file
+from cxrtransfer.data import Record, decode_with_info, thread_map
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, intensity_quantiles
 from cxrtransfer.files import write_arrays
@@ -26,12 +25,10 @@ def profile_files(records: Iterable[Record], spec: InputSpec) -> ImageProfile:
     """
 
     def look(record: Record) -> tuple[tuple[int, int], str, list[float]]:
-        gray, info = gray_square(
-            read_file(record.path), spec.size, interpolation=spec.interpolation
-        )
+        gray, info = decode_with_info(record.path, spec.size, interpolation=spec.interpolation)
         return (info.width, info.height), info.mode, intensity_quantiles(gray).tolist()
 
-    sizes, modes, quantiles = zip(*in_threads(look, records), strict=True)
+    sizes, modes, quantiles = zip(*thread_map(look, records), strict=True)
     return ImageProfile(np.array(sizes), modes, np.array(quantiles))
 
 
