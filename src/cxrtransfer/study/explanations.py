@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cxrtransfer.data import StratifiedResplit, decode_with_info
+from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.explain import (
     GradCAM,
@@ -67,7 +68,7 @@ def save_explanations(
     folder = Path(folder)
     with warnings.catch_warnings():
         # Empty maps are counted on the page instead.
-        warnings.filterwarnings("ignore", "the heatmaps of images")
+        warnings.simplefilter("ignore", EmptyHeatmapWarning)
         write_arrays(folder / EXAMPLES_NAME, _examples(model, test, predictions))
         drawn = np.random.default_rng(0).permutation(len(test))
         chosen, checked = np.sort(drawn[:_MOST_IMAGES]), drawn[:_CHECKED_IMAGES].tolist()

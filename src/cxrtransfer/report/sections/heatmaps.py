@@ -12,7 +12,14 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from cxrtransfer.evaluation import Predictions, evaluate
-from cxrtransfer.explain import Cell, RandomizationCheck, Rule, compare_fractions, overlay
+from cxrtransfer.explain import (
+    Cell,
+    FractionComparison,
+    RandomizationCheck,
+    Rule,
+    compare_fractions,
+    overlay,
+)
 from cxrtransfer.plots import plot_border_fractions, plot_heatmap_grid, plot_randomization
 from cxrtransfer.report.page import Section, keep_figure
 from cxrtransfer.study.explanations import EXAMPLES_NAME, EXPLANATIONS_NAME, RULES
@@ -150,9 +157,11 @@ def _border_sentence(
         if min(num_right, num_wrong) < _FEWEST_WRONG:
             return f"Too few to say, {num_wrong} wrong and {num_right} right."
         places = np.flatnonzero(chosen)
-        return compare_fractions(
-            border[chosen], right[chosen], patients=[who[place] for place in places]
-        ).answer
+        return _comparison_sentence(
+            compare_fractions(
+                border[chosen], right[chosen], patients=[who[place] for place in places]
+            )
+        )
 
     everything = answer(np.ones(len(right), dtype=bool))
     by_class = " ".join(
@@ -166,6 +175,21 @@ def _border_sentence(
         f"share of the heat in the outer tenth of the image, for {len(border):,} test images, "
         "with intervals over patients; an even map would have 36%. Maps of different classes "
         f"lie in different places, so compare within a predicted class. {by_class}{left_out}"
+    )
+
+
+def _comparison_sentence(comparison: FractionComparison) -> str:
+    if comparison.verdict == "undefined":
+        return (
+            f"Undefined: the fraction is {comparison.correct:.1%} for every image, as it always "
+            "is for maps of 2 x 2 cells."
+        )
+    verdict = {"more": "Yes, more", "less": "No, less", "not significant": "Not significant"}
+    return (
+        f"{verdict[comparison.verdict]}: {comparison.incorrect:.1%} in "
+        f"{comparison.num_incorrect} incorrect and {comparison.correct:.1%} in "
+        f"{comparison.num_correct} correct predictions (difference {comparison.difference:+.1%}, "
+        f"{comparison.level:.0%} CI {comparison.low:+.1%} to {comparison.high:+.1%})."
     )
 
 
