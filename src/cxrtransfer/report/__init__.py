@@ -1,4 +1,4 @@
-"""Write the HTML report of a finished study."""
+"""HTML report of a finished study."""
 
 from .build import write_report
 from .published import PUBLISHED, PublishedResult, published_for
