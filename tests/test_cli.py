@@ -19,7 +19,7 @@ from cxrtransfer.study import load_run, predict_images
 from cxrtransfer.training import TrainConfig
 
 # A network this small, hardly trained, may have nothing to show; that is said by a warning.
-pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images")
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
 
 def test_train_writes_a_run_and_a_page(

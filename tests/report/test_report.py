@@ -26,7 +26,7 @@ from cxrtransfer.report.sections.trusting import groups_section, operating_point
 from cxrtransfer.study import RunConfig, StudyResults, cross_validate, load_run, load_study
 from cxrtransfer.study.runs import positive_doubt
 
-pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from cxrtransfer.report import write_report
 from cxrtransfer.study import ExternalTest, external_test, load_network, load_run
 
 # A network that has seen few images may have nothing to show.
-pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
 
 Draw = Callable[..., Path]

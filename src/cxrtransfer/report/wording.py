@@ -4,29 +4,7 @@ import math
 
 from cxrtransfer.data import AuditResult
 from cxrtransfer.evaluation import Drop, Estimate, Evaluation
-from cxrtransfer.study import ExternalTest, PositiveClass, RunResult
-
-__all__ = [
-    "UNDEFINED",
-    "audit_warning",
-    "counted",
-    "difference_cell",
-    "difference_with_interval",
-    "external_verdict",
-    "interval",
-    "joined",
-    "mean_over_range",
-    "number",
-    "p_equals",
-    "p_value",
-    "percent",
-    "positive_class",
-    "positive_warning",
-    "prevalence",
-    "unavailable",
-    "value_over_interval",
-    "with_interval",
-]
+from cxrtransfer.study import ExternalTest, RunResult
 
 UNDEFINED = "\N{EN DASH}"
 
@@ -115,22 +93,6 @@ def prevalence(evaluation: Evaluation) -> float:
     """Return the fraction of positive images of an evaluated set."""
     positive = evaluation.confusion_matrix[evaluation.positive_index].sum()
     return float(positive / evaluation.num_images)
-
-
-def positive_class(positive: PositiveClass) -> str:
-    """Name the positive class, and how it was determined where nobody chose it."""
-    default = "" if positive.chosen else " (by default, the second class in alphabetical order)"
-    return f"{positive.name}{default}"
-
-
-def positive_warning(positive: PositiveClass) -> str:
-    """Warn of a positive class that nobody chose and whose name suggests healthy images."""
-    return (
-        f"{positive.name} is the positive class by default, although its name suggests images "
-        "without disease; sensitivity, specificity and thresholds refer to it. If another class "
-        "is the disease, set it (--positive, RunConfig(positive=...)) and rerun with another "
-        "output folder."
-    )
 
 
 def audit_warning(audit: AuditResult) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from cxrtransfer.data import StratifiedResplit
 from cxrtransfer.data.images.decode import gray_square, read_file
+from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.explain import (
     GradCAM,
@@ -68,7 +69,7 @@ def save_explanations(
     folder = Path(folder)
     with warnings.catch_warnings():
         # Empty maps are counted on the page instead.
-        warnings.filterwarnings("ignore", "the heatmaps of images")
+        warnings.simplefilter("ignore", EmptyHeatmapWarning)
         write_arrays(folder / EXAMPLES_NAME, _examples(model, test, predictions))
         drawn = np.random.default_rng(0).permutation(len(test))
         chosen, checked = np.sort(drawn[:_MOST_IMAGES]), drawn[:_CHECKED_IMAGES].tolist()

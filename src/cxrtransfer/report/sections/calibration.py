@@ -13,8 +13,6 @@ from cxrtransfer.report.page import Figure, Section
 from cxrtransfer.report.wording import number
 from cxrtransfer.study import StudyResults
 
-__all__ = ["calibration_section", "error_when_calibrated", "recalibrated"]
-
 
 def calibration_section(study: StudyResults) -> Section:
     """Report the expected calibration error, as predicted and after Platt scaling."""

@@ -15,8 +15,6 @@ from cxrtransfer.report.wording import (
 )
 from cxrtransfer.study import RunResult, StudyResults
 
-__all__ = ["pairs_section", "seeds_section"]
-
 SIGNIFICANCE_LEVEL = 0.05
 MAX_UNFOLDED_PAIRS = 3
 

@@ -5,8 +5,6 @@ from cxrtransfer.report.page import Figure, Section
 from cxrtransfer.report.wording import unavailable
 from cxrtransfer.study import StudyResults
 
-__all__ = ["embedding_section"]
-
 
 def embedding_section(study: StudyResults) -> Section:
     """Draw the t-SNE embedding of the test images."""

@@ -22,8 +22,6 @@ from cxrtransfer.report.wording import (
 )
 from cxrtransfer.study import StudyResults
 
-__all__ = ["combine", "ensemble_section"]
-
 
 def ensemble_section(study: StudyResults) -> Section | None:
     """Compare the ensemble selected on validation with the selected run; None for a single run."""

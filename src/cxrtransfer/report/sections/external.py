@@ -14,8 +14,6 @@ from cxrtransfer.report.wording import (
 )
 from cxrtransfer.study import ExternalTest, StudyResults
 
-__all__ = ["external_section"]
-
 SHOWN_METRICS = (
     "auroc", "balanced_accuracy", "accuracy", "f1_macro", "recall", "specificity", "precision",
     "brier",
@@ -36,7 +34,9 @@ def external_section(study: StudyResults) -> Section:
     return Section(
         title,
         points=[
-            f"{test.run} on {test.site}: {sentence}" for test in tests for sentence in _points(test)
+            f"{test.run} on {test.site}: {sentence}"
+            for test in tests
+            for sentence in _points(test)
         ],
         tables=[table for test in tests for table in (_metrics(test), _properties(test))],
         notes=[
@@ -47,13 +47,10 @@ def external_section(study: StudyResults) -> Section:
 
 
 def _points(test: ExternalTest) -> list[str]:
-    external = test.external
-    size = (
-        f"{external.num_images:,} images of {external.num_patients:,} patients, prevalence "
-        f"{percent(prevalence(external))} (internal test set {percent(prevalence(test.internal))})."
-    )
+    external, internal = test.external, test.internal
     return [
-        size,
+        f"{external.num_images:,} images of {external.num_patients:,} patients, prevalence "
+        f"{percent(prevalence(external))} (internal test set: {percent(prevalence(internal))}).",
         *external_cautions(test),
         external_verdict(test),
         _feature_verdict(test),
@@ -90,12 +87,14 @@ def _metrics(test: ExternalTest) -> Table:
     for metric in SHOWN_METRICS:
         drop = test.drop(metric)
         star = "*" if drop.is_real else ""
-        rows.append([
-            METRICS[metric].label,
-            value_over_interval(drop.reference),
-            value_over_interval(drop.other),
-            difference_cell(drop.drop, drop.low, drop.high) + star,
-        ])
+        rows.append(
+            [
+                METRICS[metric].label,
+                value_over_interval(drop.reference),
+                value_over_interval(drop.other),
+                difference_cell(drop.drop, drop.low, drop.high) + star,
+            ]
+        )
     return Table(
         columns=[f"{test.run} on {test.site}", "Internal", "External", "Difference"], rows=rows
     )

@@ -13,8 +13,6 @@ from cxrtransfer.report.page import Figure, Section
 from cxrtransfer.report.wording import counted, percent, unavailable
 from cxrtransfer.study import Example, Explanations, RunResult, StudyResults
 
-__all__ = ["heatmaps_section"]
-
 MIN_IMAGES = 10  # of a group; fewer are inconclusive
 MIN_CONTRAST = 0.05  # median standard deviation of heatmaps in [0, 1]; below it they are flat
 MAX_CORRELATION = 0.5  # with the maps of the trained network, once all layers are randomized

@@ -4,8 +4,6 @@ from cxrtransfer.plots import plot_class_balance, plot_image_statistics, plot_sa
 from cxrtransfer.report.page import Figure, Section
 from cxrtransfer.study import StudyResults
 
-__all__ = ["images_section"]
-
 
 def images_section(study: StudyResults) -> Section:
     """Draw samples, class balance and brightness by class."""

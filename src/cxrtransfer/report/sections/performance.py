@@ -12,15 +12,14 @@ from cxrtransfer.plots import (
 )
 from cxrtransfer.report.page import Figure, Section, Table
 from cxrtransfer.report.published import NUM_TEST_IMAGES, published_for
-from cxrtransfer.report.wording import counted, number, positive_class, value_over_interval
+from cxrtransfer.report.wording import counted, number, value_over_interval
 from cxrtransfer.study import StudyResults
-
-__all__ = ["curves_section", "performance_section"]
 
 
 def headline_metrics() -> list[str]:
-    """Return the metrics that have a column of their own."""
-    return [name for name, metric in METRICS.items() if metric.headline]
+    """Return the metrics that have a column of their own, AUROC first."""
+    names = [name for name, metric in METRICS.items() if metric.headline]
+    return sorted(names, key=lambda name: name != "auroc")  # the primary metric first
 
 
 def performance_section(study: StudyResults) -> Section:
@@ -45,7 +44,7 @@ def performance_section(study: StudyResults) -> Section:
         "they were tested on the same images, so compare them in pairs (below)."
         if len(names) > 1
         else "Point with its 95% CI.",
-        alt=f"Forest plot of the test AUROC of {counted(len(names), 'run')}, each with its 95% CI.",
+        alt=f"Forest plot of the test AUROC of {counted(len(names), 'run')} with 95% CIs.",
         axes=plot_forest({name: study.tests[name]["auroc"] for name in names}),
     )
     return Section(
@@ -70,9 +69,11 @@ def _notes(study: StudyResults, *, with_published: bool) -> list[str]:
             ". No patients are known, so each image was treated as a separate patient; if "
             "patients have several images, the intervals are too narrow"
         )
+    positive = study.chosen.positive_class
+    default = "" if positive.chosen else " (by default, the second class in alphabetical order)"
     notes = [
         f"Below each value: 95% CI for new images from the same source{clusters}.",
-        f"Positive class: {positive_class(study.chosen.positive_class)}. Decision threshold 0.5. "
+        f"Positive class: {positive.name}{default}. Decision threshold 0.5. "
         "Accuracy depends on the threshold and on the prevalence; AUROC on neither, so it is the "
         "primary metric.",
         "Each run was tested once, with the weights of the epoch selected on the validation set. "
@@ -126,11 +127,13 @@ def curves_section(study: StudyResults) -> Section:
                 title="Test metrics in the format of the paper",
                 caption="Decision threshold 0.5.",
                 alt=f"Table of the test metrics of {runs}, as above without intervals.",
-                axes=plot_results_table([
-                    {"Run": name}
-                    | {METRICS[metric].label: values[metric] for metric in headline_metrics()}
-                    for name, values in metrics.items()
-                ]),
+                axes=plot_results_table(
+                    [
+                        {"Run": name}
+                        | {METRICS[metric].label: values[metric] for metric in headline_metrics()}
+                        for name, values in metrics.items()
+                    ]
+                ),
             ),
         ],
         folded=True,

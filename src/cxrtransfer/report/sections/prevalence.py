@@ -14,8 +14,6 @@ from cxrtransfer.study import StudyResults
 
 from .calibration import recalibrated
 
-__all__ = ["prevalence_section"]
-
 MIN_PREVALENCE = 1e-6  # priors must lie strictly between 0 and 1
 
 

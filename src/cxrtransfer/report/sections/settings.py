@@ -3,8 +3,6 @@
 from cxrtransfer.report.page import Section, Table
 from cxrtransfer.study import RunResult, StudyResults
 
-__all__ = ["settings_section", "versions_section"]
-
 
 def settings_section(study: StudyResults) -> Section:
     """Tabulate the settings of every run."""

@@ -4,8 +4,6 @@ from cxrtransfer.report.page import Section
 from cxrtransfer.report.wording import audit_warning, percent
 from cxrtransfer.study import StudyResults
 
-__all__ = ["split_section"]
-
 
 def split_section(study: StudyResults) -> Section:
     """State how the split was made, and list the results of the leakage audit."""

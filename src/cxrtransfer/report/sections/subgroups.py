@@ -7,8 +7,6 @@ from cxrtransfer.report.page import Figure, Section
 from cxrtransfer.report.wording import joined
 from cxrtransfer.study import StudyResults
 
-__all__ = ["subgroups_section"]
-
 GROUPS = ("bacterial", "viral", "normal")
 
 

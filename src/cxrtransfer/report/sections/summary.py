@@ -10,15 +10,12 @@ from cxrtransfer.report.wording import (
     external_cautions,
     external_verdict,
     number,
-    positive_warning,
     with_interval,
 )
 from cxrtransfer.study import StudyResults
 
 from .calibration import error_when_calibrated
 from .thresholds import operating_results
-
-__all__ = ["summary_section"]
 
 
 def summary_section(study: StudyResults) -> Section:
@@ -102,7 +99,12 @@ def _limits(study: StudyResults) -> Iterator[str]:
         yield f"Caution: {warning}"
     positive = study.chosen.positive_class
     if positive.doubtful:
-        yield f"Caution: {positive_warning(positive)}"
+        yield (
+            f"Caution: {positive.name} is the positive class by default, although its name "
+            "suggests images without disease; sensitivity, specificity and thresholds refer to "
+            "it. If another class is the disease, set it (--positive, RunConfig(positive=...)) "
+            "and rerun with another output folder."
+        )
     for name, error in study.failed.items():
         yield f"Run {name} failed and is not included ({error.splitlines()[0]})."
     for test in study.external_tests:

@@ -17,8 +17,6 @@ from cxrtransfer.report.page import Figure, Section, Table
 from cxrtransfer.report.wording import number, value_over_interval
 from cxrtransfer.study import StudyResults
 
-__all__ = ["operating_results", "thresholds_section"]
-
 
 @lru_cache(maxsize=1)  # for the summary and for the section
 def operating_results(study: StudyResults) -> tuple[OperatingResult, ...]:

@@ -5,8 +5,6 @@ from cxrtransfer.report.page import Figure, Section
 from cxrtransfer.report.wording import counted
 from cxrtransfer.study import StudyResults
 
-__all__ = ["training_section"]
-
 
 def training_section(study: StudyResults) -> Section:
     """Draw the learning curves of every run."""

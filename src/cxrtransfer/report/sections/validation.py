@@ -16,8 +16,6 @@ from cxrtransfer.report.wording import (
 )
 from cxrtransfer.study import StudyResults
 
-__all__ = ["folds_section", "validation_section"]
-
 COMPARED_METRICS = ("auroc", "balanced_accuracy", "accuracy")
 
 
@@ -46,7 +44,14 @@ def validation_section(study: StudyResults) -> Section:
         ],
         tables=[
             Table(
-                columns=["Estimate", "Metric", "Validation", "Test", "Difference", "Validation was"],
+                columns=[
+                    "Estimate",
+                    "Metric",
+                    "Validation",
+                    "Test",
+                    "Difference",
+                    "Validation was",
+                ],
                 rows=[
                     [
                         name,
@@ -88,14 +93,16 @@ def folds_section(study: StudyResults) -> Section | None:
     rows = []
     for result in study.cross_validations:
         scores = result.scores()
-        rows.append([
-            result.name,
-            str(len(scores)),
-            mean_over_range(scores.tolist()),
-            number(scores.std(ddof=1)),
-            value_over_interval(result.evaluate()["auroc"]),
-            mean_over_range([fold.test_metrics["auroc"] for fold in result.folds]),
-        ])
+        rows.append(
+            [
+                result.name,
+                str(len(scores)),
+                mean_over_range(scores.tolist()),
+                number(scores.std(ddof=1)),
+                value_over_interval(result.evaluate()["auroc"]),
+                mean_over_range([fold.test_metrics["auroc"] for fold in result.folds]),
+            ]
+        )
     auroc = METRICS["auroc"].label
     return Section(
         "Cross-validation",
