@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cxrtransfer.report.sections.trusting import groups_section, operating_points, prior_sentence
 
 from cxrtransfer.evaluation import (
     Predictions,
@@ -22,7 +23,6 @@ from cxrtransfer.report.sections.comparison import (
     pairs_section,
     seeds_section,
 )
-from cxrtransfer.report.sections.trusting import groups_section, operating_points, prior_sentence
 from cxrtransfer.study import RunConfig, StudyResults, cross_validate, load_run, load_study
 from cxrtransfer.study.runs import positive_doubt
 

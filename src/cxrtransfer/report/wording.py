@@ -116,7 +116,8 @@ def external_verdict(test: ExternalTest) -> str:
     drop: Drop = test.drop("auroc")
     size = f"by {number(abs(drop.drop))} (difference {_interval_of(drop)})"
     if math.isnan(drop.low):
-        return "No conclusion on generalization: an AUROC or its CI is undefined."
+        reason = drop.reference.reason or drop.other.reason
+        return f"No conclusion on generalization: an AUROC or its CI is undefined ({reason})."
     if drop.low > 0:
         return f"The external AUROC is lower {size}: the internal performance does not generalize."
     if drop.high < 0:
