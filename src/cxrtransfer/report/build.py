@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrtransfer.evaluation import OperatingResult, metric_drop
-from cxrtransfer.files import atomic_path, read_json
+from cxrtransfer.files import atomic_path
 from cxrtransfer.runtime import current_world
-from cxrtransfer.study.results import StudyResults, load_study
-from cxrtransfer.study.runs import MANIFEST_NAME, RunResult, positive_doubt
+from cxrtransfer.study import RunResult, StudyFolder, StudyResults, load_study
 from cxrtransfer.types import StrPath
 
 from .page import Section, Table, render_page, share
@@ -23,16 +22,13 @@ from .sections.trusting import (
 )
 from .sections.validation import (
     elsewhere_section,
-    external_tests,
-    find_folds,
     folds_section,
     foretold_section,
     split_section,
 )
+from .wording import external_sentences, positive_doubt
 
 __all__ = ["write_report"]
-
-PAGE_NAME = "report.html"
 
 
 def write_report(folder: StrPath) -> Path:
@@ -52,9 +48,9 @@ def write_report(folder: StrPath) -> Path:
         RunFolderError: If the folder holds no finished study.
     """
     if not current_world().is_main:
-        return Path(folder) / PAGE_NAME  # the first process writes it
+        return StudyFolder(Path(folder)).report  # the first process writes it
     study = load_study(folder)
-    points, folds = operating_points(study), find_folds(study)
+    points, folds = operating_points(study), study.cross_validations
     sections = (
         answer_section(study, points),
         runs_section(study),
@@ -72,16 +68,16 @@ def write_report(folder: StrPath) -> Path:
         _settings_section(study),
     )
     page = render_page(
-        title=study.about["title"],
-        note=study.about["note"],
+        title=study.title,
+        note=study.note,
         subtitle=_subtitle(study),
         sections=[section for section in sections if section is not None],
-        versions=study.manifest["versions"],
-        digest=study.manifest["data"]["digest"],
+        versions=study.chosen.manifest.versions,
+        digest=study.chosen.manifest.data_digest,
     )
-    with atomic_path(study.folder / PAGE_NAME) as path:
+    with atomic_path(study.folder.report) as path:
         path.write_text(page, encoding="utf-8")
-    return study.folder / PAGE_NAME
+    return study.folder.report
 
 
 def answer_section(study: StudyResults, points: Sequence[OperatingResult]) -> Section:
@@ -123,20 +119,34 @@ def answer_section(study: StudyResults, points: Sequence[OperatingResult]) -> Se
             f"With {test.num_images:,} images it could not be shown that its probabilities are "
             "off; that does not make them right."
         )
-    doubt = positive_doubt(study.chosen.config, study.chosen.test.class_names)
-    found += [f"Beware: {words}." for words in (study.about.get("warning"), doubt) if words]
+    doubt = positive_doubt(study.chosen.positive_class)
+    found += [f"Beware: {words}." for words in (_audit_warning(study), doubt) if words]
     found += [
         f"The run {name} failed and is not on this page ({why.splitlines()[0]})."
         for name, why in study.failed.items()
     ]
     elsewhere = [
-        f"{test['run']} on {test['place']}: {' '.join(test['sentences'][:-2])}"
-        for test in external_tests(study)
+        f"{test.run} on {test.site}: {' '.join(external_sentences(test))}"
+        for test in study.external_tests
     ]
     found += elsewhere or [
         "It was not tested on images from elsewhere, so nothing is known of them."
     ]
     return Section("In short", points=found)
+
+
+def _audit_warning(study: StudyResults) -> str:
+    if study.audit.result.leaks:
+        return (
+            "patients, files or near-duplicates are in more than one split: the metrics may be "
+            "optimistic; the audit lists them"
+        )
+    if not study.audit.result.patients_known:
+        return (
+            "patients are unknown, so some may be in more than one split, and the intervals may "
+            "be too narrow; name patients in a table's column patient_id"
+        )
+    return ""
 
 
 def _auroc_in_words(study: StudyResults) -> str:
@@ -163,13 +173,15 @@ def _right(result: OperatingResult) -> str:
 
 
 def _subtitle(study: StudyResults) -> str:
-    counts = study.manifest["data"]["counts"]
+    counts = study.chosen.manifest.counts
     images = ", ".join(
         f"{sum(counts[split].values()):,} {split}" for split in ("train", "val", "test")
     )
     minutes = sum(run.seconds for run in study.runs) / 60
     runs = f"{len(study.runs)} run{'' if len(study.runs) == 1 else 's'}"
-    return f"{runs} on {images} images, in {minutes:.1f} minutes on {study.manifest['device']}."
+    return (
+        f"{runs} on {images} images, in {minutes:.1f} minutes on {study.chosen.manifest.device}."
+    )
 
 
 def _settings_section(study: StudyResults) -> Section:
@@ -182,7 +194,7 @@ def _settings_section(study: StudyResults) -> Section:
 def _settings(run: RunResult) -> tuple[str, ...]:
     config, training = run.config, run.config.training
     weights = training.class_weights
-    size = read_json(run.folder / MANIFEST_NAME)["input"]["size"]
+    size = run.manifest.input.size
     stop = f" (patience {training.early_stopping})" if training.early_stopping else ""
     return (
         config.name,

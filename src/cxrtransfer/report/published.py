@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cxrtransfer.study.config import RunConfig
+from cxrtransfer.study import RunConfig
 
 __all__ = ["PUBLISHED", "PublishedResult", "published_for"]
 

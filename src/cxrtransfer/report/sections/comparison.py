@@ -19,8 +19,8 @@ from cxrtransfer.files import canonical_json
 from cxrtransfer.plots import plot_forest
 from cxrtransfer.report.page import Section, Table, keep_figure, number, with_interval
 from cxrtransfer.report.published import published_for
-from cxrtransfer.study.results import StudyResults, val_auroc
-from cxrtransfer.study.runs import RunResult, positive_choice
+from cxrtransfer.report.wording import positive_choice
+from cxrtransfer.study import RunResult, StudyResults
 
 __all__ = ["ensemble_section", "pairs_section", "runs_section", "seeds_section"]
 
@@ -40,7 +40,7 @@ def runs_section(study: StudyResults) -> Section:
             [
                 run.config.name,
                 *(with_interval(estimates[name]) for name in _METRICS),
-                number(val_auroc(run)),
+                number(run.val_metrics["auroc"]),
             ]
         )
         if any(printed):
@@ -50,8 +50,8 @@ def runs_section(study: StudyResults) -> Section:
     forest = plot_forest({name: study.tests[name]["auroc"] for name in names})
     notes = [
         _interval_sentence(study),
-        "Class counted as disease: "
-        f"{positive_choice(study.chosen.config, study.chosen.test.class_names)}. Threshold one "
+        "Positive class: "
+        f"{positive_choice(study.chosen.positive_class)}. Threshold one "
         "half. Accuracy depends on the threshold and on how common the disease is; AUROC does on "
         "neither, so read it first.",
         "Each run was tested once, with the weights of the epoch that validation chose. The run "
@@ -67,7 +67,7 @@ def runs_section(study: StudyResults) -> Section:
         tables=[Table(head, rows, marked=names.index(study.chosen.config.name))],
         figures=[
             keep_figure(
-                study.folder,
+                study.folder.path,
                 "A",
                 "AUROC of every run on test",
                 "The dot with its 95% interval."

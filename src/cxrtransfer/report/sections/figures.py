@@ -1,6 +1,5 @@
 """The ten figures of the paper and its table, drawn from run folders."""
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from cxrtransfer.evaluation import compute_metrics, curve_band
@@ -18,9 +17,7 @@ from cxrtransfer.plots import (
 )
 from cxrtransfer.report.page import PageFigure, Section, keep_figure, save_png
 from cxrtransfer.report.published import published_for
-from cxrtransfer.study.explanations import EMBEDDING_PAGE
-from cxrtransfer.study.results import StudyResults
-from cxrtransfer.study.study import SUMMARY_NAME
+from cxrtransfer.study import StudyResults
 
 from .heatmaps import explanation_section
 
@@ -34,8 +31,8 @@ def figure_sections(study: StudyResults) -> tuple[Section, ...]:
     """Draw the paper's figures, keep each as ``figures/*.png``, and group them for the page."""
     chosen = study.chosen
     return (
-        explanation_section(study.folder, chosen.folder, chosen.test, study.patients(chosen.test)),
-        Section("How does it arrange the images?", figures=[_embedding(study)]),
+        explanation_section(study.folder.path, chosen, study.patients(chosen.test)),
+        Section("How does it arrange the images?", figures=_embedding(study)),
         Section("The results as the paper draws them", figures=_results(study), folded=True),
         Section("The training", figures=_training(study), folded=True),
         Section("The images", figures=_images(study), folded=True),
@@ -43,31 +40,30 @@ def figure_sections(study: StudyResults) -> tuple[Section, ...]:
 
 
 def _images(study: StudyResults) -> list[PageFigure]:
-    summary = np.load(study.folder / SUMMARY_NAME, allow_pickle=False)
+    summary = study.summary
     names = study.chosen.test.class_names
-    balance = {split: summary[f"labels_{split}"] for split in ("train", "val", "test")}
     brightness = {
-        name: summary["intensity"][summary["intensity_labels"] == label]
+        name: summary.intensity[summary.intensity_labels == label]
         for label, name in enumerate(names)
     }
     return [
         keep_figure(
-            study.folder,
+            study.folder.path,
             "1",
             "What the images look like",
             "Images of the training split, drawn at random with a fixed seed, by class.",
-            plot_samples(list(summary["samples"]), summary["sample_labels"], names),
+            plot_samples(list(summary.samples), summary.sample_labels, names),
         ),
         keep_figure(
-            study.folder,
+            study.folder.path,
             "2",
             "How many images there are",
             "Images of each class in each split. Where the share of disease differs between "
             "val and test, so do accuracy and F1, whatever the network.",
-            plot_class_balance(balance, names),
+            plot_class_balance({str(k): v for k, v in summary.labels.items()}, names),
         ),
         keep_figure(
-            study.folder,
+            study.folder.path,
             "3",
             "Is brightness enough?",
             "Mean intensity of each image by class. If the two outlines lay apart, a network "
@@ -81,7 +77,7 @@ def _training(study: StudyResults) -> list[PageFigure]:
     histories = {run.config.name: run.rows for run in study.runs}
     return [
         keep_figure(
-            study.folder,
+            study.folder.path,
             "4",
             "Loss by epoch",
             "Weighted means over the whole split. Runs with different class weights are not on "
@@ -89,7 +85,7 @@ def _training(study: StudyResults) -> list[PageFigure]:
             plot_loss_curves(histories),
         ),
         keep_figure(
-            study.folder,
+            study.folder.path,
             "5",
             "Validation accuracy by epoch",
             "Accuracy on val, at threshold one half.",
@@ -114,10 +110,10 @@ def _results(study: StudyResults) -> list[PageFigure]:
         {"run": name, **{metric: metrics[name][metric] for metric in _TABLE_METRICS}}
         for name in metrics
     ]
-    save_png(plot_results_table(table), study.folder / "figures" / "table_1.png")
+    save_png(plot_results_table(table), study.folder.figures / "table_1.png")
     return [
         keep_figure(
-            study.folder,
+            study.folder.path,
             "6",
             "ROC on the test split",
             "How sensitivity is bought with false alarms, over all thresholds; with a 95% band "
@@ -125,14 +121,14 @@ def _results(study: StudyResults) -> list[PageFigure]:
             plot_roc_curves(tests, {chosen.config.name: band}),
         ),
         keep_figure(
-            study.folder,
+            study.folder.path,
             "7",
             "Measured and printed",
             "Bars are measured here; a diamond, where there is one, is what the paper printed.",
             plot_metric_bars(metrics, printed or None),
         ),
         keep_figure(
-            study.folder,
+            study.folder.path,
             "8",
             "Confusion matrices on the test split",
             "One for each run, at threshold one half.",
@@ -141,25 +137,26 @@ def _results(study: StudyResults) -> list[PageFigure]:
     ]
 
 
-def _embedding(study: StudyResults) -> PageFigure:
+def _embedding(study: StudyResults) -> list[PageFigure]:
     chosen = study.chosen
-    embedding = np.load(chosen.folder / "embedding.npz", allow_pickle=False)
-    return keep_figure(
-        study.folder,
+    coordinates, page = chosen.embedding(), chosen.folder.embedding_page
+    if coordinates is None:
+        return []
+    figure = keep_figure(
+        study.folder.path,
         "10",
         "How the network arranges the test images",
         f"t-SNE of the features of {chosen.config.name}: dots are right, triangles wrong. "
         "Distances between groups mean nothing.",
         plot_embedding(
-            embedding["coordinates"],
+            coordinates,
             chosen.test.labels,
             chosen.test.predicted,
             chosen.test.class_names,
         ),
-        link=f"{chosen.folder.name}/{EMBEDDING_PAGE}"
-        if (chosen.folder / EMBEDDING_PAGE).exists()
-        else "",
+        link=page.relative_to(study.folder.path).as_posix() if page.exists() else "",
     )
+    return [figure]
 
 
 def _titled(ax: Axes, title: str) -> Axes:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib.axes import Axes
 from PIL import Image
 
@@ -15,35 +14,35 @@ from cxrtransfer.evaluation import Predictions, evaluate
 from cxrtransfer.explain import Cell, RandomizationCheck, Rule, compare_fractions, overlay
 from cxrtransfer.plots import plot_border_fractions, plot_heatmap_grid, plot_randomization
 from cxrtransfer.report.page import Section, keep_figure
-from cxrtransfer.study.explanations import EXAMPLES_NAME, EXPLANATIONS_NAME, RULES
+from cxrtransfer.study import Example, RunResult
 
 __all__ = ["explanation_section"]
 
 _FEWEST_WRONG = 10  # fewer say nothing about the others
 
 
-def explanation_section(
-    study: Path, run: Path, predictions: Predictions, patients: Sequence[str]
-) -> Section:
+RULES: dict[Rule, str] = {
+    "confident": "the most confident images of each cell",
+    "near_threshold": "the images of each cell that are nearest to the threshold",
+    "random": "images of each cell drawn at random, seed 0",
+}
+
+
+def explanation_section(study: Path, run: RunResult, patients: Sequence[str]) -> Section:
     """Show a run's heatmaps, and tell whether they can be believed.
 
     Args:
         study: The study's folder, which keeps the figures.
-        run: The run's.
-        predictions: On its test images.
-        patients: The patient of each of them.
+        run: The run.
+        patients: The patient of each of its test images.
     """
     title = "Where does the network look, and can its heatmaps be believed?"
-    if not (run / EXPLANATIONS_NAME).exists():
-        return Section(title, text=[f"{run.name} was run before heatmaps were checked; run anew."])
-    kept = np.load(run / EXPLANATIONS_NAME, allow_pickle=False)
-    check = RandomizationCheck(
-        layers=tuple(kept["layers"].tolist()),
-        num_randomized=tuple(kept["num_randomized"].tolist()),
-        rank_correlation=torch.from_numpy(kept["rank_correlation"]),
-        similarity=torch.from_numpy(kept["similarity"]),
-    )
-    indices, border = kept["indices"], kept["border"]
+    explanations, check, examples = run.explanations(), run.randomization(), run.examples()
+    if explanations is None or check is None or examples is None:
+        reasons = [f"{name}: {why}" for name, why in run.missing.items()]
+        return Section(title, text=[f"{run.name} has no heatmaps.", *reasons])
+    predictions = run.test
+    indices, border = explanations.indices, explanations.border_fractions
     right = (predictions.predicted == predictions.labels)[indices]
     figures = [
         keep_figure(
@@ -53,14 +52,14 @@ def explanation_section(
             f"Grad-CAM of the predicted class by {run.name}, the most confident images of each "
             "cell of the confusion matrix. A heatmap shows what moved the score; it does not "
             "prove that there is a lesion.",
-            _grid(run, predictions, "confident"),
+            _grid(examples, predictions, "confident"),
         ),
         keep_figure(
             study,
             "9b",
             "The same network, other images",
             "Chosen by two other rules, as the most confident images need not be typical.",
-            [_grid(run, predictions, rule) for rule in ("near_threshold", "random")],
+            [_grid(examples, predictions, rule) for rule in ("near_threshold", "random")],
         ),
         keep_figure(
             study,
@@ -90,19 +89,14 @@ def explanation_section(
     return Section(title, text=text, figures=figures)
 
 
-def _grid(run: Path, predictions: Predictions, rule: Rule) -> Axes:
+def _grid(examples: Sequence[Example], predictions: Predictions, rule: Rule) -> Axes:
     """Draw a run's examples by one rule in the cells of the confusion matrix."""
-    kept = np.load(run / EXAMPLES_NAME, allow_pickle=False)
     overlays: dict[Cell, list[npt.NDArray[np.uint8]]] = {"TN": [], "FP": [], "FN": [], "TP": []}
-    for position in np.flatnonzero(kept["rule"] == rule):
-        cell: Cell = str(kept["cell"][position])  # type: ignore[assignment]  # one of the four
-        size = kept["width"][position], kept["height"][position]
-        overlays[cell].append(
-            overlay(
-                _resized(kept["images"][position], size),
-                _resized(kept["heatmaps"][position], size).clip(0, 1),
-            )
-        )
+    for example in examples:
+        if example.rule == rule:
+            size = example.width, example.height
+            heatmap = _resized(example.heatmap, size).clip(0, 1)
+            overlays[example.cell].append(overlay(_resized(example.image, size), heatmap))
     names = predictions.class_names
     positive = predictions.positive_index
     negatives = [name for index, name in enumerate(names) if index != positive]

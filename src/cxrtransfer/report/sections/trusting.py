@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cxrtransfer.data import Records, kermany_patient_id
+from cxrtransfer.data import kermany_patient_id
 from cxrtransfer.evaluation import (
     OperatingResult,
     Predictions,
@@ -22,7 +22,7 @@ from cxrtransfer.evaluation import (
 )
 from cxrtransfer.plots import plot_reliability, plot_subgroup_bars, plot_threshold_sweep
 from cxrtransfer.report.page import Section, Table, keep_figure, share, with_interval
-from cxrtransfer.study.results import StudyResults
+from cxrtransfer.study import StudyResults
 
 __all__ = [
     "chance_error",
@@ -54,7 +54,7 @@ def groups_section(study: StudyResults) -> Section | None:
         ],
         figures=[
             keep_figure(
-                study.folder,
+                study.folder.path,
                 "B",
                 "Right answers by group",
                 "For the two kinds of pneumonia this is sensitivity, for normal images "
@@ -131,7 +131,7 @@ def threshold_section(study: StudyResults, points: tuple[OperatingResult, ...]) 
         ],
         figures=[
             keep_figure(
-                study.folder,
+                study.folder.path,
                 "C",
                 f"What each threshold gives on test, {study.chosen.config.name}",
                 "The dashed lines are where the rules cut, by what they saw on val.",
@@ -166,7 +166,7 @@ def probabilities_section(study: StudyResults) -> Section:
         text=text,
         figures=[
             keep_figure(
-                study.folder,
+                study.folder.path,
                 "D",
                 "Probabilities and what came true on test",
                 "Points on the dotted line mean what they say; below it the network promises too "
@@ -206,7 +206,7 @@ def prior_sentence(study: StudyResults) -> str:
     Two classes. The probabilities are first mended on val where they can be, as EM needs them.
     """
     run, test = study.chosen, _mended(study) or study.chosen.test
-    trained = Records.from_csv(run.folder / "split.csv", class_names=test.class_names)
+    trained = run.records()
     # What Platt's line was fitted on is what the mended probabilities take for granted.
     labels = run.val.labels if _mended(study) is not None else trained.where("train").labels
     before = weighted_priors(labels, num_classes=2)

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from cxrtransfer.evaluation import anova_over_folds, validation_report
-from cxrtransfer.files import read_json
 from cxrtransfer.report.page import Section, Table, number, with_interval
-from cxrtransfer.study.crossval import CROSSVAL_NAME, CrossValidation, load_cross_validation
-from cxrtransfer.study.external import EXTERNAL_NAME
-from cxrtransfer.study.results import StudyResults
+from cxrtransfer.report.wording import external_sentences, image_sentences
+from cxrtransfer.study import CrossValidation, StudyResults
 
 __all__ = ["elsewhere_section", "folds_section", "foretold_section", "split_section"]
 
@@ -20,13 +18,6 @@ def foretold_section(study: StudyResults, folds: Sequence[CrossValidation]) -> S
             validations[f"{len(found.folds)} folds"] = found.evaluate()
     first, *rest = validation_report(validations, study.chosen_test).splitlines()
     return Section("Did validation foretell the test?", text=[first], points=rest)
-
-
-def find_folds(study: StudyResults) -> list[CrossValidation]:
-    """Read every cross-validation that stands in the study's folder."""
-    return [
-        load_cross_validation(path.parent) for path in sorted(study.folder.rglob(CROSSVAL_NAME))
-    ]
 
 
 def folds_section(folds: Sequence[CrossValidation]) -> Section | None:
@@ -88,7 +79,7 @@ def _anova(folds: Sequence[CrossValidation]) -> list[str]:
 def elsewhere_section(study: StudyResults) -> Section:
     """Does it hold on images from elsewhere?"""
     title = "Does it hold elsewhere?"
-    found = external_tests(study)
+    found = study.external_tests
     if not found:
         return Section(
             title,
@@ -100,15 +91,31 @@ def elsewhere_section(study: StudyResults) -> Section:
         )
     points, tables = [], []
     for test in found:
-        where = f"{test['run']} on {test['place']}"
-        points += [f"{where}: {sentence}" for sentence in test["sentences"]]
-        head = ["", "at home", "elsewhere", "drop"]
-        tables.append(Table([where, *head[1:]], test["table"]))
+        where = f"{test.run} on {test.site}"
+        points += [
+            f"{where}: {sentence}"
+            for sentence in (*external_sentences(test), *image_sentences(test))
+        ]
+        head = ["", "internal", "external", "drop"]
+        rows = [
+            [drop.metric, str(drop.reference), str(drop.other), number(drop.drop, signed=True)]
+            for drop in test.drops
+        ]
+        tables.append(Table([where, *head[1:]], rows))
+        rows = [
+            [
+                shift.quantity,
+                f"{shift.reference:.4g}",
+                f"{shift.other:.4g}",
+                f"{shift.distance:.2f} ({shift.chance:.2f})",
+            ]
+            for shift in test.shifts
+        ]
         tables.append(
             Table(
-                ["The images", "at home", "elsewhere", "distance"],
-                test["look"],
-                folded=f"Do the images of {test['place']} look like those at home?",
+                ["The images", "internal", "external", "distance"],
+                rows,
+                folded=f"Do the images of {test.site} look like the internal ones?",
             )
         )
     return Section(
@@ -119,19 +126,25 @@ def elsewhere_section(study: StudyResults) -> Section:
     )
 
 
-def external_tests(study: StudyResults) -> list[dict[str, list[str]]]:
-    """Read what :func:`cxrtransfer.study.external_test` kept in the runs' folders."""
-    return [
-        read_json(path)
-        for run in study.runs
-        for path in sorted((run.folder / EXTERNAL_NAME).glob("*/external.json"))
-    ]
-
-
 def split_section(study: StudyResults) -> Section:
     """Can the split be trusted?"""
     return Section(
         "Can the split be trusted?",
-        text=[study.about["split"]],
-        listing=study.about["leakage"],
+        text=[_split_sentence(study)],
+        listing="\n".join(
+            [
+                str(study.audit.result),
+                *(["Left out as unreadable"] if study.audit.skipped else []),
+                *(f"  {name}: {why}" for name, why in study.audit.skipped.items()),
+            ]
+        ),
     )
+
+
+def _split_sentence(study: StudyResults) -> str:
+    moved = f"{study.split.val_fraction:.0%} of the training images were moved to validation"
+    if study.split.group_by is None:
+        return f"{moved}, image by image: a patient may be in both, as in the paper."
+    if study.split.patients_known:
+        return f"{moved}, patient by patient: no patient is in both."
+    return f"{moved}; patients are unknown, so each image was treated as a separate patient."
