@@ -2,5 +2,13 @@
 
 from .build import write_report
 from .published import PUBLISHED, PublishedResult, published_for
+from .wording import external_sentences, image_sentences
 
-__all__ = ["PUBLISHED", "PublishedResult", "published_for", "write_report"]
+__all__ = [
+    "PUBLISHED",
+    "PublishedResult",
+    "external_sentences",
+    "image_sentences",
+    "published_for",
+    "write_report",
+]

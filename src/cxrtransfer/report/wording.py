@@ -3,7 +3,7 @@
 import math
 
 from cxrtransfer.data import AuditResult
-from cxrtransfer.evaluation import Drop, Estimate, Evaluation
+from cxrtransfer.evaluation import Estimate, Evaluation
 from cxrtransfer.study import ExternalTest, RunResult
 
 UNDEFINED = "\N{EN DASH}"
@@ -111,42 +111,71 @@ def audit_warning(audit: AuditResult) -> str:
     return ""
 
 
-def external_verdict(test: ExternalTest) -> str:
-    """Compare the AUROC of an external test with that of the internal test set."""
-    drop: Drop = test.drop("auroc")
-    size = f"by {number(abs(drop.drop))} (difference {_interval_of(drop)})"
-    if math.isnan(drop.low):
-        reason = drop.reference.reason or drop.other.reason
-        return f"No conclusion on generalization: an AUROC or its CI is undefined ({reason})."
-    if drop.low > 0:
-        return f"The external AUROC is lower {size}: the internal performance does not generalize."
-    if drop.high < 0:
-        return f"The external AUROC is higher {size}: the two test sets are not equivalent."
-    return (
-        "The internal and external AUROCs do not differ significantly "
-        f"(difference {_interval_of(drop)})."
-    )
+def external_sentences(test: ExternalTest) -> list[str]:
+    """Caution about an external test where necessary, and compare its AUROC with the internal one.
 
-
-def _interval_of(drop: Drop) -> str:
-    return difference_with_interval(drop.drop, drop.low, drop.high)
-
-
-def external_cautions(test: ExternalTest) -> list[str]:
-    """Warn of unreadable images, and of images that the run already knows."""
-    num_images = test.external.num_images
-    cautions = []
-    if test.skipped:
-        total = num_images + len(test.skipped)
-        cautions.append(
-            f"{len(test.skipped):,} of {total:,} images are unreadable and were excluded."
+    Args:
+        test: The external test.
+    """
+    num_images, num_skipped = test.external.num_images, len(test.skipped)
+    sentences = []
+    if num_skipped:
+        sentences.append(
+            f"{num_skipped:,} of {num_images + num_skipped:,} images are unreadable and were "
+            "excluded."
         )
     if test.known:
-        cautions.append(
+        sentences.append(
             f"{test.known:,} of {num_images:,} images have an id or patient that also occurs in "
             "the run's own data; if they are the same images, this is not an external test."
         )
-    return cautions
+    drop = test.drop("auroc")
+    difference = f"difference {difference_with_interval(drop.drop, drop.low, drop.high)}"
+    if math.isnan(drop.low):
+        reason = drop.reference.reason or drop.other.reason
+        verdict = f"No conclusion on generalization: an AUROC or its CI is undefined ({reason})."
+    elif drop.low > 0:
+        verdict = (
+            f"The external AUROC is lower than the internal one ({difference}): the internal "
+            "performance does not generalize."
+        )
+    elif drop.high < 0:
+        verdict = (
+            f"The external AUROC is higher than the internal one ({difference}): the two test "
+            "sets are not equivalent."
+        )
+    else:
+        verdict = f"The internal and external AUROCs do not differ significantly ({difference})."
+    return [*sentences, verdict]
+
+
+def image_sentences(test: ExternalTest) -> list[str]:
+    """State whether features and files separate the images of the two sites.
+
+    Args:
+        test: The external test.
+    """
+    if test.separable:
+        features = (
+            f"The network's features separate the {joined(test.separable)} images of the two "
+            "sites, so its predictions may rely on properties unrelated to disease."
+        )
+    elif test.inconclusive:
+        features = (
+            "Whether the network's features separate the two sites is inconclusive for "
+            f"{joined(test.inconclusive)} images: there are too few."
+        )
+    else:
+        features = "The network's features do not separate the two sites."
+    shifted = [shift.quantity for shift in test.shifted]
+    if not shifted:
+        files = "The image files of the two sites do not differ beyond sampling variation."
+    else:
+        files = (
+            "The image files of the two sites differ beyond sampling variation in "
+            f"{joined(shifted)}."
+        )
+    return [features, files]
 
 
 def unavailable(run: RunResult, stage: str) -> str:

@@ -4,9 +4,8 @@ from cxrtransfer.evaluation import METRICS
 from cxrtransfer.report.page import Section, Table
 from cxrtransfer.report.wording import (
     difference_cell,
-    external_cautions,
-    external_verdict,
-    joined,
+    external_sentences,
+    image_sentences,
     percent,
     prevalence,
     value_over_interval,
@@ -51,35 +50,9 @@ def _points(test: ExternalTest) -> list[str]:
     return [
         f"{external.num_images:,} images of {external.num_patients:,} patients, prevalence "
         f"{percent(prevalence(external))} (internal test set: {percent(prevalence(internal))}).",
-        *external_cautions(test),
-        external_verdict(test),
-        _feature_verdict(test),
-        _file_verdict(test),
+        *external_sentences(test),
+        *image_sentences(test),
     ]
-
-
-def _feature_verdict(test: ExternalTest) -> str:
-    if test.separable:
-        return (
-            f"The network's features separate the {joined(test.separable)} images of the two "
-            "sites, so its predictions may rely on properties unrelated to disease."
-        )
-    if test.inconclusive:
-        return (
-            "Whether the network's features separate the two sites is inconclusive for "
-            f"{joined(test.inconclusive)} images: there are too few."
-        )
-    return "The network's features do not separate the two sites."
-
-
-def _file_verdict(test: ExternalTest) -> str:
-    if not test.shifted:
-        return "The image files of the two sites do not differ beyond sampling variation."
-    largest = max(test.shifted, key=lambda shift: shift.distance)
-    return (
-        f"The image files of the two sites differ beyond sampling variation in "
-        f"{len(test.shifted)} of {len(test.shifts)} properties, most in {largest.quantity}."
-    )
 
 
 def _metrics(test: ExternalTest) -> Table:

@@ -8,7 +8,7 @@ from cxrtransfer.study import StudyResults
 def images_section(study: StudyResults) -> Section:
     """Draw samples, class balance and brightness by class."""
     summary = study.summary
-    names = summary.class_names
+    names = study.chosen.test.class_names
     brightness = {
         name: summary.intensity[summary.intensity_labels == label]
         for label, name in enumerate(names)

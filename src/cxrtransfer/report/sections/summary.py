@@ -7,8 +7,7 @@ from cxrtransfer.evaluation import metric_drop
 from cxrtransfer.report.page import Section
 from cxrtransfer.report.wording import (
     audit_warning,
-    external_cautions,
-    external_verdict,
+    external_sentences,
     number,
     with_interval,
 )
@@ -98,7 +97,7 @@ def _limits(study: StudyResults) -> Iterator[str]:
     if warning := audit_warning(study.audit.result):
         yield f"Caution: {warning}"
     positive = study.chosen.positive_class
-    if positive.doubtful:
+    if positive.is_doubtful:
         yield (
             f"Caution: {positive.name} is the positive class by default, although its name "
             "suggests images without disease; sensitivity, specificity and thresholds refer to "
@@ -108,8 +107,7 @@ def _limits(study: StudyResults) -> Iterator[str]:
     for name, error in study.failed.items():
         yield f"Run {name} failed and is not included ({error.splitlines()[0]})."
     for test in study.external_tests:
-        cautions = " ".join(external_cautions(test))
-        yield f"{test.run} on {test.site}: {external_verdict(test)} {cautions}".strip()
+        yield f"{test.run} on {test.site}: {' '.join(external_sentences(test))}"
     if not study.external_tests:
         yield (
             "Internal test set only: without external validation, performance at other sites is "

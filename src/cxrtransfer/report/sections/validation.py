@@ -81,7 +81,9 @@ def _conclusion(drop: Drop) -> str:
     difference = f"difference {difference_with_interval(drop.drop, drop.low, drop.high)}"
     if math.isnan(drop.low):
         reason = drop.reference.reason or drop.other.reason
-        return f"No conclusion on the validation AUROC: an AUROC or its CI is undefined ({reason})."
+        return (
+            f"No conclusion on the validation AUROC: an AUROC or its CI is undefined ({reason})."
+        )
     if not drop.is_real:
         return f"The validation and test AUROCs do not differ significantly ({difference})."
     return f"The validation AUROC was {_verdict(drop)} by {number(abs(drop.drop))} ({difference})."
