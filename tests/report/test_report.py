@@ -23,8 +23,17 @@ from cxrtransfer.report.sections.comparison import (
     seeds_section,
 )
 from cxrtransfer.report.sections.trusting import groups_section, operating_points, prior_sentence
-from cxrtransfer.study import RunConfig, StudyResults, cross_validate, load_run, load_study
-from cxrtransfer.study.runs import positive_doubt
+from cxrtransfer.report.wording import positive_doubt
+from cxrtransfer.study import (
+    RunConfig,
+    RunManifest,
+    RunResult,
+    StudyResults,
+    cross_validate,
+    load_run,
+    load_study,
+)
+from cxrtransfer.study.run_result import positive_class
 
 pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
 
@@ -184,10 +193,10 @@ def test_runs_that_differ_by_seed_alone_have_their_mean_and_spread(kermany_study
     plain, weighted = study.runs
     again = replace(
         plain,
-        config=replace(plain.config, name="plain_seed7").with_training(seed=7),
+        manifest=_renamed(plain, "plain_seed7", seed=7),
         test=replace(plain.test, probabilities=plain.test.probabilities[::-1]),
     )
-    runs = (replace(plain, config=replace(plain.config, name="plain_seed0")), again, weighted)
+    runs = (replace(plain, manifest=_renamed(plain, "plain_seed0")), again, weighted)
 
     section = seeds_section(replace(study, runs=runs))
 
@@ -200,6 +209,11 @@ def test_runs_that_differ_by_seed_alone_have_their_mean_and_spread(kermany_study
     assert "not the 95% interval" in section.text[0]
 
 
+def _renamed(run: RunResult, name: str, seed: int = 0) -> RunManifest:
+    config = replace(run.config, name=name).with_training(seed=seed)
+    return replace(run.manifest, config=config)
+
+
 def test_without_a_second_seed_there_is_no_such_table(kermany_study: Path) -> None:
     assert seeds_section(load_study(kermany_study)) is None
 
@@ -207,9 +221,7 @@ def test_without_a_second_seed_there_is_no_such_table(kermany_study: Path) -> No
 def test_a_positive_class_that_nobody_chose_is_said_to_be_so(
     kermany_study: Path, page: str
 ) -> None:
-    assert (
-        "Class counted as disease: PNEUMONIA (the second class by name, as none was named)" in page
-    )
+    assert "Positive class: PNEUMONIA (the second class by name; none was chosen)" in page
     study = load_study(kermany_study)
     test = study.chosen.test
     said = replace(test, class_names=("COVID", "NORMAL"))
@@ -217,7 +229,7 @@ def test_a_positive_class_that_nobody_chose_is_said_to_be_so(
 
     points = answer_section(replace(study, runs=(run,)), ()).points
 
-    assert any("Beware: NORMAL is counted as disease" in point for point in points)
+    assert any("Beware: the positive class is NORMAL" in point for point in points)
 
 
 @pytest.mark.parametrize(
@@ -231,8 +243,8 @@ def test_a_positive_class_that_nobody_chose_is_said_to_be_so(
 def test_only_a_name_that_sounds_healthy_is_doubted(
     name: str, tiny: RunConfig, *, doubted: bool
 ) -> None:
-    assert bool(positive_doubt(tiny, ("A", name))) is doubted
-    assert positive_doubt(replace(tiny, positive=name), ("A", name)) == ""
+    assert bool(positive_doubt(positive_class(tiny, ("A", name)))) is doubted
+    assert positive_doubt(positive_class(replace(tiny, positive=name), ("A", name))) == ""
 
 
 def _with_scores(
@@ -282,8 +294,8 @@ def test_pairs_name_the_test_that_gave_their_p(kermany_study: Path) -> None:
     labels = np.arange(len(study.chosen.test)) % 3
     scores = np.random.default_rng(0).dirichlet(np.ones(3), len(labels))
     of_three = _with_scores(kermany_study, labels, scores, "NORMAL", "PNEUMONIA", "TB")
-    other = replace(of_three.chosen.config, name="other")
-    twice = replace(of_three, runs=(of_three.chosen, replace(of_three.chosen, config=other)))
+    other = _renamed(of_three.chosen, "other")
+    twice = replace(of_three, runs=(of_three.chosen, replace(of_three.chosen, manifest=other)))
 
     two, three = pairs_section(study), pairs_section(twice)
 
