@@ -74,7 +74,7 @@ PHRASES = {
     r"even maps?": "uniform map",
     # messages
     r"whole numbers?": "integer, e.g. must be a positive integer",
-    r"there (is|are) no (such )?(file|folder)s?": "no such file or directory",
+    r"there (is|are) no (file|folder)s?": "no such file or directory",
     r"it lacks|it adds": "missing keys, unexpected keys",
     r"brings (it|them|this)": "install it with: pip install '...'",
     r"can be had": "available",
