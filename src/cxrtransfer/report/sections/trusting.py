@@ -104,7 +104,7 @@ def threshold_section(study: StudyResults, points: tuple[OperatingResult, ...]) 
     for result in points:
         rows.append([f"{result.point.threshold:.3f}\n{result.point.rule}"])
         for found in (result.val, result.test):
-            rows[-1] += [with_interval(getattr(found, name)) for name in ("recall", "specificity")]
+            rows[-1] += [with_interval(found[name]) for name in ("recall", "specificity")]
         rows[-1].append(with_interval(result.test["accuracy"]))
     half, youden = points[:2]
     return Section(
