@@ -20,6 +20,7 @@ html_title = f"cxrtransfer {release}"
 
 autosummary_generate = True
 autosummary_ignore_module_all = False
+autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
