@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrtransfer.data import read_folder
+from cxrtransfer.data import kermany_patient_id, read_folder
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Estimate, evaluate, metric_drops
 from cxrtransfer.report import write_report
@@ -54,7 +54,8 @@ def test_known_patients_are_counted_also_where_some_images_have_none(
     away = shutil.copytree(kermany_tree / "test", tmp_path / "away")
     (away / "NORMAL" / "IM-2000-0000.png").rename(away / "NORMAL" / "nobody.png")
 
-    assert external_test(run, away).known == 47
+    records = read_folder(away, patient_id=kermany_patient_id)
+    assert external_test(run, records).known == 47
 
 
 @pytest.fixture
