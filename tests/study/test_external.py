@@ -73,7 +73,7 @@ def test_new_images_are_measured_and_compared_with_home(
     expected = metric_drops(home, elsewhere.elsewhere)
     assert [str(drop) for drop in elsewhere.drops] == [str(drop) for drop in expected]
     shifts = {shift.quantity: shift.distance for shift in elsewhere.shifts}
-    assert shifts["intensity that 50% of pixels stay below"] == 1
+    assert shifts["intensity, 50% quantile"] == 1
     assert shifts["thousands of pixels"] == 0
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cxrtransfer.evaluation.bootstrap import patient_codes, resampled_weights
+from cxrtransfer.evaluation import patient_codes, resampled_weights
 
 __all__ = ["FractionComparison", "compare_fractions"]
 

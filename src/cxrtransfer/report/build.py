@@ -109,7 +109,7 @@ def answer_section(study: StudyResults, points: Sequence[OperatingResult]) -> Se
         for result in points[:2]
     ]
     drop = metric_drop("auroc", study.chosen_val["auroc"], test["auroc"])
-    if drop.is_real:
+    if drop.excludes_zero:
         kind = "optimistic" if drop.drop > 0 else "pessimistic"
         found.append(
             f"Validation was {kind}: AUROC {drop.reference.value:.3f} on val, "

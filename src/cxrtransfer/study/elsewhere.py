@@ -60,11 +60,7 @@ class ExternalTest:
         """
         drop = next(drop for drop in self.drops if drop.metric == "auroc")
         told_apart = [name for name, found in self.separability.items() if found.low > 0.5]
-        shifted = dict.fromkeys(
-            shift.quantity.split(" that ")[0]  # five quantiles of intensity are one matter
-            for shift in self.shifts
-            if shift.distance > shift.chance
-        )
+        shifted = dict.fromkeys(shift.kind for shift in self.shifts if shift.is_significant)
         # A missing interval, and one that reaches far up, leave the question open.
         unsure = [n for n, found in self.separability.items() if not found.high <= _ALIKE]
         if told_apart:
@@ -114,7 +110,7 @@ class ExternalTest:
                 shift.quantity,
                 f"{shift.reference:.4g}",
                 f"{shift.other:.4g}",
-                f"{shift.distance:.2f} (by chance up to {shift.chance:.2f})",
+                f"{shift.distance:.2f} (by chance up to {shift.critical_distance:.2f})",
             )
             for shift in self.shifts
         ]
@@ -157,7 +153,7 @@ def _drop(drop: Drop) -> str:
     if math.isnan(drop.low):
         return "-" if math.isnan(drop.drop) else f"{drop.drop:+.3f} (no interval)"
     words = f"{drop.drop:+.3f} ({drop.low:+.3f} to {drop.high:+.3f})"
-    return f"{words} *" if drop.is_real else words
+    return f"{words} *" if drop.excludes_zero else words
 
 
 def _short(estimate: Estimate) -> str:

@@ -7,12 +7,12 @@ from cxrtransfer.evaluation import (
     OperatingResult,
     Predictions,
     adjust_priors,
-    calibration_error_by_chance,
     compare_thresholds,
     compute_metrics,
     estimate_priors,
     evaluate_groups,
     fit_platt,
+    null_calibration_error,
     reliability,
     threshold_for_max_f1,
     threshold_for_sensitivity,
@@ -190,7 +190,7 @@ def _calibration_sentence(study: StudyResults) -> str:
 def chance_error(study: StudyResults) -> float:
     """Return the calibration error on test that true probabilities would stay below."""
     test = study.chosen.test
-    return calibration_error_by_chance(test, patients=study.patients(test))
+    return null_calibration_error(test, patients=study.patients(test))
 
 
 def _mended(study: StudyResults) -> Predictions | None:

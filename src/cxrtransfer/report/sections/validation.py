@@ -1,8 +1,9 @@
 """Sections of the page on what a number foretells: val, folds, another hospital, the split."""
 
+import math
 from collections.abc import Sequence
 
-from cxrtransfer.evaluation import anova_over_folds, validation_report
+from cxrtransfer.evaluation import METRICS, Drop, anova_over_folds, metric_drop
 from cxrtransfer.files import read_json
 from cxrtransfer.report.page import Section, Table, number, with_interval
 from cxrtransfer.study.crossval import CROSSVAL_NAME, CrossValidation, load_cross_validation
@@ -18,8 +19,34 @@ def foretold_section(study: StudyResults, folds: Sequence[CrossValidation]) -> S
     for found in folds:
         if found.name == study.chosen.config.name:
             validations[f"{len(found.folds)} folds"] = found.evaluate()
-    first, *rest = validation_report(validations, study.chosen_test).splitlines()
-    return Section("Did validation foretell the test?", text=[first], points=rest)
+    test = study.chosen_test
+    prevalences = [f"{found.prevalence:.1%} in {name}" for name, found in validations.items()]
+    drops = [
+        (name, metric_drop(metric, found[metric], test[metric]))
+        for name, found in validations.items()
+        for metric in ("auroc", "balanced_accuracy", "accuracy")
+    ]
+    return Section(
+        "Did validation foretell the test?",
+        text=[
+            f"Positive images: {test.prevalence:.1%} in the test set, {', '.join(prevalences)}; "
+            "accuracy and precision depend on the prevalence, AUROC and balanced accuracy do not."
+        ],
+        points=[
+            f"{name}: {METRICS[drop.metric].label} {drop.reference}, test {drop.other}. "
+            f"{_optimism(drop)}"
+            for name, drop in drops
+        ],
+    )
+
+
+def _optimism(drop: Drop) -> str:
+    if math.isnan(drop.low):
+        return "They cannot be compared: a value or its interval is missing."
+    size = f"{abs(drop.drop):.3f} (95% CI of the difference {drop.low:+.3f} to {drop.high:+.3f})"
+    if drop.excludes_zero:
+        return f"Validation was {'optimistic' if drop.low > 0 else 'pessimistic'} by {size}."
+    return f"The two do not differ significantly; the difference is {size}."
 
 
 def find_folds(study: StudyResults) -> list[CrossValidation]:
