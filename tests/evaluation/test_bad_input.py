@@ -181,8 +181,8 @@ def test_what_has_no_name_is_refused(draw):
 def test_other_images_labels_or_classes_are_refused(draw, combine):
     one = draw(20)
     others = {
-        "of the same images; 1 are in one only": one.take(np.arange(19)),
-        "the same labels; 'image0' has two": type(one)(
+        "of the same images; 1 are only in one set": one.take(np.arange(19)),
+        "the same labels; those of 'image0' differ": type(one)(
             one.ids, 1 - one.labels, one.probabilities, one.class_names
         ),
         "the same classes and positive class": type(one)(

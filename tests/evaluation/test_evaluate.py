@@ -178,7 +178,7 @@ def test_arguments_out_of_range_are_refused(draw):
         evaluate(draw(), confidence=95)
     with pytest.raises(ValueError, match=r"threshold must lie in \[0, 1\], got 1.5"):
         evaluate(draw(), threshold=1.5)
-    with pytest.raises(ValueError, match=r"divides two classes, got 0.4 for 3"):
+    with pytest.raises(ValueError, match=r"two classes, got 0\.4 for 3 classes"):
         evaluate(draw(num_classes=3), threshold=0.4)
     with pytest.raises(ValueError, match="each of 200 images, got 1"):
         evaluate(draw(), patients=["a"])

@@ -74,7 +74,7 @@ def test_new_images_are_measured_and_compared_with_home(
     assert [str(drop) for drop in elsewhere.drops] == [str(drop) for drop in expected]
     shifts = {shift.quantity: shift.distance for shift in elsewhere.shifts}
     assert shifts["intensity, 50% quantile"] == 1
-    assert shifts["thousands of pixels"] == 0
+    assert shifts["size in thousands of pixels"] == 0
 
 
 def test_features_tell_places_apart_class_by_class(elsewhere: ExternalTest) -> None:

@@ -77,7 +77,7 @@ class _Cuts:
 
 def _cuts(val: Predictions) -> _Cuts:
     if val.num_classes != 2:
-        raise ValueError(f"a threshold divides two classes, got {val.num_classes}")
+        raise ValueError(f"a decision threshold needs two classes, got {val.num_classes}")
     positive = val.labels == val.positive_index
     if positive.all() or not positive.any():
         raise ValueError(
@@ -255,7 +255,7 @@ def threshold_sweep(predictions: Predictions, thresholds: Floats) -> dict[str, F
         ValueError: If there are more than two classes.
     """
     if predictions.num_classes != 2:
-        raise ValueError(f"a threshold divides two classes, got {predictions.num_classes}")
+        raise ValueError(f"a decision threshold needs two classes, got {predictions.num_classes}")
     positive = predictions.labels == predictions.positive_index
     negative_scores, positive_scores = (
         np.sort(predictions.scores[of_class]) for of_class in (~positive, positive)
