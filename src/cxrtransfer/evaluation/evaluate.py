@@ -69,6 +69,14 @@ class Evaluation:
         return "\n".join([head, *rows])
 
 
+# So that help() and the reference define every metric, from its one declaration.
+Evaluation.__doc__ = f"{Evaluation.__doc__}\n" + "".join(
+    f"\n    - ``{name}`` ({metric.label}): {metric.definition}"
+    + (f" Undefined if {metric.undefined}." if metric.undefined else "")
+    for name, metric in METRICS.items()
+)
+
+
 def evaluate(
     predictions: Predictions,
     *,

@@ -50,7 +50,7 @@ class CrossValidation:
         :func:`cxrtransfer.evaluation.anova_over_folds` compares several networks' scores.
 
         Args:
-            metric: A name that :meth:`cxrtransfer.evaluation.METRICS` has.
+            metric: A name of :data:`cxrtransfer.evaluation.METRICS`.
         """
         return np.array([compute_metrics(fold.val)[metric] for fold in self.folds])
 
