@@ -50,4 +50,5 @@ else:
         (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None)"),
         (r"py:class", r"Cell"),  # an alias of Literal, which autodoc does not list
         (r"py:.*", r"cxrtransfer\.runtime\..*"),  # private
+        (r"py:class", r"cxrtransfer\.evaluation\.samples\.\w+"),  # what a metric is computed from
     ]

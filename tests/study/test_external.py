@@ -76,8 +76,8 @@ def test_new_images_are_measured_and_compared_with_home(
     expected = metric_drops(home, elsewhere.external)
     assert [str(drop) for drop in elsewhere.drops] == [str(drop) for drop in expected]
     shifts = {shift.quantity: shift.distance for shift in elsewhere.shifts}
-    assert shifts["intensity that 50% of pixels stay below"] == 1
-    assert shifts["thousands of pixels"] == 0
+    assert shifts["intensity, 50% quantile"] == 1
+    assert shifts["size in thousands of pixels"] == 0
 
 
 def test_features_tell_places_apart_class_by_class(elsewhere: ExternalTest) -> None:

@@ -74,7 +74,7 @@ def plot_metric_bars(
 
     Args:
         metrics_by_run: Metric values by name, by run
-            (:meth:`cxrtransfer.evaluation.METRICS`).
+            (:data:`cxrtransfer.evaluation.METRICS`).
         published: Printed values by the same names; runs and metrics may be missing.
         metrics: Which metrics to draw, in order.
         ax: Where to draw; a figure of its own by default.
