@@ -12,8 +12,8 @@ from torch import nn
 from cxrtransfer.data import StratifiedResplit
 from cxrtransfer.embedding import embed_tsne
 from cxrtransfer.evaluation import Predictions
-from cxrtransfer.models import input_spec
 from cxrtransfer.plots import write_embedding_page
+from cxrtransfer.types import InputSpec
 
 from .explanations import (
     draw_images,
@@ -37,6 +37,7 @@ def analyze(
     test: StratifiedResplit,
     predictions: Predictions,
     *,
+    spec: InputSpec,
     features: Callable[[], npt.NDArray[np.float32]],
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, str]]:
@@ -47,6 +48,7 @@ def analyze(
         model: The trained network.
         test: The test images.
         predictions: Predictions on them.
+        spec: Input of the network.
         features: Extracts their features, float32 ``(N, F)``.
         seed: Seed of t-SNE.
 
@@ -91,7 +93,7 @@ def analyze(
     check = attempt("randomization", lambda: randomization_test(model, test, predictions))
     if check is not None:
         folder.write_randomization(check)
-    profile = attempt("profile", lambda: profile_files(test.records, input_spec(model)))
+    profile = attempt("profile", lambda: profile_files(test.records, spec))
     if profile is not None:
         folder.write_profile(profile)
 

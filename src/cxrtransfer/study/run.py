@@ -237,6 +237,7 @@ def _write_results(
         model,
         splits["test"],
         predictions["test"],
+        spec=input_spec(model),
         features=lambda: trainer.features(splits["test"]),
         seed=plan.config.training.seed,
     )

@@ -15,8 +15,10 @@ from torch.utils.data import DataLoader, Subset
 from cxrtransfer.errors import NonFiniteLossError, RunFolderError
 from cxrtransfer.evaluation import Predictions, compute_metrics
 from cxrtransfer.inference import (
+    EpochBatches,
     ImageData,
     Outputs,
+    TrainLoader,
     check_pair,
     class_names_of,
     ids_of,
@@ -24,7 +26,6 @@ from cxrtransfer.inference import (
     predict_logits,
     probabilities_of,
 )
-from cxrtransfer.inference.epochs import EpochBatches, TrainLoader
 from cxrtransfer.runtime import Interrupt, autocast, eval_mode, seed_everything, set_rng_state
 
 from .callbacks import Callback, StatefulCallback

@@ -21,8 +21,8 @@ from cxrtransfer.inference import (
     labels_of,
     predict,
     predict_logits,
+    train_loader,
 )
-from cxrtransfer.inference.epochs import train_loader
 from cxrtransfer.runtime import (
     Precision,
     current_world,
