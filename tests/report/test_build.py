@@ -94,12 +94,12 @@ def test_every_row_has_a_cell_per_column(sections: list[Section]) -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        r"\?</(h2|strong|p|li)>", r"\bval\b", r"told apart", r"elsewhere", r"p = 0\.000", r"\bnan\b",
-        r"one half", r"believed", r"f1_macro", r"balanced_accuracy", r"\bNone\b", r"\d %",
+        r"\?</(h2|strong|p|li)>", r"\bval\b", r"told apart", r"elsewhere", r"p = 0\.000",
+        r"\bnan\b", r"one half", r"believed", r"f1_macro", r"_accuracy", r"\bNone\b", r"\d %",
     ],
 )  # fmt: skip
 def test_the_page_is_written_in_the_terms_of_the_field(page: str, pattern: str) -> None:
-    text = re.sub(r"base64,[^\"]*|<style.*?</style>", "", page, flags=re.DOTALL)
+    text = re.sub(r"base64,[^\"]*|<style.*?</style>|<pre>.*?</pre>", "", page, flags=re.DOTALL)
 
     assert re.findall(pattern, text) == []
 

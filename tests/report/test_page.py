@@ -77,7 +77,7 @@ def test_texts_are_escaped(save):
     )  # fmt: skip
 
     assert "<script>" not in page
-    assert page.count("&lt;script&gt;") == 11
+    assert page.count("&lt;script&gt;") == 12
     assert 'alt="&#34;&lt;' in page
 
 

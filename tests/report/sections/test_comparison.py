@@ -6,14 +6,10 @@ from cxrtransfer.evaluation import compute_metrics
 from cxrtransfer.report.sections.comparison import pairs_section, seeds_section
 
 
-def _named(run, name, **training):
-    return replace(run, config=replace(run.config, name=name).with_training(**training))
-
-
-def test_runs_that_differ_by_seed_alone_have_their_mean_and_range(study):
+def test_runs_that_differ_by_seed_alone_have_their_mean_and_range(study, with_config):
     plain, weighted = study.runs
-    first = _named(plain, "plain_seed0")
-    again = _named(plain, "plain_seed7", seed=7)
+    first = with_config(plain, name="plain_seed0")
+    again = with_config(plain, name="plain_seed7", seed=7)
     reversed_test = replace(plain.test, probabilities=plain.test.probabilities[::-1])
     again = replace(again, test=reversed_test)
 
@@ -45,11 +41,11 @@ def test_a_single_pair_is_named_with_its_p_value(study):
     assert section.tables[0].rows[0][0] == "plain \N{MINUS SIGN} weighted"
 
 
-def test_several_pairs_are_counted(study):
+def test_several_pairs_are_counted(study, with_config):
     plain, weighted = study.runs
     opposite = replace(plain.test, probabilities=plain.test.probabilities[:, ::-1])
-    third = replace(_named(plain, "third"), test=opposite)
-    fourth = _named(weighted, "fourth")
+    third = replace(with_config(plain, name="third"), test=opposite)
+    fourth = with_config(weighted, name="fourth")
 
     section = pairs_section(replace(study, runs=(plain, weighted, third, fourth)))
 
@@ -59,9 +55,9 @@ def test_several_pairs_are_counted(study):
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
-def test_pairs_name_the_test_of_their_p_values(study, three_classes, num_classes):
+def test_pairs_name_the_test_of_their_p_values(study, three_classes, with_config, num_classes):
     base = study if num_classes == 2 else three_classes
-    runs = (base.chosen, _named(base.chosen, "other"))
+    runs = (base.chosen, with_config(base.chosen, name="other"))
 
     section = pairs_section(replace(base, runs=runs))
 

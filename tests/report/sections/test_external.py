@@ -53,8 +53,8 @@ def test_metrics_and_properties_stand_side_by_side(with_external):
 @pytest.mark.parametrize(
     ("shift", "statement"),
     [
-        (0.5, "The external AUROC is lower by 0.500"),
-        (-0.5, "The external AUROC is higher by 0.500"),
+        (0.5, "The external AUROC is lower than the internal one (difference +0.500, "),
+        (-0.5, "The external AUROC is higher than the internal one (difference -0.500, "),
         (0.0, "The internal and external AUROCs do not differ significantly"),
         (math.nan, "No conclusion on generalization"),
     ],

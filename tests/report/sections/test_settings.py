@@ -15,10 +15,9 @@ def test_every_run_has_its_settings(study):
     assert rows[0]["Epochs"] == "1 of 1"
 
 
-def test_balanced_weights_and_patience_are_shown(study):
-    run = study.chosen
-    config = run.config.with_training(class_weights="balanced", early_stopping=3, epochs=5)
-    (table,) = settings_section(replace(study, runs=(replace(run, config=config),))).tables
+def test_balanced_weights_and_patience_are_shown(study, with_config):
+    run = with_config(study.chosen, class_weights="balanced", early_stopping=3, epochs=5)
+    (table,) = settings_section(replace(study, runs=(run,))).tables
 
     assert "balanced" in table.rows[0]
     assert "1 of 5 (patience 3)" in table.rows[0]

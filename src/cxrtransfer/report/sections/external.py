@@ -7,7 +7,6 @@ from cxrtransfer.report.wording import (
     external_sentences,
     image_sentences,
     percent,
-    prevalence,
     value_over_interval,
     with_interval,
 )
@@ -49,7 +48,7 @@ def _points(test: ExternalTest) -> list[str]:
     external, internal = test.external, test.internal
     return [
         f"{external.num_images:,} images of {external.num_patients:,} patients, prevalence "
-        f"{percent(prevalence(external))} (internal test set: {percent(prevalence(internal))}).",
+        f"{percent(external.prevalence)} (internal test set: {percent(internal.prevalence)}).",
         *external_sentences(test),
         *image_sentences(test),
     ]

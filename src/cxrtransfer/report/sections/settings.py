@@ -13,14 +13,14 @@ def settings_section(study: StudyResults) -> Section:
 
 def _settings(run: RunResult) -> dict[str, str]:
     config, training = run.config, run.config.training
-    weights = training.class_weights
+    weights = config.to_dict()["training"]["class_weights"]
     patience = f" (patience {training.early_stopping})" if training.early_stopping else ""
     return {
         "Run": run.name,
         "Model": config.model,
         "Initial weights": "ImageNet" if config.pretrained else "random",
         "Input": f"{run.manifest.input.size} px",
-        "Class weights": str(list(weights)) if isinstance(weights, tuple) else weights or "none",
+        "Class weights": str(weights or "none"),
         "Learning rate": f"{training.lr:g}",
         "Weight decay": f"{training.weight_decay:g}",
         "Batch size": str(training.batch_size),

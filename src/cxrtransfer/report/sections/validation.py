@@ -11,7 +11,6 @@ from cxrtransfer.report.wording import (
     number,
     p_equals,
     percent,
-    prevalence,
     value_over_interval,
 )
 from cxrtransfer.study import StudyResults
@@ -32,7 +31,7 @@ def validation_section(study: StudyResults) -> Section:
         for metric in COMPARED_METRICS
     }
     prevalences = ", ".join(
-        f"{percent(prevalence(evaluation))} in the {name}"
+        f"{percent(evaluation.prevalence)} in the {name}"
         for name, evaluation in {"test set": test, **validations}.items()
     )
     return Section(
