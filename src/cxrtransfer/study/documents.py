@@ -77,7 +77,8 @@ def read_arrays(path: Path) -> Arrays | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # numpy leaves a broken file open that it was given by name.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, EOFError, KeyError, BadZipFile, ZlibError) as error:
         raise RunFolderError(f"{path} is damaged: {error}") from error
