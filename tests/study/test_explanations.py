@@ -74,6 +74,7 @@ def run(test_images, network, predictions, tmp_path_factory) -> RunResult:
     manifest = RunManifest(
         config=RunConfig(name="plain", model="tiny"),
         data_digest="",
+        content_digest="",
         counts={},
         input=SPEC,
         history=History(({"epoch": 1.0},), 1),
@@ -84,6 +85,7 @@ def run(test_images, network, predictions, tmp_path_factory) -> RunResult:
         device="cpu",
         precision="fp32",
         versions={},
+        files={},
     )
     return RunResult(folder, manifest, predictions, predictions)
 

@@ -14,8 +14,9 @@ from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImag
 from cxrtransfer.evaluation import evaluate
 from cxrtransfer.report import write_report
 from cxrtransfer.study import RunConfig, load_run, load_study, run_experiment, run_study
-from cxrtransfer.study.folders import RunFolder
-from cxrtransfer.study.run import Datasets, plan_run
+from cxrtransfer.study.image_files import ImageFiles, read_image_files
+from cxrtransfer.study.run import Datasets, Plan, plan_run
+from cxrtransfer.study.run_folder import RunFolder
 from cxrtransfer.training import TrainConfig
 from cxrtransfer.types import InputSpec
 
@@ -192,7 +193,7 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
     for index in range(6):
         (unequal / "train" / "NORMAL" / f"{index:02d}.png").unlink()
     config = replace(CONFIG, augment=True, upsample=True)
-    plan = plan_run(config, read_folder(unequal), RunFolder(tmp_path / "run"))
+    plan = _plan(config, unequal, tmp_path)
     splits = Datasets(None).prepare(plan, InputSpec(size=32))
 
     images = {split: np.bincount(data.labels).tolist() for split, data in splits.items()}
@@ -203,6 +204,12 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
     assert not torch.equal(splits["train"][0][0], splits["train"][0][0])
     for split in ("val", "test"):
         assert torch.equal(splits[split][0][0], splits[split][0][0])
+
+
+def _plan(config: RunConfig, tree: Path, tmp_path: Path) -> Plan:
+    records = read_folder(tree)
+    images = read_image_files(records, ImageFiles({}))
+    return plan_run(config, records, RunFolder(tmp_path / "run"), images)
 
 
 def test_the_global_generators_are_left_alone(tree: Path, tmp_path: Path) -> None:

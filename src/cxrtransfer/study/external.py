@@ -26,9 +26,9 @@ from cxrtransfer.inference import extract_features, predict
 from cxrtransfer.models import input_spec
 from cxrtransfer.types import StrPath
 
-from .folders import ExternalFolder
 from .manifests import nan_as_none, none_as_nan
 from .profiles import profile_files
+from .run_folder import ExternalFolder
 from .run_result import RunResult, load_network, load_run
 
 __all__ = ["ExternalTest", "external_test", "load_external_test"]
@@ -262,7 +262,7 @@ def load_external_test(folder: ExternalFolder) -> ExternalTest:
     Raises:
         RunFolderError: If the folder has no result, or one of another format.
     """
-    return ExternalTest.from_dict(folder.read_result(), folder.read_predictions())
+    return ExternalTest.from_dict(*folder.read())
 
 
 def _separability(
