@@ -23,7 +23,6 @@ def _train(options: argparse.Namespace) -> None:
     _logger.info("%s", _settings(options))
     from cxrtransfer.report import write_report  # noqa: PLC0415
     from cxrtransfer.study import RunConfig, cross_validate, run_study  # noqa: PLC0415
-    from cxrtransfer.study.study import without_skipped  # noqa: PLC0415
     from cxrtransfer.training import TrainConfig  # noqa: PLC0415
 
     if options.weights:
@@ -73,11 +72,12 @@ def _train(options: argparse.Namespace) -> None:
     if options.folds:
         cross_validate(
             configs[0],
-            without_skipped(records, options.out),
+            records,
             options.out / f"{configs[0].name}_{options.folds}_folds",
             num_folds=options.folds,
             device=options.device,
             cache=options.cache,
+            on_error=_on_error(options),
         )
     _say(str(write_report(options.out).resolve()))
 
@@ -131,16 +131,18 @@ def _audit(options: argparse.Namespace) -> None:
 
 
 def _test(options: argparse.Namespace) -> None:
+    from cxrtransfer.report import external_sentences, image_sentences  # noqa: PLC0415
     from cxrtransfer.study import external_test  # noqa: PLC0415
 
     found = external_test(
         options.run_folder,
         _records(options.data),
-        place=options.place,
+        site=options.site,
         on_error=_on_error(options),
         device=options.device,
     )
-    _say(str(found))
+    left_out = [f"skipped: {name}: {why}" for name, why in found.skipped.items()]
+    _say("\n".join([str(found), *external_sentences(found), *image_sentences(found), *left_out]))
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     test = commands.add_parser("test", help="test a trained network on labeled images elsewhere")
     test.add_argument("run_folder", type=_existing, metavar="run", help="folder of one run")
     test.add_argument("data", type=_existing, help="folder or table of images of the same classes")
-    test.add_argument("--place", help="what to call it (default: the folder's name)")
+    test.add_argument("--site", help="what to call it (default: the folder's name)")
     _add_shared(test)
 
     predict = commands.add_parser("predict", help="classify images without labels")

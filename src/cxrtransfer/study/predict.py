@@ -24,7 +24,7 @@ from cxrtransfer.models import input_spec
 from cxrtransfer.runtime import resolve_device, to_device
 from cxrtransfer.types import InputSpec, StrPath
 
-from .runs import load_network, load_run
+from .run_result import load_network, load_run
 
 __all__ = ["ImagePredictions", "predict_images"]
 
