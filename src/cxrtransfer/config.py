@@ -47,7 +47,7 @@ class TrainConfig:
             hardware is faster with it, else float32.
         optimizer: AdamW (Loshchilov & Hutter 2019), Adam, or SGD with ``momentum``.
         momentum: Momentum of SGD.
-        schedule: Learning-rate schedule.
+        schedule: Schedule of the learning rate.
         warmup_epochs: Length of the linear warm-up in epochs; fractions are allowed.
         accumulate: Batches per optimizer step (gradient accumulation). Equivalent to one batch of
             that many times the size, except for batch normalization, which sees each batch
