@@ -2,9 +2,9 @@
 
     python benchmarks/training.py --networks mobilenet_v2 --images 96 --out training.json
 
-All implementations train the same randomly initialized network on the same radiographs with AdamW,
-the same batch size and number of threads, each in a process of its own, of which the peak memory is
-reported. The first epoch is a warm-up. Every round runs all implementations in turn, so that a
+All implementations train the same randomly initialized network on the same radiographs with
+AdamW, the same batch size and number of threads, each in a process of its own, of which the peak
+memory is reported. The first epoch is a warm-up. Every round runs all implementations in turn, so that a
 slower machine slows down all of them; the table shows the median, minimum and maximum over all
 epochs but the first. Only training steps are timed, not validation. Implementations whose package
 is not installed are skipped and listed. On a shared machine, ``--cpu-time`` compares CPU seconds,
