@@ -4,11 +4,11 @@
 
 All implementations train the same randomly initialized network on the same radiographs with
 AdamW, the same batch size and number of threads, each in a process of its own, of which the peak
-memory is reported. The first epoch is a warm-up. Every round runs all implementations in turn, so that a
-slower machine slows down all of them; the table shows the median, minimum and maximum over all
-epochs but the first. Only training steps are timed, not validation. Implementations whose package
-is not installed are skipped and listed. On a shared machine, ``--cpu-time`` compares CPU seconds,
-with one thread each.
+memory is reported. The first epoch is a warm-up. Every round runs all implementations in turn, so
+that a slower machine slows down all of them; the table shows the median, minimum and maximum over
+all epochs but the first. Only training steps are timed, not validation. Implementations whose
+package is not installed are skipped and listed. On a shared machine, ``--cpu-time`` compares CPU
+seconds, with one thread each.
 
 - author: a typical research script: ImageFolder, float32, contiguous memory.
 - bare: a hand-tuned training step on one batch in memory, without data loading or bookkeeping.

@@ -52,7 +52,7 @@ def test_train_logs_its_settings_and_the_positive_class_first(
 
     first, second = caplog.messages[:2]
     assert first == (
-        "squeezenet1_1: random initialization, all layers, 1 epochs, learning rate 0.0001 "
+        "squeezenet1_1: random initialization, all layers, epochs 1, learning rate 0.0001 "
         "(cosine), weight decay 0.01, batch size 32, class weights balanced, no augmentation, "
         "ema decay 0.5, seed 0"
     )

@@ -67,7 +67,7 @@ def _summary(configs: Sequence[RunConfig]) -> str:
     settings = [
         "ImageNet weights" if run.pretrained else "random initialization",
         "head only" if run.mode == "features" else "all layers",
-        f"{training.epochs} epochs",
+        f"epochs {training.epochs}",
         f"learning rate {training.lr:g} ({training.schedule})",
         f"weight decay {training.weight_decay:g}",
         f"batch size {training.batch_size}",
