@@ -22,7 +22,7 @@ from cxrtransfer.evaluation import (
     reliability,
     resampled_weights,
 )
-from cxrtransfer.evaluation.metrics import rank_metrics
+from cxrtransfer.evaluation.samples import rank_metrics
 
 
 def draw(num_images: int, images_per_patient: int = 2) -> tuple[Predictions, list[str]]:

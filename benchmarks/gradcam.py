@@ -25,6 +25,7 @@ import torch
 import torchvision
 from torch import nn
 
+from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.explain import GradCAM
 from cxrtransfer.runtime import freed_memory_kept
 
@@ -105,8 +106,8 @@ def build_methods(
     network: str, batch_size: int, size: int, device: torch.device
 ) -> dict[str, Method]:
     """Return each method as a call without arguments, inference first; peers if installed."""
-    # The parameters are random, so there may be no evidence for the class.
-    warnings.filterwarnings("ignore", "the heatmaps of images")
+    # The weights are random, so there may be no evidence for the class.
+    warnings.simplefilter("ignore", EmptyHeatmapWarning)
     torch.manual_seed(0)
     options = {"aux_logits": False, "init_weights": False} if network == "googlenet" else {}
     model = getattr(torchvision.models, network)(num_classes=2, **options).to(device).eval()

@@ -51,16 +51,16 @@ def test_csv_gives_back_what_went_in(tmp_path: Path, known: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path\na.png\n", r"lacks \['label'\]; it has \['path'\]"),
+        ("path\na.png\n", r"missing columns \['label'\] .* columns are \['path'\]"),
         (
             "path,label,split\na.png,A,dev\n",
-            "row 2 .* split must be train, val, test or empty.*can rename",
+            "row 2 .* split must be train, val, test or empty.*map other names",
         ),
         ("path,label\na.png,C\n", "row 2 .* label must be one of"),
-        ("path,label\na.png,A\nb.png,\n", "row 3 .* every image needs a label.* returns None"),
+        ("path,label\na.png,A\nb.png,\n", "row 3 .* label must not be empty.* returns None"),
         ("path,label\na.png,A\nb.png\n", "row 3 .* must have 2 cells"),
         ("path,label\na.png,A,3\n", "row 2 .* must have 2 cells"),
-        ("path,label\n,A\n", "row 2 .* every image needs a path"),
+        ("path,label\n,A\n", "row 2 .* the image path must not be empty"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -130,7 +130,7 @@ def test_rows_left_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixt
         records = Records.from_csv(tmp_path / "t.csv", label=lambda row: row["label"] or None)
 
     assert records.ids == ("a", "c")
-    assert "1 of 3 rows" in caplog.text
+    assert "left out 1 of 3 rows" in caplog.text
 
 
 def test_several_rows_of_one_image_become_one_record(tmp_path: Path) -> None:
@@ -150,14 +150,14 @@ def test_several_rows_of_one_image_become_one_record(tmp_path: Path) -> None:
 def test_rows_of_one_image_that_disagree_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label\na.png,A\na.png,B\n")
 
-    with pytest.raises(ValueError, match=r"row 3 .*'a.png' has appeared before"):
+    with pytest.raises(ValueError, match=r"row 3 .*'a.png' appeared before"):
         Records.from_csv(tmp_path / "t.csv")
 
 
 def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label\na.png,A\n")
 
-    with pytest.raises(ValueError, match=r"lacks \['Patient ID'\]; it has \['path', 'label'\]"):
+    with pytest.raises(ValueError, match=r"missing columns \['Patient ID'\].*\['path', 'label'\]"):
         Records.from_csv(tmp_path / "t.csv", patient="Patient ID")
 
 
@@ -178,7 +178,7 @@ def test_a_label_without_a_class_is_refused() -> None:
 
 
 def test_an_image_listed_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"listed once, got '/x/train/A/1.png'"):
+    with pytest.raises(ValueError, match=r"ids must be unique, got '/x/train/A/1.png'"):
         Records((*ROWS, ROWS[0]), ("A", "B"))
 
 

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from cxrtransfer.evaluation import auroc_covariance, resampled_weights
-from cxrtransfer.evaluation.metrics import rank_metrics
+from cxrtransfer.evaluation.samples import rank_metrics
 
 
 def drawn(num_images=80, *, ties=False, seed=0):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from cxrtransfer.evaluation.metrics import rank_metrics, weighted_metrics
+from cxrtransfer.evaluation.metrics import weighted_metrics
+from cxrtransfer.evaluation.samples import Sample, rank_metrics
 
 
 def by_scikit_learn(predictions, counts):
@@ -44,7 +45,7 @@ def test_weights_equal_repeated_images(draw, num_classes, rounded):
     predictions = draw(150, num_classes, rounded=rounded)
     counts = np.random.default_rng(1).integers(0, 4, size=(5, 150))
 
-    values = weighted_metrics(predictions, predictions.predicted, counts.astype(float))
+    values = weighted_metrics(Sample(predictions, predictions.predicted, counts.astype(float)))
 
     for row, one_sample in enumerate(counts):
         expected = by_scikit_learn(predictions, one_sample)
@@ -54,7 +55,9 @@ def test_weights_equal_repeated_images(draw, num_classes, rounded):
 def test_brier_is_scikit_learns_for_two_classes(draw):
     predictions = draw(80)
 
-    value = weighted_metrics(predictions, predictions.predicted, np.ones((1, 80)))["brier"][0]
+    value = weighted_metrics(Sample(predictions, predictions.predicted, np.ones((1, 80))))[
+        "brier"
+    ][0]
 
     assert value == pytest.approx(sk.brier_score_loss(predictions.labels, predictions.scores))
 
@@ -72,13 +75,13 @@ def test_expected_calibration_error_written_out(draw):
             if inside.any():
                 error += inside.mean() * abs(told[inside].mean() - came_true[inside].mean())
 
-        values = weighted_metrics(predictions, predictions.predicted, np.ones((1, 120)))
+        values = weighted_metrics(Sample(predictions, predictions.predicted, np.ones((1, 120))))
 
         assert values["ece"][0] == pytest.approx(error)
 
 
 def values(predictions, weights):
-    found = weighted_metrics(predictions, predictions.predicted, weights[None])
+    found = weighted_metrics(Sample(predictions, predictions.predicted, weights[None]))
     return {name: value[0] for name, value in found.items()}
 
 

@@ -1,9 +1,8 @@
-"""What a run keeps of its heatmaps, and what the page says of them."""
+"""Explanations of a run, and what the report says about them."""
 
 import re
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,9 @@ from cxrtransfer import StratifiedResplit
 from cxrtransfer.evaluation import Predictions, evaluate
 from cxrtransfer.explain import GradCAM, border_fraction, compare_fractions, select_examples
 from cxrtransfer.report.sections.heatmaps import explanation_section
-from cxrtransfer.study.explanations import save_explanations
+from cxrtransfer.study import RunConfig, RunFolder, RunManifest, RunResult
+from cxrtransfer.study.analysis import analyze
+from cxrtransfer.training import History
 from cxrtransfer.types import InputSpec
 
 SPEC = InputSpec(size=32)
@@ -56,51 +57,74 @@ def predictions(test_images: StratifiedResplit) -> Predictions:
 
 
 @pytest.fixture(scope="module")
-def run(test_images, network, predictions, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("study") / "plain"
-    folder.mkdir()
-    coordinates = np.random.default_rng(2).normal(size=(len(test_images), 2))
-    save_explanations(folder, network, test_images, predictions, coordinates)
-    return folder
+def run(test_images, network, predictions, tmp_path_factory) -> RunResult:
+    folder = RunFolder(tmp_path_factory.mktemp("study") / "plain")
+    folder.path.mkdir()
+    features = np.random.default_rng(2).normal(size=(len(test_images), 4)).astype(np.float32)
+    embedding, missing = analyze(
+        folder,
+        network,
+        test_images,
+        predictions,
+        spec=SPEC,
+        features=lambda: features,
+        seed=0,
+    )
+    assert missing == {}
+    manifest = RunManifest(
+        config=RunConfig(name="plain", model="tiny"),
+        data_digest="",
+        counts={},
+        input=SPEC,
+        history=History(({"epoch": 1.0},), 1),
+        val_metrics={},
+        test_metrics={},
+        embedding=embedding,
+        seconds=1.0,
+        device="cpu",
+        precision="fp32",
+        versions={},
+    )
+    return RunResult(folder, manifest, predictions, predictions)
 
 
 def test_border_shares_are_those_of_each_image_for_its_predicted_class(
     run, network, test_images, predictions
 ):
-    kept = np.load(run / "explanations.npz")
+    explanations = run.explanations()
     images = torch.stack([image for image, _ in test_images])
     with GradCAM(network) as cam:
         expected = border_fraction(cam(images, predictions.predicted.tolist()))
 
-    assert kept["indices"].tolist() == list(range(48))
-    np.testing.assert_allclose(kept["border"], expected, rtol=1e-4)
+    assert explanations.indices.tolist() == list(range(48))
+    np.testing.assert_allclose(explanations.border_fractions, expected, rtol=1e-4)
 
 
 def test_examples_are_chosen_by_the_three_rules_and_keep_their_proportions(run, predictions):
-    kept = np.load(run / "heatmaps.npz")
+    examples = run.examples()
 
     for rule in ("confident", "near_threshold", "random"):
         for cell, indices in select_examples(predictions, per_cell=4, rule=rule).items():
-            chosen = (kept["rule"] == rule) & (kept["cell"] == cell)
-            assert kept["ids"][chosen].tolist() == [predictions.ids[index] for index in indices]
-    assert set(kept["width"].tolist()) == {32}
-    assert set(kept["height"].tolist()) == {16}
+            chosen = [e.id for e in examples if (e.rule, e.cell) == (rule, cell)]
+            assert chosen == [predictions.ids[index] for index in indices]
+    assert {(example.width, example.height) for example in examples} == {(32, 16)}
 
 
 def test_section_answers_in_words_with_an_interval_over_patients(run, predictions):
     patients = [f"person{index // 4}" for index in range(48)]
-    section = explanation_section(run.parent, run, predictions, patients)
-    border = np.load(run / "explanations.npz")["border"]
+    section = explanation_section(run.folder.path.parent, run, patients)
+    border = run.explanations().border_fractions
     right = predictions.predicted == predictions.labels
 
     known, edges = section.text
     assert re.match(r"Do the heatmaps depend on what the network learnt\? \w+", known)
-    assert compare_fractions(border, right, patients=patients).answer in edges
+    comparison = compare_fractions(border, right, patients=patients)
+    assert f"CI {comparison.low:+.1%} to {comparison.high:+.1%}" in edges
     assert "48 test images" in edges
     assert edges.count("Predicted ") == 2
     assert [figure.name for figure in section.figures] == ["9", "9b", "9c", "9d"]
     assert len(section.figures[1].images) == 2
-    assert (run.parent / "figures" / "figure_9c.png").exists()
+    assert (run.folder.path.parent / "figures" / "figure_9c.png").exists()
 
 
 def test_what_a_network_at_chance_learnt_cannot_be_said(run, predictions):
@@ -108,7 +132,10 @@ def test_what_a_network_at_chance_learnt_cannot_be_said(run, predictions):
     network_that_knows = replace(predictions, probabilities=knowing)
 
     def answer(predictions: Predictions) -> str:
-        return explanation_section(run.parent, run, predictions, predictions.ids).text[0]
+        section = explanation_section(
+            run.folder.path.parent, replace(run, test=predictions), predictions.ids
+        )
+        return section.text[0]
 
     by_chance = evaluate(predictions)["auroc"]
     assert by_chance.low <= 0.5 <= by_chance.high
@@ -118,12 +145,12 @@ def test_what_a_network_at_chance_learnt_cannot_be_said(run, predictions):
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")  # of the figure
 def test_maps_without_heat_are_no_answer_on_randomization(run, predictions, tmp_path):
-    old = shutil.copytree(run, tmp_path / "plain")
-    kept = dict(np.load(old / "explanations.npz"))
-    kept["rank_correlation"][-1] = np.nan
-    np.savez(old / "explanations.npz", **kept)
+    folder = RunFolder(shutil.copytree(run.folder.path, tmp_path / "plain"))
+    check = run.randomization()
+    check.rank_correlation[-1] = torch.nan
+    folder.write_randomization(check)
 
-    section = explanation_section(tmp_path, old, predictions, predictions.ids)
+    section = explanation_section(tmp_path, replace(run, folder=folder), predictions.ids)
 
     assert "learnt? That cannot be said" in section.text[0]
 
@@ -137,20 +164,25 @@ def test_few_errors_are_no_answer(run, predictions):
         probabilities=almost,
         class_names=predictions.class_names,
     )
-    section = explanation_section(run.parent, run, predictions, predictions.ids)
+    section = explanation_section(
+        run.folder.path.parent, replace(run, test=predictions), predictions.ids
+    )
 
     assert "Too few to say, 3 wrong and 45 right." in section.text[1]
 
 
-def test_run_without_the_check_says_so(tmp_path, predictions):
-    section = explanation_section(tmp_path, tmp_path / "old", predictions, predictions.ids)
+def test_run_without_heatmaps_gives_the_reason(run, tmp_path, predictions):
+    manifest = replace(run.manifest, missing={"examples": "ValueError: too few"})
+    bare = replace(run, folder=RunFolder(tmp_path / "bare"), manifest=manifest)
 
-    assert "before heatmaps were checked" in section.text[0]
+    section = explanation_section(tmp_path, bare, predictions.ids)
+
+    assert section.text == ["plain has no heatmaps.", "examples: ValueError: too few"]
     assert not section.figures
 
 
 def test_the_page_of_the_embedding_shows_every_image_with_its_heatmap(run):
-    page = (run / "embedding.html").read_text("utf-8")
+    page = run.folder.embedding_page.read_text("utf-8")
 
     assert page.count("data:image/jpeg") == page.count("data:image/png") == 48
-    assert "48 of 48 test images" in page
+    assert "t-SNE of 48 of 48 test images" in page

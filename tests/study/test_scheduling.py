@@ -90,7 +90,7 @@ def test_a_run_that_fails_names_itself_and_the_others_are_made(
 ) -> None:
     with pytest.raises(RunsFailedError, match=r"1 of 2 runs failed.*\n  broken: NonFiniteLoss"):
         run_study([BROKEN, CONFIG], tree, tmp_path, progress=False)
-    assert "the run 'broken' failed: " in caplog.text
+    assert "run 'broken' failed: " in caplog.text
     assert "Traceback" not in caplog.text  # the error says what is wrong
     page = write_report(tmp_path).read_text("utf-8")
     short = page[page.index("In short") : page.index("What are the networks worth?")]

@@ -245,11 +245,11 @@ def test_batches_that_are_no_pairs_are_refused(network: nn.Module, data: TensorD
         def __len__(self) -> int:
             return 40
 
-    with pytest.raises(TypeError, match=r"must be a pair \(image, label\), got a dict of 2"):
+    with pytest.raises(TypeError, match=r"must be a pair \(image, label\), got dict of length 2"):
         make(network).fit(Mappings(), data)
     known = Mappings()
     known.labels = data.tensors[1].numpy()
-    with pytest.raises(TypeError, match=r"a batch must be a pair .* got a dict of 2; wrap"):
+    with pytest.raises(TypeError, match=r"a batch must be a pair .* got dict of length 2; wrap"):
         make(network).fit(known, data)
 
 

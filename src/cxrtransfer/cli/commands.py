@@ -27,7 +27,6 @@ def _train(options: argparse.Namespace) -> None:
     _logger.info("%s", _summary(configs))
     from cxrtransfer.report import write_report  # noqa: PLC0415
     from cxrtransfer.study import cross_validate, run_study  # noqa: PLC0415
-    from cxrtransfer.study.study import without_skipped  # noqa: PLC0415
 
     if options.weights:
         os.environ["CXRTRANSFER_WEIGHTS"] = str(options.weights)
@@ -50,11 +49,12 @@ def _train(options: argparse.Namespace) -> None:
     if options.folds:
         cross_validate(
             configs[0],
-            without_skipped(records, options.out),
+            records,
             options.out / f"{configs[0].name}_{options.folds}_folds",
             num_folds=options.folds,
             device=options.device,
             cache=options.cache,
+            on_error=_on_error(options),
         )
     _print(write_report(options.out).resolve())
 
@@ -99,16 +99,18 @@ def _audit(options: argparse.Namespace) -> None:
 
 
 def _external_test(options: argparse.Namespace) -> None:
+    from cxrtransfer.report import external_sentences, image_sentences  # noqa: PLC0415
     from cxrtransfer.study import external_test  # noqa: PLC0415
 
     result = external_test(
         options.run_folder,
         _records(options.data),
-        place=options.site,
+        site=options.site,
         on_error=_on_error(options),
         device=options.device,
     )
-    _print(result)
+    skipped = [f"skipped: {name}: {reason}" for name, reason in result.skipped.items()]
+    _print(result, *external_sentences(result), *image_sentences(result), *skipped)
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -123,7 +125,7 @@ def _predict(options: argparse.Namespace) -> None:
         device=options.device,
     )
     predictions.to_csv(options.out)
-    skipped = [f"left out: {name}: {reason}" for name, reason in predictions.skipped.items()]
+    skipped = [f"skipped: {name}: {reason}" for name, reason in predictions.skipped.items()]
     _print(predictions, *skipped, options.out.resolve())
 
 

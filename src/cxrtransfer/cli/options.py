@@ -253,7 +253,7 @@ def _class_weights(
 
 def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
+        "--skip-unreadable", action="store_true", help="skip images that cannot be read"
     )
     command.add_argument(
         "--device", default="auto", help="e.g. cpu or cuda:1 (default: a GPU if there is one)"

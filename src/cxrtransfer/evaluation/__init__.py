@@ -28,12 +28,13 @@ from .ensemble import (
     kundu_weights,
     majority_vote,
 )
-from .evaluate import Evaluation, evaluate, evaluate_groups
+from .evaluate import Evaluation, evaluate
 from .intervals import Estimate, auroc_interval, proportion_interval, wilson_interval
-from .metrics import compute_metrics
+from .metrics import METRICS, Metric, compute_metrics
 from .predictions import Predictions, align
 from .prior_shift import PriorEstimate, adjust_priors, estimate_priors, weighted_priors
 from .significance import Anova, McNemar, anova_over_folds, holm, mcnemar
+from .subgroups import evaluate_groups
 from .thresholds import (
     OperatingPoint,
     OperatingResult,
@@ -47,6 +48,7 @@ from .thresholds import (
 )
 
 __all__ = [
+    "METRICS",
     "Anova",
     "Comparison",
     "CurveBand",
@@ -55,6 +57,7 @@ __all__ = [
     "Evaluation",
     "ImageProfile",
     "McNemar",
+    "Metric",
     "OperatingPoint",
     "OperatingResult",
     "Platt",

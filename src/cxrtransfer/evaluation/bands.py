@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .bootstrap import patient_codes, resampled_weights
-from .metrics import ranked_sums
 from .predictions import Predictions
+from .samples import ranked_sums
 
 __all__ = ["CurveBand", "curve_band"]
 

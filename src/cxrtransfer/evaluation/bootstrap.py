@@ -1,14 +1,17 @@
 """The cluster bootstrap: patients are drawn with replacement, and bring all their images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from .metrics import weighted_metrics
+from .metrics import METRICS, weighted_metrics
 from .predictions import Predictions
+from .samples import Sample
 
 __all__ = ["bootstrap_metrics", "jackknife_metrics", "patient_codes", "resampled_weights"]
+
+Floats = npt.NDArray[np.float64]
 
 _NUMBERS_AT_ONCE = 400_000  # weights of one block; more no longer fits a core's cache
 
@@ -87,6 +90,7 @@ def resampled_weights(
 
 def bootstrap_metrics(
     predictions: Predictions,
+    metrics: Iterable[str] = METRICS,
     *,
     patients: Sequence[str] | None = None,
     threshold: float = 0.5,
@@ -97,6 +101,7 @@ def bootstrap_metrics(
 
     Args:
         predictions: Labels and probabilities.
+        metrics: Names of the metrics to compute; all by default.
         patients: The patient of each image, in the order of ``predictions.ids``; None makes each
             image its own patient, which gives intervals that are too narrow if it is not.
         threshold: Of the positive class, for two classes.
@@ -113,16 +118,13 @@ def bootstrap_metrics(
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
     codes = patient_codes(patients, len(predictions))
-    predicted = predictions.predicted_at(threshold)
-    blocks = [
-        weighted_metrics(predictions, predicted, weights)
-        for weights in resampled_weights(codes, resamples=resamples, seed=seed)
-    ]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    blocks = resampled_weights(codes, resamples=resamples, seed=seed)
+    return _of_blocks(predictions, metrics, threshold, blocks)
 
 
 def jackknife_metrics(
     predictions: Predictions,
+    metrics: Iterable[str] = METRICS,
     *,
     patients: Sequence[str] | None = None,
     threshold: float = 0.5,
@@ -132,6 +134,7 @@ def jackknife_metrics(
 
     Args:
         predictions: Labels and probabilities.
+        metrics: Names of the metrics to compute; all by default.
         patients: The patient of each image, in the order of ``predictions.ids``.
         threshold: Of the positive class, for two classes.
         parts: Into how many parts of nearly equal size the patients are divided; with no more
@@ -142,10 +145,16 @@ def jackknife_metrics(
     """
     codes = patient_codes(patients, len(predictions))
     groups = min(parts, int(codes.max()) + 1)
-    predicted = predictions.predicted_at(threshold)
     rows = np.array_split(np.arange(groups), max(1, groups * len(codes) // _NUMBERS_AT_ONCE))
-    blocks = [
-        weighted_metrics(predictions, predicted, (codes % groups != row[:, None]) * 1.0)
-        for row in rows
+    blocks = ((codes % groups != row[:, None]) * 1.0 for row in rows)
+    return _of_blocks(predictions, metrics, threshold, blocks)
+
+
+def _of_blocks(
+    predictions: Predictions, metrics: Iterable[str], threshold: float, blocks: Iterable[Floats]
+) -> dict[str, Floats]:
+    names, predicted = list(metrics), predictions.predicted_at(threshold)
+    values = [
+        weighted_metrics(Sample(predictions, predicted, weights), names) for weights in blocks
     ]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return {name: np.concatenate([block[name] for block in values]) for name in names}

@@ -10,8 +10,8 @@ from scipy.special import expit, log_expit, log_softmax
 
 from .bootstrap import patient_codes
 from .intervals import proportion_interval
-from .metrics import confidence_and_outcome
 from .predictions import Predictions
+from .samples import confidence_and_outcome
 
 __all__ = [
     "Platt",
@@ -87,9 +87,8 @@ def reliability(
     ends = np.full((2, bins), np.nan)
     for number in np.flatnonzero(counts):
         here = place == number
-        ends[:, number] = proportion_interval(
-            outcome[here] > 0, codes[here], confidence=confidence
-        )
+        interval = proportion_interval(outcome[here] > 0, codes[here], confidence=confidence)
+        ends[:, number] = interval.low, interval.high
     return Reliability(
         edges=np.linspace(0, 1, bins + 1),
         counts=counts,

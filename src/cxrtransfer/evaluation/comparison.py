@@ -12,8 +12,9 @@ from scipy.stats import norm
 
 from .bootstrap import bootstrap_metrics, patient_codes
 from .delong import auroc_covariance
-from .metrics import weighted_metrics
+from .metrics import METRICS, weighted_metrics
 from .predictions import Predictions, align
+from .samples import Sample
 from .significance import holm
 
 __all__ = [
@@ -84,19 +85,20 @@ def compare(
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {list(METRICS)}, got {metric!r}")
     second = align(first, second)
     codes = patient_codes(patients, len(first))
     positive = first.labels == first.positive_index
-    if metric == "auroc" and first.num_classes == 2 and 0 < positive.sum() < len(positive):
+    delong = METRICS[metric].interval == "DeLong" and first.num_classes == 2
+    if delong and 0 < positive.sum() < len(positive):
         return _delong(positive, np.stack([first.scores, second.scores]), codes, confidence)
     values, samples = [], []
     for model in (first, second):
-        whole = weighted_metrics(model, model.predicted_at(threshold), np.ones((1, len(model))))
-        if metric not in whole:
-            raise ValueError(f"metric must be one of {list(whole)}, got {metric!r}")
-        values.append(float(whole[metric][0]))
+        whole = Sample(model, model.predicted_at(threshold), np.ones((1, len(model))))
+        values.append(float(weighted_metrics(whole, [metric])[metric][0]))
         resampled = bootstrap_metrics(
-            model, patients=patients, threshold=threshold, resamples=resamples, seed=seed
+            model, [metric], patients=patients, threshold=threshold, resamples=resamples, seed=seed
         )
         samples.append(resampled[metric])
     return _bootstrap(metric, values, samples[0] - samples[1], confidence)
@@ -143,7 +145,7 @@ def _bootstrap(
     if len(defined) < 0.95 * len(differences):
         share = 1 - len(defined) / len(differences)
         reason = f"{share:.0%} of the resamples leave the difference undefined"
-    elif metric == "ece":  # benchmarks/coverage.py
+    elif METRICS[metric].interval == "none":  # benchmarks/coverage.py
         reason = "the calibration error is biased upward, and more so on resamples"
     else:
         tail = (1 - confidence) / 2

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,11 @@ class Estimate:
     method: IntervalMethod
     reason: str = ""
 
+    @classmethod
+    def missing(cls, reason: str, value: float = math.nan) -> Self:
+        """Return an estimate without an interval, and by default without a value."""
+        return cls(value, math.nan, math.nan, "none", reason)
+
     def __str__(self) -> str:
         if math.isnan(self.value):
             return f"undefined: {self.reason}"
@@ -84,8 +89,8 @@ def _score_interval(share: float, total: float, z: float) -> tuple[float, float]
 
 def proportion_interval(
     success: npt.NDArray[np.bool_], codes: npt.NDArray[np.int64], *, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Return Wilson's interval with the sample size that repeated patients leave.
+) -> Estimate:
+    """Estimate a proportion, with Wilson's interval for an effective sample size.
 
     Images of one patient tell less than images of as many patients. The number of images is
     divided by the design effect: the variance of the share between patients over the variance it
@@ -101,21 +106,22 @@ def proportion_interval(
     Returns:
         The lower and the upper end; with one image per patient they are Wilson's.
     """
-    total, share = len(success), float(success.mean())
+    total, fraction = len(success), float(success.mean())
     sizes = np.bincount(codes)
     sizes = sizes[sizes > 0]
     if sizes.max() == 1:
-        return wilson_interval(int(success.sum()), total, confidence=confidence)
+        ends = wilson_interval(int(success.sum()), total, confidence=confidence)
+        return Estimate(fraction, *ends, "Wilson")
     if len(sizes) == 1:
-        return 0.0, 1.0
-    if share in (0.0, 1.0):
+        return Estimate(fraction, 0.0, 1.0, "Wilson")
+    if fraction in (0.0, 1.0):
         design_effect = float((sizes**2).sum()) / total
     else:
-        residuals = np.bincount(codes, success - share)
+        residuals = np.bincount(codes, success - fraction)
         variance = (residuals**2).sum() / total**2 * len(sizes) / (len(sizes) - 1)
-        design_effect = max(1.0, float(variance) / (share * (1 - share) / total))
+        design_effect = max(1.0, float(variance) / (fraction * (1 - fraction) / total))
     z = student.ppf(0.5 + confidence / 2, df=len(sizes) - 1)
-    return _score_interval(share, total / design_effect, z)
+    return Estimate(fraction, *_score_interval(fraction, total / design_effect, z), "Wilson")
 
 
 def auroc_interval(
@@ -146,7 +152,7 @@ def auroc_interval(
         return Estimate(area, *_newcombe_interval(area, *sizes, z), "Newcombe")
     if math.isnan(variance):
         reason = "only one patient has positive images, or only one has others"
-        return Estimate(area, math.nan, math.nan, "none", reason)
+        return Estimate.missing(reason, area)
     logit, half = math.log(area / (1 - area)), z * math.sqrt(variance) / (area * (1 - area))
     low, high = 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
     if _effective_number(positive, scores, codes) >= _ENOUGH:
@@ -208,10 +214,10 @@ def bootstrap_interval(
     undefined = float(np.isnan(resampled).mean())
     if undefined > 0.05:
         reason = f"{undefined:.0%} of the resamples leave it undefined"
-        return Estimate(value, math.nan, math.nan, "none", reason)
+        return Estimate.missing(reason, value)
     if np.nanmin(resampled) == np.nanmax(resampled):
         reason = "it is the same on every resample, which does not make it certain"
-        return Estimate(value, math.nan, math.nan, "none", reason)
+        return Estimate.missing(reason, value)
     below = float(np.nanmean(resampled < value) + np.nanmean(resampled <= value)) / 2
     least = 1 / (len(resampled) + 1)
     bias = norm.ppf(np.clip(below, least, 1 - least))

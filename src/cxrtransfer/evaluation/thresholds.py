@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .evaluate import Evaluation, evaluate
-from .metrics import confusion_metrics
+from .metrics import METRICS
 from .predictions import Predictions
+from .samples import Confusion
 
 __all__ = [
     "OperatingPoint",
@@ -257,9 +258,20 @@ def threshold_sweep(predictions: Predictions, thresholds: Floats) -> dict[str, F
     if predictions.num_classes != 2:
         raise ValueError(f"a threshold divides two classes, got {predictions.num_classes}")
     positive = predictions.labels == predictions.positive_index
-    matrices = []
-    for of_class in (~positive, positive):
-        scores = np.sort(predictions.scores[of_class])
-        refused = np.searchsorted(scores, thresholds)
-        matrices.append(np.stack([refused, len(scores) - refused], axis=1))
-    return confusion_metrics(np.stack(matrices, axis=1).astype(np.float64), positive_index=1)
+    negative_scores, positive_scores = (
+        np.sort(predictions.scores[of_class]) for of_class in (~positive, positive)
+    )
+    tn, fn = (
+        np.searchsorted(scores, thresholds).astype(np.float64)
+        for scores in (negative_scores, positive_scores)
+    )
+    num_negative, num_positive = len(negative_scores), len(positive_scores)
+    tp, fp = num_positive - fn, num_negative - tn
+    confusion = Confusion(
+        hits=np.stack([tn, tp], axis=1),
+        true=np.tile([num_negative, num_positive], (len(thresholds), 1)) * 1.0,
+        predicted=np.stack([tn + fn, tp + fp], axis=1),
+        positive_index=1,
+    )
+    values = {name: metric.at_threshold(confusion) for name, metric in METRICS.items()}
+    return {name: value for name, value in values.items() if value is not None}

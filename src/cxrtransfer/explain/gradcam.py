@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.models import TargetLayer, default_target_layer, to_map
 from cxrtransfer.runtime import freed_memory_kept
 
@@ -140,7 +141,7 @@ class GradCAM:
                 size and are not to be upsampled.
 
         Warns:
-            UserWarning: If a map is zero everywhere; the message says why.
+            EmptyHeatmapWarning: If a map is zero everywhere; the message gives the reason.
         """
         if not self._taps:
             raise RuntimeError("hooks are on the network only inside 'with GradCAM(...) as cam:'")
@@ -261,6 +262,7 @@ def _warn_if_empty(maps: Tensor, reading: Reading, layer: str) -> None:
     warnings.warn(
         f"the heatmaps of images {empty.nonzero().flatten().tolist()} at layer {layer!r} are "
         f"empty: {reason}",
+        EmptyHeatmapWarning,
         stacklevel=3,
     )
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from cxrtransfer.data import decode_images, find_images, to_model_input
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.errors import EmptyHeatmapWarning, UnreadableImagesError
 from cxrtransfer.explain import GradCAM, overlay
 from cxrtransfer.files import atomic_path
 from cxrtransfer.inference import predict_logits, probabilities_of
@@ -24,7 +24,7 @@ from cxrtransfer.models import input_spec
 from cxrtransfer.runtime import resolve_device, to_device
 from cxrtransfer.types import InputSpec, StrPath
 
-from .runs import load_network, load_run
+from .run_result import load_network, load_run
 
 __all__ = ["ImagePredictions", "predict_images"]
 
@@ -153,7 +153,7 @@ def _draw_heatmaps(
     device = next(network.parameters()).device
     empty = []
     with GradCAM(network) as cam, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the heatmaps of images")  # named below
+        warnings.simplefilter("ignore", EmptyHeatmapWarning)  # named below
         for start in range(0, len(targets), batch_size):
             part = range(start, min(start + batch_size, len(targets)))
             batch = torch.stack([data[index][0] for index in part])

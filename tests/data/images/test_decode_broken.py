@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cxrtransfer.data import Record, check_images, decode_image, decode_images
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.data import decode_image, decode_images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 48), dtype=np.uint8)
 
@@ -72,16 +71,15 @@ def test_everything_broken_is_named_at_once(tmp_path: Path) -> None:
     )
     broken += [tmp_path / name for name in ("folder", "circle", "nowhere", "pipe")]
 
-    with pytest.raises(UnreadableImagesError) as caught:
-        check_images([Record(path, 0, "x") for path in (good, *broken)])
+    _, unreadable = decode_images([good, *broken], 8)
 
-    assert set(caught.value.reasons) == set(broken)
-    reasons = {path.name: why for path, why in caught.value.reasons.items()}
+    assert set(unreadable) == set(broken)
+    reasons = {path.name: message for path, message in unreadable.items()}
     assert reasons["empty.png"] == "the file is empty"
-    assert reasons["text.jpeg"] == "not an image of a known format"
+    assert reasons["text.jpeg"] == "not an image of a supported format"
     assert "pixels" in reasons["bomb.png"]
-    assert "2 frames" in reasons["frames.gif"]
-    assert reasons["folder"] == reasons["pipe"] == "not a file"
+    assert "one frame, got 2" in reasons["frames.gif"]
+    assert reasons["folder"] == reasons["pipe"] == "not a regular file"
     assert reasons["circle"] == "Too many levels of symbolic links"
 
 

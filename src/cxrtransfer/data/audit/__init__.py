@@ -1,14 +1,7 @@
-"""Audit a data set: leakage between splits, duplicates, confounders."""
+"""Audit of a data set for leakage between splits, duplicates and shortcuts."""
 
 from .audit import audit
 from .duplicates import near_pairs
-from .results import AuditResult, Duplicates, NearDuplicates, SharedPatients
+from .results import AuditResult
 
-__all__ = [
-    "AuditResult",
-    "Duplicates",
-    "NearDuplicates",
-    "SharedPatients",
-    "audit",
-    "near_pairs",
-]
+__all__ = ["AuditResult", "audit", "near_pairs"]

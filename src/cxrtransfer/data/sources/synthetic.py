@@ -1,8 +1,8 @@
-"""Drawn radiographs, so that everything runs without a download.
+"""Synthetic chest radiographs with known lesions, for examples and tests.
 
-They look like chest X-rays from across the room: thorax, lungs, ribs, clavicles, heart, diaphragm
-and the burnt-in R marker. Pneumonia is one or more hazy opacities in the lungs, of varying size,
-place and contrast. Their place is known exactly, so an explanation can be scored against it.
+The images show thorax, lungs, ribs, clavicles, heart, diaphragm and an R marker. Pneumonia
+consists of one or more hazy opacities in the lungs, of varying size, position and contrast, whose
+masks are known.
 """
 
 from dataclasses import dataclass
@@ -34,15 +34,15 @@ _MARKER = np.array(
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What stays the same in every image of one patient; lengths in half image widths.
+    """Anatomy of a synthetic patient; lengths in half image widths.
 
     Attributes:
         chest_width: Half width of the thorax.
         lung_width: Half width of a lung.
         lung_height: Half height of a lung.
         heart_size: Radius of the heart.
-        rib_count: Number of ribs over the image's height.
-        rib_contrast: Brightness of the ribs over the lungs.
+        rib_count: Number of ribs over the height of the image.
+        rib_contrast: Brightness of the ribs relative to the lungs.
     """
 
     chest_width: float
@@ -54,7 +54,7 @@ class Anatomy:
 
     @staticmethod
     def draw(rng: np.random.Generator) -> "Anatomy":
-        """Draw a patient at random."""
+        """Draw a random patient."""
         return Anatomy(
             chest_width=rng.uniform(0.78, 0.92),
             lung_width=rng.uniform(0.27, 0.34),
@@ -72,22 +72,22 @@ def draw_radiograph(
     pneumonia: bool,
     anatomy: Anatomy | None = None,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """Draw one chest radiograph.
+    """Draw a synthetic chest radiograph.
 
-    The mean brightness is drawn apart from the class, as exposure is, so it tells nothing of it.
+    The mean brightness is independent of the class.
 
     Args:
-        rng: Source of chance; the same state gives the same image.
+        rng: Random generator; the same state gives the same image.
         size: Height and width in pixels, at least 16.
         pneumonia: Whether to draw opacities.
-        anatomy: The patient; by default drawn too.
+        anatomy: The patient; by default a random one.
 
     Returns:
-        Gray values, uint8 ``(size, size)``, and where the opacities are, bool ``(size, size)``,
+        Gray values, uint8 ``(size, size)``, and the mask of the opacities, bool ``(size, size)``,
         all False without pneumonia.
 
     Raises:
-        ValueError: If ``size`` is too small to show anything.
+        ValueError: If ``size`` is too small.
 
     Example:
         >>> image, lesion = draw_radiograph(np.random.default_rng(0), 64, pneumonia=True)
@@ -100,7 +100,7 @@ def draw_radiograph(
     x, y = _positioned_grid(rng, size)
     lungs = _lungs(anatomy, x, y)
     picture = _chest(anatomy, lungs, x, y)
-    picture += 0.05 * _haze(rng, size) * lungs  # vessels, in every lung
+    picture += 0.05 * _haze(rng, size) * lungs  # vessels
     opacity = _opacities(rng, anatomy, x, y) * lungs if pneumonia else np.zeros_like(x)
     picture = picture + opacity * (0.75 - picture).clip(0)
     lesion = opacity > 0.4 * opacity.max() if pneumonia else np.zeros(x.shape, dtype=bool)
@@ -112,7 +112,7 @@ def draw_radiograph(
 
 
 def _positioned_grid(rng: np.random.Generator, size: int) -> tuple[Field, Field]:
-    """Give coordinates in [-1, 1] of a patient who stands slightly off, tilted, near or far."""
+    """Return coordinates in [-1, 1] with a random shift, rotation and scale."""
     axis = (np.arange(size) + 0.5) / size * 2 - 1
     x, y = np.meshgrid(axis, axis)
     angle, scale = rng.normal(0, 0.04), rng.uniform(0.92, 1.08)
@@ -122,7 +122,7 @@ def _positioned_grid(rng: np.random.Generator, size: int) -> tuple[Field, Field]
 
 
 def _lungs(anatomy: Anatomy, x: Field, y: Field) -> Field:
-    """Give the lungs as 1 inside, 0 outside; the diaphragm cuts them off below."""
+    """Return the lungs as 1 inside and 0 outside, bounded below by the diaphragm."""
     center = anatomy.lung_width + 0.13
     left, right = (
         _disc((x - side * center) / anatomy.lung_width, (y + 0.05) / anatomy.lung_height)
@@ -133,7 +133,7 @@ def _lungs(anatomy: Anatomy, x: Field, y: Field) -> Field:
 
 
 def _chest(anatomy: Anatomy, lungs: Field, x: Field, y: Field) -> Field:
-    """Draw a healthy chest: soft tissue and bone bright, air dark."""
+    """Return a healthy chest: soft tissue and bone bright, air dark."""
     thorax = _disc(x / anatomy.chest_width, (y - 0.25) / 1.25, softness=0.05)
     arc = y + 0.35 * np.abs(x) - 0.1 * x**2
     ribs = (0.5 + 0.5 * np.cos(np.pi * anatomy.rib_count * arc)) ** 2 * _step((0.5 - y) / 0.1)
@@ -147,7 +147,7 @@ def _chest(anatomy: Anatomy, lungs: Field, x: Field, y: Field) -> Field:
 
 
 def _opacities(rng: np.random.Generator, anatomy: Anatomy, x: Field, y: Field) -> Field:
-    """Give the density of one to three hazy, patchy blobs whose centers lie in a lung."""
+    """Return the density of one to three hazy, patchy blobs with centers in a lung."""
     density = np.zeros_like(x)
     for _ in range(rng.integers(1, 4)):
         side = rng.choice((-1, 1))
@@ -160,13 +160,13 @@ def _opacities(rng: np.random.Generator, anatomy: Anatomy, x: Field, y: Field) -
 
 
 def _haze(rng: np.random.Generator, size: int) -> Field:
-    """Give smooth noise of about unit size."""
+    """Return smooth noise with a standard deviation of about 1."""
     coarse = Image.fromarray(rng.normal(0, 1, (10, 10)).astype(np.float32))
     return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float64)
 
 
 def _burn_in_marker(rng: np.random.Generator, picture: Field) -> None:
-    """Set the letter R in the upper left corner, on the patient's right side."""
+    """Draw the letter R in the upper left corner, the right side of the patient."""
     dot = max(1, round(len(picture) / 64))
     letter = np.kron(_MARKER, np.ones((dot, dot)))
     top, left = (int(len(picture) * rng.uniform(0.03, 0.10)) for _ in range(2))
@@ -179,33 +179,32 @@ def _disc(x: Field, y: Field, softness: float = 0.08) -> Field:
 
 
 def _step(distance: Field) -> Field:
-    """Go smoothly from 0 to 1 where ``distance`` changes sign."""
+    """Return a smooth step from 0 to 1 where ``distance`` changes sign."""
     return 0.5 + 0.5 * np.tanh(distance)
 
 
 def draw_radiographs(
     root: StrPath, *, num_images: int = 400, size: int = 96, seed: int = 0
 ) -> Records:
-    """Draw a whole study into a folder laid out and named like the Kermany data set.
+    """Draw a synthetic data set with the folders and file names of the Kermany data set.
 
-    As there, val is far too small, patients have one to four images each, pneumonia is commoner
-    in train than in test, and no patient is in two splits. The lesions of the image
-    ``ROOT/train/PNEUMONIA/x.png`` are in ``ROOT/masks/train/PNEUMONIA/x.png``; see
-    :func:`lesion_masks`.
+    As in that data set, the validation split is small, patients have one to four images each,
+    pneumonia is more frequent in the training than in the test split, and no patient is in two
+    splits. The lesion mask of ``ROOT/train/PNEUMONIA/x.png`` is
+    ``ROOT/masks/train/PNEUMONIA/x.png``; see :func:`lesion_masks`.
 
     Args:
-        root: The folder, complete at the end or absent. If the same study was already drawn
-            there it is read.
-        num_images: Number of images: a fifth to test, 2% to val, the rest to train.
+        root: The folder to create, atomically; if it has the same data set, it is read.
+        num_images: Number of images: 20% test, 2% validation, the rest training.
         size: Height and width in pixels.
-        seed: Seed of everything drawn.
+        seed: Random seed.
 
     Returns:
         The records of all three splits.
 
     Raises:
-        FileExistsError: If the folder holds anything else.
-        ValueError: If there are fewer than 20 images.
+        FileExistsError: If the folder has any other content.
+        ValueError: If ``num_images`` is below 20.
     """
     if num_images < 20:
         raise ValueError(f"num_images must be at least 20, got {num_images}")
@@ -218,7 +217,7 @@ def draw_radiographs(
 
 
 def _draw_study(root: Path, manifest: dict[str, int]) -> None:
-    """Draw all splits and write the manifest."""
+    """Draw all splits and write the manifest file."""
     num_images, size, seed = (manifest[name] for name in ("num_images", "size", "seed"))
     num_test, num_val = num_images // 5, max(4, num_images // 50)
     counts = {"train": num_images - num_test - num_val, "val": num_val, "test": num_test}
@@ -241,7 +240,7 @@ def _draw_class(
     patient: int,
     rng: np.random.Generator,
 ) -> int:
-    """Draw the images of one class in one split; return the last patient's number."""
+    """Draw the images of a class in a split; return the number of the last patient."""
     pneumonia = class_name == "PNEUMONIA"
     images, masks = folder / split / class_name, folder / "masks" / split / class_name
     images.mkdir(parents=True)
@@ -267,19 +266,21 @@ def _draw_class(
 
 
 def lesion_masks(records: Records) -> npt.NDArray[np.bool_]:
-    """Read where the lesions of drawn radiographs are.
+    """Read the lesion masks of synthetic radiographs.
 
     Args:
-        records: Records of a folder that :func:`draw_radiographs` made, all or some.
+        records: Records of a folder of :func:`draw_radiographs`, all or some.
 
     Returns:
-        Masks, bool ``(N, H, W)`` at the size drawn; all False for a normal image.
+        Masks, bool ``(N, H, W)``; all False for normal images.
 
     Raises:
-        FileNotFoundError: If the folder was not drawn.
+        FileNotFoundError: If the folder is not of :func:`draw_radiographs`.
     """
     if records.root is None or not (records.root / _MANIFEST).is_file():
-        raise FileNotFoundError(f"only drawn radiographs have masks, {records.root} holds others")
+        raise FileNotFoundError(
+            f"masks require images of draw_radiographs(), got others in {records.root}"
+        )
     size = read_json(records.root / _MANIFEST)["size"]
     masks = np.zeros((len(records), size, size), dtype=bool)
     for index, name in enumerate(records.ids):

@@ -1,8 +1,8 @@
-"""What is a number worth? Intervals, a threshold chosen where it may be, and two models compared.
+"""Confidence intervals, operating points and paired comparisons of predictions.
 
-    python examples/worth.py
+    python examples/uncertainty.py
 
-Needs no network: predictions are ids, labels and probabilities, from here or from anybody's table.
+No network is needed: predictions are ids, labels and probabilities, from any source.
 """
 
 import numpy as np
@@ -18,9 +18,9 @@ from cxrtransfer.evaluation import (
 rng = np.random.default_rng(0)
 
 
-# %% Two models on 150 patients with three images each; images of one patient resemble each other.
+# %% Simulate patients with three images each; the scores of one patient are correlated.
 def draw(num_patients: int, skill: float) -> tuple[Predictions, list[str]]:
-    """Draw the predictions of a model, and the patient of each image."""
+    """Return simulated predictions of a model, and the patient of each image."""
     patient = np.repeat(np.arange(num_patients), 3)
     labels = (rng.random(num_patients) < 0.6)[patient].astype(int)
     scores = skill * labels + rng.normal(size=num_patients)[patient] + rng.normal(size=len(labels))
@@ -37,17 +37,17 @@ def draw(num_patients: int, skill: float) -> tuple[Predictions, list[str]]:
 val, _ = draw(60, skill=2.0)
 test, patients = draw(150, skill=2.0)
 
-# %% Every metric with an interval. Three images of one child are not three children.
+# %% All metrics with 95% confidence intervals. Images of one patient are resampled together.
 print(evaluate(test, patients=patients))
-as_if_alone = evaluate(test)["auroc"]
-print(f"taking images for patients, AUROC {as_if_alone}: too narrow")
+image_level = evaluate(test)["auroc"]
+print(f"AUROC with each image treated as a separate patient (interval too narrow): {image_level}")
 
-# %% The threshold is chosen on val, by a rule with a name, and used on test.
+# %% Choose a threshold on the validation split and apply it to the test split.
 point = threshold_for_sensitivity(val, 0.95)
 print(point)
 print(evaluate(test, patients=patients, threshold=point.threshold)["recall"])
 
-# %% Another model on the same images: the difference, and whether it may be luck.
+# %% Compare with another model on the same images: paired difference and p-value.
 noisy = test.probabilities[:, 1] * 0.6 + 0.4 * rng.random(len(test.labels))
 other = Predictions(
     ids=test.ids,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxrtransfer.inference.pixels import PixelLoader, pixel_source
+from cxrtransfer.inference.batches import PixelLoader, pixel_source
 
 
 class Source:
@@ -25,7 +25,7 @@ def test_batches_hold_what_was_asked_for_wherever_the_pixels_are(kept: bool) -> 
     source = Source()
     loader = PixelLoader(source, BATCHES, torch.device("cpu"))
     if kept:  # as on a GPU that has room for all
-        loader._kept = source.pixels(list(range(7))), torch.from_numpy(source.labels)
+        loader._on_device = source.pixels(list(range(7))), torch.from_numpy(source.labels)
     images, labels = zip(*loader, strict=True)
 
     assert [batch.flatten().tolist() for batch in images] == [[1.5, 0, 3], [0.5], [2.5, 1, 2]]
