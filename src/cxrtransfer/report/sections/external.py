@@ -58,7 +58,7 @@ def _metrics(test: ExternalTest) -> Table:
     rows = []
     for metric in SHOWN_METRICS:
         drop = test.drop(metric)
-        star = "*" if drop.is_real else ""
+        star = "*" if drop.excludes_zero else ""
         rows.append(
             [
                 METRICS[metric].label,
@@ -78,7 +78,7 @@ def _properties(test: ExternalTest) -> Table:
             shift.quantity,
             f"{shift.reference:.4g}",
             f"{shift.other:.4g}",
-            f"{shift.distance:.2f}\nsampling variation up to {shift.chance:.2f}",
+            f"{shift.distance:.2f}\nsampling variation up to {shift.critical_distance:.2f}",
         ]
         for shift in test.shifts
     ]
