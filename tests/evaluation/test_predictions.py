@@ -213,3 +213,13 @@ def test_labels_that_are_not_integers_are_refused():
 
 def test_rounding_of_half_precision_is_allowed():
     assert len(make(probabilities=[[0.90005, 0.1], [0.3, 0.69995]])) == 2
+
+
+def test_ids_that_a_spreadsheet_would_evaluate_are_written_as_they_are(tmp_path):
+    ids = ("=1+1.png", "-1.png", "+1.png", "@1.png")
+    path = tmp_path / "predictions.csv"
+
+    Predictions(ids, [0] * 4, [[0.5, 0.5]] * 4, ("A", "B")).to_csv(path)
+
+    lines = path.read_text().splitlines()[1:]
+    assert tuple(line.split(",")[0] for line in lines) == ids

@@ -184,6 +184,10 @@ class Predictions:
         The file is written atomically, and probabilities in full precision, so that
         :meth:`from_csv` returns exactly these predictions.
 
+        Ids and class names are written as they are, so that they still match the image files. A
+        spreadsheet program evaluates cells that begin with ``= + - @`` as formulas; import the
+        column as text there.
+
         Args:
             path: The file to write; replaced if it exists.
         """
