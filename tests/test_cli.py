@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from cxrtransfer.cli import main
 from cxrtransfer.cli.options import parser
 from cxrtransfer.data import read_folder
 from cxrtransfer.files import read_json
-from cxrtransfer.study import load_run, predict_images
+from cxrtransfer.study import RunFolder, load_run, predict_images
 from cxrtransfer.training import TrainConfig
 
 # A network this small, hardly trained, may have nothing to show; that is said by a warning.
@@ -153,7 +154,7 @@ def test_predict_can_leave_out_what_is_unreadable_and_says_so(
 
     said = capsys.readouterr().out
     assert "5 images" in said
-    assert "1 unreadable left out" in said
+    assert "1 unreadable skipped" in said
     assert "02.png: " in said
     with (tmp_path / "p.csv").open(newline="") as file:
         *rows, last = csv.DictReader(file)
@@ -201,9 +202,11 @@ def test_empty_heatmaps_are_named_by_their_images(
     trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
     run = shutil.copytree(trained[1], tmp_path / "run")
-    parameters = load_file(run / "model.safetensors")
-    parameters["classifier.1.weight"] = -parameters["classifier.1.weight"].abs()
-    save_file(parameters, run / "model.safetensors")
+    manifest, folder = load_run(run).manifest, RunFolder(run)
+    weights = load_file(run / "model.safetensors")
+    weights["classifier.1.weight"] = -weights["classifier.1.weight"].abs()
+    save_file(weights, run / "model.safetensors")
+    folder.write_manifest(replace(manifest, files=folder.file_digests()))
     images = trained[0] / "test" / "NORMAL"
 
     with pytest.warns(UserWarning, match=r"6 of 6 heatmaps are empty.*: 00\.png, 01\.png") as said:

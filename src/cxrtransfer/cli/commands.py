@@ -152,11 +152,11 @@ def _predict(options: argparse.Namespace) -> None:
     found = predict_images(
         options.run_folder,
         images[0] if len(images) == 1 and images[0].is_dir() else images,
+        out=options.out,
         heatmaps=options.heatmaps,
         on_error=_on_error(options),
         device=options.device,
     )
-    found.to_csv(options.out)
     left_out = [f"left out: {name}: {why}" for name, why in found.skipped.items()]
     _say("\n".join([str(found), *left_out, str(options.out.resolve())]))
 
