@@ -20,12 +20,12 @@ from cxrtransfer.evaluation import (
     Evaluation,
     Predictions,
     compare,
+    compute_metrics,
     curve_band,
     evaluate,
     metric_drops,
     reliability,
 )
-from cxrtransfer.evaluation.metrics import weighted_metrics
 
 PREVALENCE = 0.625
 PAIRED = ("auroc", "f1_macro")
@@ -62,9 +62,7 @@ def draw_predictions(
 
 def values(predictions: Predictions) -> dict[str, float]:
     """Compute every metric once, without an interval."""
-    once = np.ones((1, len(predictions)))
-    found = weighted_metrics(predictions, predictions.predicted, once)
-    return {name: float(value[0]) for name, value in found.items()}
+    return compute_metrics(predictions)
 
 
 def roc_at(predictions: Predictions, places: tuple[float, ...]) -> list[float]:

@@ -1,15 +1,15 @@
-"""Are the heatmaps of a finished run true, and do wrong predictions look at the edges?
+"""Checks of the heatmaps of a finished run: border, randomization, deletion and insertion.
 
     python benchmarks/heatmap_checks.py RUN_FOLDER --data DATA [--out FOLDER]
 
-``RUN_FOLDER`` is one run of a study, such as ``runs/real/squeezenet1_1_plain``; ``DATA`` is what
-it was trained on. Every test image is explained for the class the network gave it. Printed are:
+``RUN_FOLDER`` is one run of a study, such as ``runs/real/squeezenet1_1_plain``; ``DATA`` is its
+data set. Every test image is explained for its predicted class. Printed are:
 
-- how much more of the heat lies at the border, and in the corners, where the prediction is wrong,
-  with 95% intervals over patients; for all images, and by predicted class, whose evidence the
-  map shows;
-- how like the heatmaps are to those of a network that is randomized from the head on;
-- the deletion and insertion areas, beside those of random heatmaps.
+- the difference between incorrect and correct predictions in the fraction of attribution at the
+  border and in the corners, with 95% intervals over patients; for all images and by predicted
+  class;
+- the similarity of the heatmaps to those of a network that is randomized from the head on;
+- the deletion and insertion areas, compared with those of random heatmaps.
 """
 
 import argparse
@@ -74,20 +74,20 @@ def main() -> None:
     predictions = Predictions.from_csv(arguments.run / "predictions_test.csv")
     if predictions.ids != test.ids:
         raise SystemExit("these are not the images the run was tested on")
-    right = predictions.predicted == predictions.labels
+    correct = predictions.predicted == predictions.labels
 
     heatmaps = explain(model, test, predictions.predicted)
-    print(f"{len(test)} test images, {(~right).sum()} wrong; map of {heatmaps.shape[1]} px")
+    print(f"{len(test)} test images, {(~correct).sum()} incorrect; map of {heatmaps.shape[1]} px")
     patients = np.array(test.records.patient_ids)
-    for where, shares in (("border", border_fraction), ("corners", corner_fraction)):
-        values = shares(heatmaps).numpy().astype(float)
-        print(f"{where}: {compare_fractions(values, right, patients=patients.tolist()).answer}")
+    for where, fractions in (("border", border_fraction), ("corners", corner_fraction)):
+        values = fractions(heatmaps).numpy().astype(float)
+        print(f"{where}: {compare_fractions(values, correct, patients=patients.tolist())}")
         for label, name in enumerate(predictions.class_names):
             chosen = predictions.predicted == label
-            found = compare_fractions(
-                values[chosen], right[chosen], patients=patients[chosen].tolist()
+            comparison = compare_fractions(
+                values[chosen], correct[chosen], patients=patients[chosen].tolist()
             )
-            print(f"  predicted {name}: {found.answer}")
+            print(f"  predicted {name}: {comparison}")
     border = border_fraction(heatmaps).numpy().astype(float)
 
     chosen = np.random.default_rng(0).permutation(len(test))[: arguments.images]
@@ -124,9 +124,9 @@ def main() -> None:
             "randomization": plot_randomization(checks),
             "deletion": plot_perturbation_curves(deletion),
             "insertion": plot_perturbation_curves(
-                insertion, title="Insertion: the hottest pixels put back first"
+                insertion, title="Insertion: most salient pixels restored first"
             ),
-            "border": plot_border_fractions(border, right),
+            "border": plot_border_fractions(border, correct),
         }
         for name, ax in figures.items():
             ax.figure.savefig(arguments.out / f"{name}.png")

@@ -12,7 +12,7 @@ from cxrtransfer.study.crossval import CrossValidation, cross_validate
 from cxrtransfer.training import TrainConfig
 
 # A network that has seen eight images may have nothing to show.
-pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
 CONFIG = RunConfig(
     name="cv",

@@ -120,7 +120,8 @@ def test_section_answers_in_words_with_an_interval_over_patients(run, prediction
 
     known, edges = section.text
     assert re.match(r"Do the heatmaps depend on what the network learnt\? \w+", known)
-    assert compare_fractions(border, right, patients=patients).answer in edges
+    comparison = compare_fractions(border, right, patients=patients)
+    assert f"CI {comparison.low:+.1%} to {comparison.high:+.1%}" in edges
     assert "48 test images" in edges
     assert edges.count("Predicted ") == 2
     assert [figure.name for figure in section.figures] == ["9", "9b", "9c", "9d"]

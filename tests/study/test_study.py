@@ -152,7 +152,7 @@ def test_a_folder_that_held_a_study_of_other_images_tells_of_the_new_ones(
     run_study([replace(CONFIG, name="new").with_training(epochs=1)], other, out, progress=False)
 
     page = write_report(out).read_text("utf-8")
-    assert "Leakage report on 42 images" in page
+    assert "Audit of 42 images" in page
     assert len(np.load(out / "summary.npz")["labels_train"]) < 32 - 2
 
 
@@ -247,7 +247,7 @@ def test_the_page_gives_intervals_leakage_and_comparisons(study: Path) -> None:
     accuracy = evaluate(load_run(study / "plain").test, patients=_own_patients())["accuracy"]
     assert f"{accuracy.low:.3f} to {accuracy.high:.3f}" in page
     assert "plain - weighted" in page
-    assert "Leakage report on 44 images" in page
+    assert "Audit of 44 images" in page
 
 
 def _own_patients() -> list[str]:

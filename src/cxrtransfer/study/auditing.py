@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Literal
 
-from cxrtransfer.data import Records, audit, check_images, resplit
+from cxrtransfer.data import Records, audit, decode_images, resplit
 from cxrtransfer.errors import RunFolderError, UnreadableImagesError
 from cxrtransfer.files import text_digest
 
@@ -79,12 +79,9 @@ def audit_images(
 
 def find_unreadable(records: Records) -> dict[str, str]:
     """Decode every image, and return why each unreadable one is so, by its id."""
-    try:
-        check_images(records)
-    except UnreadableImagesError as error:
-        ids = {row.path: name for name, row in zip(records.ids, records, strict=True)}
-        return {ids[path]: reason for path, reason in error.reasons.items()}
-    return {}
+    ids = {row.path: name for name, row in zip(records.ids, records, strict=True)}
+    _, reasons = decode_images(list(ids), size=8)
+    return {ids[path]: reason for path, reason in reasons.items()}
 
 
 def leave_out(records: Records, skipped: Mapping[str, str]) -> Records:

@@ -52,7 +52,7 @@ class CrossValidation:
         :func:`cxrtransfer.evaluation.anova_over_folds` compares the scores of several networks.
 
         Args:
-            metric: Name of a metric, as :func:`cxrtransfer.evaluation.compute_metrics` returns it.
+            metric: A name of :data:`cxrtransfer.evaluation.METRICS`.
         """
         return np.array([compute_metrics(fold.val)[metric] for fold in self.folds])
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cxrtransfer.data import StratifiedResplit
-from cxrtransfer.data.images.decode import gray_square, read_file
+from cxrtransfer.data import StratifiedResplit, decode_with_info
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.explain import (
     Cell,
@@ -162,6 +161,6 @@ def _heatmaps(
 def _shape(test: StratifiedResplit, index: int) -> tuple[int, int]:
     """Return width and height of the file's aspect ratio, the longer side as in the input."""
     size = len(test.image(index))
-    info = gray_square(read_file(test.records[index].path), size)[1]
+    info = decode_with_info(test.records[index].path, size)[1]
     scale = size / max(info.width, info.height)
     return max(1, round(info.width * scale)), max(1, round(info.height * scale))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from cxrtransfer.data import AuditResult, Duplicates, NearDuplicates, SharedPatients
+from cxrtransfer.data import AuditResult
 from cxrtransfer.training import History
 from cxrtransfer.types import InputSpec
 
@@ -154,23 +154,7 @@ class StudyAudit:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build from :meth:`to_dict`."""
-        return cls(**{**values, "result": _audit_result(values["result"])})
-
-
-def _audit_result(values: Mapping[str, Any]) -> AuditResult:
-    parts = {
-        "shared_patients": SharedPatients,
-        "duplicates": Duplicates,
-        "near_duplicates": NearDuplicates,
-    }
-    lists = {
-        name: tuple(
-            kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in part.items()})
-            for part in values[name]
-        )
-        for name, kind in parts.items()
-    }
-    return AuditResult(**{**values, **lists, "confounds": none_as_nan(values["confounds"])})
+        return cls(**{**values, "result": AuditResult.from_dict(values["result"])})
 
 
 def nan_as_none(value: Any) -> Any:  # noqa: ANN401  (whatever JSON can hold)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from cxrtransfer.data import decode_images, find_images, to_model_input
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.errors import EmptyHeatmapWarning, UnreadableImagesError
 from cxrtransfer.explain import GradCAM, overlay
 from cxrtransfer.files import atomic_path
 from cxrtransfer.inference import predict_logits, probabilities_of
@@ -168,7 +168,7 @@ def _write_heatmaps(
     device = next(network.parameters()).device
     empty, failed = [], []
     with GradCAM(network) as cam, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the heatmaps of images")  # listed below
+        warnings.simplefilter("ignore", EmptyHeatmapWarning)  # named below
         for start in range(0, len(targets), batch_size):
             part = range(start, min(start + batch_size, len(targets)))
             batch = torch.stack([data[index][0] for index in part])

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cxrtransfer.data import Record
-from cxrtransfer.data.images.decode import gray_square, in_threads, read_file
+from cxrtransfer.data import Record, decode_with_info, thread_map
 from cxrtransfer.evaluation import ImageProfile, intensity_quantiles
 from cxrtransfer.types import InputSpec
 
@@ -21,10 +20,8 @@ def profile_files(records: Iterable[Record], spec: InputSpec) -> ImageProfile:
     """
 
     def properties(record: Record) -> tuple[tuple[int, int], str, list[float]]:
-        gray, info = gray_square(
-            read_file(record.path), spec.size, interpolation=spec.interpolation
-        )
+        gray, info = decode_with_info(record.path, spec.size, interpolation=spec.interpolation)
         return (info.width, info.height), info.mode, intensity_quantiles(gray).tolist()
 
-    sizes, modes, quantiles = zip(*in_threads(properties, records), strict=True)
+    sizes, modes, quantiles = zip(*thread_map(properties, records), strict=True)
     return ImageProfile(np.array(sizes), modes, np.array(quantiles))
