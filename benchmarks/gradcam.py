@@ -1,15 +1,15 @@
-"""What a batch of Grad-CAM heatmaps costs, beside plain inference and beside three peers.
+"""Cost of a batch of Grad-CAM heatmaps, compared with inference and with three other libraries.
 
-    uv pip install grad-cam torchcam captum      # the peers; no dependency of the project
+    uv pip install grad-cam torchcam captum      # only for the comparison
     python benchmarks/gradcam.py [--device cuda] [--batch-size 16] [--repeats 5] [--memory]
 
-Every method explains the same layer of the same network for the same class. All are timed in one
-process, in turn, so that whatever else the machine does falls on all of them, and each on the
-second of two batches, as in a loop. Ours keeps freed memory between batches by itself (on Linux);
-what that alone does for plain inference has a row of its own, so that method and allocator can be
-told apart. The table has the median and, for us, what the ratio to plain inference was in the best
-and the worst turn. Peak memory is measured on the CPU as the growth of the resident set in a fresh
-process for each method, on a GPU as what torch allocated.
+All methods explain the same layer of the same network for the same class. They are timed in turn
+in one process, so that other load on the machine affects all of them, and on the second of two
+batches, as in a loop. On Linux, our method reuses freed memory between batches; inference with
+the same reuse has its own row, so that the two effects can be distinguished. The table has the
+median and, for our method, the ratio to inference in the best and the worst turn. Peak memory is
+measured on the CPU as the growth of the resident set in a new process per method, and on a GPU as
+the memory allocated by torch.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--networks", nargs="+", default=list(LAYERS), choices=list(LAYERS))
-    parser.add_argument("--memory", action="store_true", help="measure peak memory, too")
+    parser.add_argument("--memory", action="store_true", help="also measure peak memory")
     arguments = parser.parse_args()
     print(
         f"torch {torch.__version__}, {arguments.device}, {torch.get_num_threads()} threads, "
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure(network: str, arguments: argparse.Namespace) -> None:
-    """Time all methods on one network and print what came out."""
+    """Time all methods on one network and print the results."""
     device = torch.device(arguments.device)
     methods = build_methods(network, arguments.batch_size, arguments.size, device)
     seconds: dict[str, list[float]] = {name: [] for name in methods}
@@ -196,7 +196,7 @@ def growth(network: str, method: str, batch_size: int, size: int, device_name: s
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     before = status_mib("VmRSS")
     run()
     return status_mib("VmHWM") - before

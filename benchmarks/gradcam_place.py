@@ -1,20 +1,19 @@
-"""Does the heatmap point at the finding? On drawn radiographs, where its place is known.
+"""Localization of lesions by Grad-CAM on synthetic radiographs with known masks.
 
     python benchmarks/gradcam_place.py [--networks cnn-max vit swin] [--starts 3]
 
-Small networks are trained on drawn radiographs of 64 pixels. For the true positives of 400 others
-the table has how often the maximum of the heatmap lies inside the lesion mask, how often within 3
-pixels of it (the pointing game's usual margin, 5% of the side), both for maps of one pass and for
-the average over 4 x 4 shifts within a cell, the share of the averaged heat inside the mask, and
-the mask's share of the area: what a map without knowledge would have of all. The first rows are
-the best that a map of a resolution can do: the mask itself, averaged over cells.
+Small networks are trained on synthetic radiographs of 64 pixels. For the true positives among 400
+test images, the table has the fraction of heatmaps whose maximum lies inside the lesion mask or
+within 3 pixels of it (the usual tolerance of the pointing game, 5% of the side), for one pass and
+for the average over 4 x 4 shifts within a cell; the fraction of the averaged attribution inside
+the mask; and the area of the mask, which a uniform map would reach. The first rows are upper
+bounds for maps of a given resolution: the mask itself, averaged over cells.
 
-Two networks that are equally often right may look at different places, so each is trained from
-several random starts. The one whose maximum is most often inside on a validation set is tested;
-the last columns have that share for every start.
+Networks of equal accuracy may attend to different regions, so each is trained from several random
+initializations. The one whose maximum is inside most often on a validation set is tested; the last
+columns have that fraction for every initialization.
 
-The two convolutional networks differ only in how the head pools, by the mean or by the maximum of
-each channel.
+The two convolutional networks differ only in the pooling of the head: mean or maximum.
 """
 
 import argparse
@@ -37,7 +36,7 @@ SIZE, MEAN, STD = 64, 0.45, 0.25
 
 
 def main() -> None:
-    """Train each network and print where its heatmaps point."""
+    """Train each network and print its localization scores."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--starts", type=int, default=3)
@@ -68,7 +67,7 @@ def main() -> None:
 def best_of(
     build: Callable[[], nn.Module], train: tuple[Tensor, ...], val: tuple[Tensor, ...], starts: int
 ) -> tuple[nn.Module, list[float]]:
-    """Train from several random starts; return the best on validation, and the share of each."""
+    """Train from several seeds; return the best on validation and the validation scores of all."""
     networks, shares = [], []
     for seed in range(starts):
         networks.append(fit(build, train, seed))
@@ -77,7 +76,7 @@ def best_of(
 
 
 def draw(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw images, every second with pneumonia; return them with labels and lesion masks."""
+    """Synthesize images, half with pneumonia; return them with labels and lesion masks."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     drawn = [draw_radiograph(rng, SIZE, pneumonia=bool(label)) for label in labels]
@@ -87,7 +86,7 @@ def draw(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def fit(build: Callable[[], nn.Module], train: tuple[Tensor, ...], seed: int) -> nn.Module:
-    """Train a network from random parameters."""
+    """Train a network from random initialization."""
     torch.manual_seed(seed)
     epochs = 15
     images, labels, _ = train
@@ -110,7 +109,7 @@ def fit(build: Callable[[], nn.Module], train: tuple[Tensor, ...], seed: int) ->
 
 
 def auroc(network: nn.Module, data: tuple[Tensor, ...]) -> float:
-    """Ask how well the network tells images with pneumonia."""
+    """Return the AUROC for pneumonia."""
     return float(roc_auc_score(data[1], margins(network, data[0])))
 
 
@@ -123,7 +122,7 @@ def explain(network: nn.Module, data: tuple[Tensor, ...], shifts: int) -> tuple[
 
 
 def margins(network: nn.Module, images: Tensor) -> Tensor:
-    """Return how far the logit of pneumonia is above the other."""
+    """Return the logit of pneumonia minus the other."""
     with torch.no_grad():
         return network(images).diff(dim=1).squeeze(1)
 
@@ -136,7 +135,7 @@ def block(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> 
 
 
 def convolutional(pool: nn.Module) -> nn.Module:
-    """Build a network whose first step cuts 4 x 4 patches, so that no cell is off its place."""
+    """Build a network that starts with 4 x 4 patches, so that all cells are aligned."""
     blocks = block(1, 32, 4, 4, 0), block(32, 64, 3, 1, 1), block(64, 64, 3, 1, 1)
     return nn.Sequential(nn.Sequential(*blocks), pool, nn.Flatten(), nn.Linear(64, 2))
 

@@ -1,10 +1,10 @@
-"""How near is a network of one gray channel to the color network it comes from?
+"""Features of a one-channel network compared with those of the color network it is built from.
 
     CXRTRANSFER_WEIGHTS=weights python benchmarks/gray.py --data chest_xray
 
-Both see the same images, the color network each repeated three times, each with the
-normalization of its own input specification. Prints the relative distance of their features, and
-that of kernels that are summed and nothing else.
+Both receive the same images (the color network repeated three times), normalized by their own
+input specification. Prints the relative distance of the features, and for comparison that of
+kernels that are only summed over the channels.
 """
 
 import argparse
@@ -21,7 +21,7 @@ NAMES = ("squeezenet1_1", "mobilenet_v2", "densenet169", "tf_efficientnetv2_b0")
 
 
 def main() -> None:
-    """Print a line for each network."""
+    """Print one line per network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     files = sorted(parser.parse_args().data.glob("train/*/*.jpeg"))[::700]
@@ -58,7 +58,7 @@ def features(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def distance(features: Tensor, wanted: Tensor) -> float:
-    """Return the norm of the difference as a share of the norm."""
+    """Return the norm of the difference relative to the norm."""
     return float((features - wanted).norm() / wanted.norm())
 
 

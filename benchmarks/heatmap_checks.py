@@ -1,15 +1,15 @@
-"""Are the heatmaps of a finished run true, and do wrong predictions look at the edges?
+"""Checks of the heatmaps of a finished run: border, randomization, deletion and insertion.
 
     python benchmarks/heatmap_checks.py RUN_FOLDER --data DATA [--out FOLDER]
 
-``RUN_FOLDER`` is one run of a study, such as ``runs/real/squeezenet1_1_plain``; ``DATA`` is what
-it was trained on. Every test image is explained for the class the network gave it. Printed are:
+``RUN_FOLDER`` is one run of a study, such as ``runs/real/squeezenet1_1_plain``; ``DATA`` is its
+data set. Every test image is explained for its predicted class. Printed are:
 
-- how much more of the heat lies at the border, and in the corners, where the prediction is wrong,
-  with 95% intervals over patients; for all images, and by predicted class, whose evidence the
-  map shows;
-- how like the heatmaps are to those of a network that is randomized from the head on;
-- the deletion and insertion areas, beside those of random heatmaps.
+- the difference between incorrect and correct predictions in the fraction of attribution at the
+  border and in the corners, with 95% intervals over patients; for all images and by predicted
+  class;
+- the similarity of the heatmaps to those of a network that is randomized from the head on;
+- the deletion and insertion areas, compared with those of random heatmaps.
 """
 
 import argparse

@@ -1,23 +1,24 @@
-"""Build every classifier of torchvision and timm by name, and check what we promise of it.
+"""Build every classifier of torchvision and timm by name and check heads, inputs and Grad-CAM.
 
-    python benchmarks/sweep.py                        all of them, over an hour on a core
+    python benchmarks/sweep.py                        all networks; over an hour on one core
     python benchmarks/sweep.py --again                those that failed or were too large
     python benchmarks/sweep.py --tables docs/_output  no checks, only the tables for the docs
 
-A row a name. Parameters are random. First each network is built on torch's meta device, which has
-shapes but no numbers, at its published input size: logits ``(N, K)``, the new head, its input, the
-input specification. That is column ``built``.
+One row per network, randomly initialized. Column ``built``: the network is built on torch's meta
+device (shapes without values) at its published input size, and its logits ``(N, K)``, new head,
+head input and input specification are checked.
 
-Then its Grad-CAM, column ``cam``. Three images are shown: a faint one, and the same with strong
-content in its upper right or in its lower left quarter. The maps are good if they are finite and
-not constant, and if the target layer's output, laid out as a map, tells the two quarters apart and
-in their places: so rows, columns and orientation are right. This takes numbers. Column ``run``
-says at how many pixels they were computed: the published size, or 160, if a forward pass then
-takes at most ``--max-gmacs`` thousand million multiplications an image. Where neither does it
-says ``meta``: that a target layer is found and can be laid out is then all that is checked.
+Column ``cam``: Grad-CAM of three images, one of low contrast and the same with strong content in
+the upper right or lower left quarter. It passes if the maps are finite and not constant, and if
+the target layer's output, as a spatial map, responds to each quarter in the right place, so that
+rows, columns and orientation are correct. Column ``run`` is the input size in pixels at which
+values were computed: the published size, or 160 if a forward pass then takes at most
+``--max-gmacs`` billion multiplications per image. If neither is possible, it is ``meta``: then
+only the shape of the target layer's output is checked.
 
-Names that are in the file are skipped, so a run can go on. torchvision's come first and timm's in
-a random order, so that a run cut short is a fair sample.
+Names that are already in the file are skipped, so an interrupted sweep can be resumed.
+torchvision's names come first and timm's in random order, so that a partial sweep is a fair
+sample.
 """
 
 import argparse
@@ -72,15 +73,17 @@ Row = dict[str, str]
 
 
 def main() -> None:
-    """Read the options, check the names, report."""
+    """Read the options, check the networks and print a summary."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("sweep.csv"))
     parser.add_argument("--pattern", default="*", help="only names that match, such as 'resnet*'")
-    parser.add_argument("--max-gmacs", type=float, default=20.0, help="above it, no numbers")
     parser.add_argument(
-        "--again", action="store_true", help="once more what failed or was too large"
+        "--max-gmacs", type=float, default=20.0, help="above this, check shapes only"
     )
-    parser.add_argument("--tables", type=Path, help="write the tables into this folder, no checks")
+    parser.add_argument(
+        "--again", action="store_true", help="check failed or too large networks again"
+    )
+    parser.add_argument("--tables", type=Path, help="only write the tables to this folder")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -105,7 +108,7 @@ def in_fair_order(names: Iterable[str]) -> list[str]:
 
 
 def is_open(row: Row, max_gmacs: float) -> bool:
-    """Tell whether another check may say more: after a failure, or with a higher limit."""
+    """Return whether to check again: after a failure, or with a higher limit."""
     if row["failure"]:
         return True
     small = float(row["gmacs"]) * (SMALL[0] / int(row["size"])) ** 2
@@ -113,7 +116,7 @@ def is_open(row: Row, max_gmacs: float) -> bool:
 
 
 def check(name: str, max_gmacs: float) -> Row:
-    """Build one network and look at everything the rest of the library asks of it."""
+    """Build one network and check everything that the library requires of it."""
     row = dict.fromkeys(COLUMNS, "") | {"name": name, "built": "no", "cam": "no", "run": "meta"}
     started = time.perf_counter()
     try:
@@ -132,7 +135,7 @@ def check(name: str, max_gmacs: float) -> Row:
 
 
 def check_shapes(name: str, row: Row) -> None:
-    """Run a network without numbers and write into the row what it is like."""
+    """Run a network on the meta device and record its properties in the row."""
     model = build_on_meta(name).requires_grad_(requires_grad=False)
     row["family"] = type(model).__module__.removeprefix("torchvision.models.")
     row["network"] = type(model).__name__
@@ -152,7 +155,7 @@ def check_shapes(name: str, row: Row) -> None:
 
 
 def build_on_meta(name: str) -> nn.Module:
-    """Build without numbers, or, if the network reads its own meanwhile, build and move it."""
+    """Build on the meta device; networks that read their own values are built and then moved."""
     try:
         with torch.device("meta"):
             return build_finetune_model(name, CLASSES, pretrained=False)
@@ -161,7 +164,7 @@ def build_on_meta(name: str) -> nn.Module:
 
 
 def build_affordable(name: str, row: Row, max_gmacs: float) -> nn.Module | None:
-    """Build for the published size, else for a small one, else not."""
+    """Build for the published input size or a smaller one, if affordable."""
     torch.manual_seed(0)
     size, gmacs = int(row["size"]), float(row["gmacs"])
     if gmacs <= max_gmacs:
@@ -176,7 +179,7 @@ def build_affordable(name: str, row: Row, max_gmacs: float) -> nn.Module | None:
 
 
 def check_layout(name: str, row: Row) -> None:
-    """Find the target layer of a network without numbers, and lay out its output."""
+    """Find the target layer on the meta device and arrange its output as a spatial map."""
     model = build_on_meta(name).eval()
     size = int(row["size"])
     target = default_target_layer(model)
@@ -188,7 +191,7 @@ def check_layout(name: str, row: Row) -> None:
 
 
 def check_map(model: nn.Module, row: Row) -> None:
-    """Compute the Grad-CAM of three images and compare the places where they differ."""
+    """Compute the Grad-CAM of three images and compare where they differ."""
     spec = input_spec(model.eval())
     row["run"] = str(spec.size)
     nn.init.normal_(get_head(model)[1].weight)  # some begin at zero: no gradient, no map
@@ -214,7 +217,7 @@ def check_map(model: nn.Module, row: Row) -> None:
 
 
 def look_again(model: nn.Module, layer: nn.Module) -> Tensor:
-    """Add up how the quarters are told apart in 16 sets of three images."""
+    """Sum the differences between the quarters over 16 sets of three images."""
     spec = input_spec(model)
     total = torch.zeros(4)
     for _ in range(16):
@@ -237,7 +240,7 @@ def quarters_told_apart(maps: Tensor) -> Tensor:
 
 @contextmanager
 def outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what a module gives."""
+    """Collect the output of a module."""
     seen: list[Tensor] = []
     handle = module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     try:
@@ -247,7 +250,7 @@ def outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def settle(model: nn.Module, images: Tensor) -> None:
-    """Let batch norms measure the images; with no statistics deep maps fade or flatten."""
+    """Estimate batch-norm statistics from the images; without, deep maps vanish or are uniform."""
     norms = [m for m in model.modules() if isinstance(getattr(m, "running_mean", None), Tensor)]
     for norm in norms:
         norm.train()
@@ -259,7 +262,7 @@ def settle(model: nn.Module, images: Tensor) -> None:
 
 
 def three_images(channels: int, size: int) -> Tensor:
-    """Return a faint image, the same with a strong upper right, and with a strong lower left."""
+    """Return a low-contrast image, and it with a strong upper right or lower left quarter."""
     half = size // 2
     images = 0.3 * torch.randn(1, channels, size, size).repeat(3, 1, 1, 1)
     strong = torch.randn(channels, size, size)
@@ -269,7 +272,7 @@ def three_images(channels: int, size: int) -> Tensor:
 
 
 def write_tables(rows: Iterable[Row], folder: Path) -> None:
-    """Write the shares for both libraries, those of each family, and every exception."""
+    """Write the success rates per library and per family, and all exceptions."""
     rows = sorted(rows, key=lambda row: (row["family"], row["name"]))
     versions = f"torchvision {torchvision.__version__}", f"timm {timm.__version__}"
     libraries = {
@@ -287,7 +290,7 @@ def write_tables(rows: Iterable[Row], folder: Path) -> None:
 
 
 def shares(label: str, rows: list[Row]) -> Row:
-    """Count what a group of networks does."""
+    """Count the results of a group of networks."""
     built = [row for row in rows if row["built"] == "yes"]
     real = [row for row in built if row["run"] != "meta"]
     good = [row for row in real if row["cam"] == "yes"]
@@ -309,13 +312,13 @@ def require_logits(logits: Tensor, number: int) -> None:
 
 
 def require(condition: bool, failure: str) -> None:
-    """Raise if a promise is not kept."""
+    """Raise if a condition does not hold."""
     if not condition:
         raise ValueError(failure)
 
 
 def read(path: Path) -> dict[str, Row]:
-    """Read the rows of an earlier run, by name."""
+    """Read the rows of an earlier sweep, by name."""
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
@@ -323,7 +326,7 @@ def read(path: Path) -> dict[str, Row]:
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
-    """Write a table; an interrupted run leaves the old one."""
+    """Write a table atomically."""
     rows = list(rows)
     draft = path.with_suffix(".part")
     with draft.open("w", newline="", encoding="utf-8") as file:

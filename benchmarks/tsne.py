@@ -1,12 +1,12 @@
-"""What an embedding costs and how far it can be believed, beside scikit-learn.
+"""Run time and trustworthiness of t-SNE embeddings, compared with scikit-learn.
 
     python benchmarks/tsne.py [--features FILE.npy] [--rows 5856] [--growth 20000 50000 100000]
 
-Without a file the features are drawn: non-negative and correlated as a network's pooled ones are,
-from eight groups. Both libraries get the same float32 features, two threads and a perplexity of
-30; scikit-learn also gets them after our own preparation. All take turns. Trustworthiness (15
-neighbors of 2,000 points) is against the scaled features in all their dimensions. ``--rows 0``
-leaves the comparison out.
+Without a file, features are simulated: non-negative and correlated like the pooled features of a
+network, from eight groups. Both libraries get the same float32 features, two threads and a
+perplexity of 30; scikit-learn also gets them after our own preparation. They are timed in turn.
+Trustworthiness (15 neighbors of 2,000 points) is computed against the scaled features in all
+dimensions. ``--rows 0`` skips the comparison.
 """
 
 import argparse
@@ -25,7 +25,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--features")
     parser.add_argument("--rows", type=int, default=5_856)
@@ -83,7 +83,7 @@ def timed(
 
 
 def draw_features(rows: int, columns: int) -> Matrix:
-    """Draw features of eight groups that vary in 30 directions, and clip them as a ReLU does."""
+    """Simulate features of eight groups that vary in 30 directions, clipped like a ReLU."""
     rng = np.random.default_rng(0)
     centers = rng.normal(0, 1.5, (8, 30))
     latent = centers[rng.integers(8, size=rows)] + rng.normal(size=(rows, 30))

@@ -100,13 +100,13 @@ def test_arrays_are_copies_that_cannot_be_written():
         ({"labels": [0, 2]}, "class indices from 0 to 1, got 0 to 2"),
         ({"labels": [-1, 1]}, "got -1 to 1"),
         ({"probabilities": [0.1, 0.7]}, r"shape \(2, 2\), .* got \(2,\)"),
-        ({"probabilities": [[0.9, 0.1], [np.nan, 0.7]]}, "finite.*first 'b'"),
-        ({"probabilities": [[0.9, 0.1], [np.inf, 0.7]]}, "finite.*first 'b'"),
-        ({"probabilities": [[2.0, -1.0], [0.3, 0.7]]}, r"in \[0, 1\].*softmax.*first 'a'"),
-        ({"probabilities": [[0.9, 0.1], [0.3, 0.6]]}, r"sum to 1.*first 'b' with \[0.3, 0.6\]"),
-        ({"positive_index": 2}, "one of 0 to 1, got 2"),
+        ({"probabilities": [[0.9, 0.1], [np.nan, 0.7]]}, "finite.*for 'b'"),
+        ({"probabilities": [[0.9, 0.1], [np.inf, 0.7]]}, "finite.*for 'b'"),
+        ({"probabilities": [[2.0, -1.0], [0.3, 0.7]]}, r"in \[0, 1\].*softmax.*for 'a'"),
+        ({"probabilities": [[0.9, 0.1], [0.3, 0.6]]}, r"sum to 1.*got \[0.3, 0.6\] for 'b'"),
+        ({"positive_index": 2}, "in 0 to 1, got 2"),
         ({"ids": ("a", "a")}, "unique, got 'a'"),
-        ({"class_names": ("X", "X")}, "class names must be unique"),
+        ({"class_names": ("X", "X")}, "class_names must be unique"),
     ],
 )
 def test_what_cannot_be_a_prediction_is_refused(changes, message):
@@ -114,8 +114,8 @@ def test_what_cannot_be_a_prediction_is_refused(changes, message):
         make(**changes)
 
 
-def test_labels_that_are_not_whole_numbers_are_refused():
-    with pytest.raises(TypeError, match="whole numbers"):
+def test_labels_that_are_not_integers_are_refused():
+    with pytest.raises(TypeError, match="integers"):
         make(labels=[0.0, 1.0])
 
 

@@ -1,4 +1,4 @@
-"""What a model said about a set of images, beside what is true."""
+"""Predictions of a set of images: ids, true labels and probabilities."""
 
 import csv
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from cxrtransfer.files import atomic_path
 from cxrtransfer.types import StrPath
 
 __all__ = ["Predictions", "align"]
@@ -18,20 +19,20 @@ _SUM_TOLERANCE = 1e-4  # half-precision softmax is off by less
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
-    """Probabilities and true labels of a set of images.
+    """Predicted probabilities and true labels of a set of images.
 
-    The arrays are copied and cannot be written to. Probabilities are taken as they are, never
-    guessed from logits: a row that does not sum to 1 is refused.
+    The arrays are copied and read-only. Logits are refused, as their rows do not sum to 1.
 
     Attributes:
-        ids: A unique name for each image.
+        ids: A unique name of each image.
         labels: True class indices, int64 ``(N,)``.
         probabilities: One row per image, float64 ``(N, K)`` in [0, 1], rows summing to 1
             within 1e-4.
-        class_names: Names in label order, K of them.
-        positive_index: The class counted as disease.
+        class_names: Names in label order, ``(K,)``.
+        positive_index: The positive class, that is, disease.
 
     Raises:
+        TypeError: If labels are not integers.
         ValueError: If a shape, a range, a sum or an id is not as above.
 
     Example:
@@ -56,7 +57,7 @@ class Predictions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(self.ids))
         object.__setattr__(self, "class_names", tuple(self.class_names))
-        object.__setattr__(self, "labels", _whole_numbers(self.labels))
+        object.__setattr__(self, "labels", _integers(self.labels))
         object.__setattr__(self, "probabilities", _frozen(self.probabilities, np.float64))
         self._check_shapes()
         self._check_values()
@@ -65,8 +66,8 @@ class Predictions:
         num_images, num_classes = len(self.ids), len(self.class_names)
         if num_images == 0 or num_classes < 2:
             raise ValueError(
-                "predictions must hold at least one image and two classes, "
-                f"got {num_images} and {num_classes}"
+                "predictions need at least one image and two classes, "
+                f"got {num_images} images and {num_classes} classes"
             )
         if self.labels.shape != (num_images,):
             raise ValueError(
@@ -79,9 +80,9 @@ class Predictions:
             )
         if not 0 <= self.positive_index < num_classes:
             raise ValueError(
-                f"positive_index must be one of 0 to {num_classes - 1}, got {self.positive_index}"
+                f"positive_index must lie in 0 to {num_classes - 1}, got {self.positive_index}"
             )
-        for what, names in (("ids", self.ids), ("class names", self.class_names)):
+        for what, names in (("ids", self.ids), ("class_names", self.class_names)):
             repeated = _first_repeated(names)
             if repeated is not None:
                 raise ValueError(f"{what} must be unique, got {repeated!r} more than once")
@@ -107,9 +108,9 @@ class Predictions:
         wrong = np.asarray(wrong_rows)
         if wrong.any():
             first = int(np.argmax(wrong))
+            row = np.array2string(self.probabilities[first], separator=", ", threshold=8)
             raise ValueError(
-                f"{rule}; {wrong.sum()} image(s) break this, first {self.ids[first]!r} "
-                f"with {self.probabilities[first].tolist()}"
+                f"{rule}; got {row} for {self.ids[first]!r} (one of {wrong.sum():,} such images)"
             )
 
     def __len__(self) -> int:
@@ -135,23 +136,23 @@ class Predictions:
     def predicted(self) -> npt.NDArray[np.int64]:
         """Predicted class indices, int64 ``(N,)``.
 
-        Of two classes, the positive one where its probability is at least one half; of more, the
-        most probable one, and the first of them where several are equally so.
+        For two classes, the positive class if its probability is at least 0.5; for more, the most
+        probable class, and the first of equally probable ones.
         """
         return self.predicted_at(0.5)
 
     def predicted_at(self, threshold: float) -> npt.NDArray[np.int64]:
-        """Predict the positive class where its probability reaches a threshold.
+        """Predict the positive class if its probability is at least a threshold.
 
         Args:
-            threshold: In [0, 1]. With more than two classes there is no such choice, and 0.5
-                stands for the most probable class.
+            threshold: In [0, 1]. For more than two classes it must be 0.5, and the most probable
+                class is predicted.
 
         Returns:
             Predicted class indices, int64 ``(N,)``.
 
         Raises:
-            ValueError: If the threshold is not in [0, 1], or other than 0.5 for three classes.
+            ValueError: If the threshold is not in [0, 1], or not 0.5 for more than two classes.
         """
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
@@ -160,8 +161,8 @@ class Predictions:
             return np.where(self.scores >= threshold, self.positive_index, other)
         if threshold != 0.5:
             raise ValueError(
-                f"a threshold divides two classes, got {threshold} for {self.num_classes}; leave "
-                "it at 0.5, or make one class positive and pool the others first"
+                f"a threshold other than 0.5 needs two classes, got {threshold} for "
+                f"{self.num_classes} classes; pool the negative classes first"
             )
         most_probable: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return most_probable
@@ -177,16 +178,19 @@ class Predictions:
         )
 
     def to_csv(self, path: StrPath) -> None:
-        """Write one row per image: id, true class, positive class, a probability per class.
+        """Write a CSV file: id, true class, positive class and the probability of each class.
 
-        Probabilities are written with all their digits, so that :meth:`from_csv` gives back
-        exactly these predictions.
+        The file is written atomically, and probabilities in full precision, so that
+        :meth:`from_csv` returns exactly these predictions.
 
         Args:
-            path: The file to write; one that exists is replaced.
+            path: The file to write; replaced if it exists.
         """
         positive = self.class_names[self.positive_index]
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(["id", "label", "positive", *self.class_names])
             for name, label, row in zip(
@@ -230,25 +234,26 @@ class Predictions:
 
 
 def align(first: Predictions, second: Predictions) -> Predictions:
-    """Put the images of ``second`` in the order of ``first``.
+    """Return ``second`` with its images in the order of ``first``.
 
     Raises:
-        ValueError: If the two are not of the same images, labels, classes and positive class.
+        ValueError: If the images, labels, classes or positive classes differ.
     """
     if first.class_names != second.class_names or first.positive_index != second.positive_index:
         raise ValueError(
-            f"both must have the same classes and positive class, got {first} and {second}"
+            f"predictions must have the same classes and positive class, got {first} and {second}"
         )
     places = {name: place for place, name in enumerate(second.ids)}
-    odd = sorted(set(first.ids) ^ set(places))
-    if odd:
+    unmatched = sorted(set(first.ids) ^ set(places))
+    if unmatched:
         raise ValueError(
-            f"both must be of the same images; {len(odd)} are in one only, first {odd[0]!r}"
+            "predictions must be of the same images; "
+            f"{len(unmatched)} are only in one set, e.g. {unmatched[0]!r}"
         )
     aligned = second.take([places[name] for name in first.ids])
     if (aligned.labels != first.labels).any():
         name = first.ids[int(np.argmax(aligned.labels != first.labels))]
-        raise ValueError(f"both must have the same labels; {name!r} has two")
+        raise ValueError(f"predictions must have the same labels; those of {name!r} differ")
     return aligned
 
 
@@ -258,11 +263,9 @@ def _frozen(values: npt.ArrayLike, dtype: type[np.generic]) -> npt.NDArray[np.ge
     return array
 
 
-def _whole_numbers(labels: npt.ArrayLike) -> npt.NDArray[np.generic]:
+def _integers(labels: npt.ArrayLike) -> npt.NDArray[np.generic]:
     if not np.issubdtype(np.asarray(labels).dtype, np.integer):
-        raise TypeError(
-            f"labels must be whole numbers (class indices), got {np.asarray(labels).dtype}"
-        )
+        raise TypeError(f"labels must be integers (class indices), got {np.asarray(labels).dtype}")
     return _frozen(labels, np.int64)
 
 

@@ -21,8 +21,8 @@ from .explanations import (
     explain_images,
     randomization_test,
 )
-from .folders import RunFolder
 from .profiles import profile_files
+from .run_folder import RunFolder
 
 __all__ = ["analyze"]
 

@@ -45,7 +45,7 @@ def test_metrics_and_properties_stand_side_by_side(with_external):
     assert names[:2] == [METRICS["auroc"].label, "Balanced accuracy"]
     auroc = test.drop("auroc")
     assert metrics.rows[0]["Difference"].startswith(f"{auroc.drop:+.3f}")
-    assert metrics.rows[0]["Difference"].endswith("*") == auroc.is_real
+    assert metrics.rows[0]["Difference"].endswith("*") == auroc.excludes_zero
     assert len(properties.rows) == len(test.shifts) + 2
     assert "40 images of 20 patients, prevalence 50.0%" in section.points[0]
 

@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,12 +37,15 @@ __all__ = [
 Fit = Literal["squash", "pad"]
 Interpolation = Literal["bilinear", "bicubic"]
 Gray = npt.NDArray[np.uint8]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 DECODER_VERSION = 2  # part of the cache key; increase when the same file gives other pixels
 MAX_PIXELS = 80_000_000  # ten times a large radiograph; guards against decompression bombs
 MAX_BYTES = 2**29
+# No format whose decoder runs another program: Pillow passes EPS to Ghostscript.
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PHOTOMETRIC = 262  # TIFF tag PhotometricInterpretation: 0 if zero is white
 _DEPTHS = (8, 10, 12, 14, 16)  # bits per pixel of detectors
 
@@ -72,8 +76,9 @@ def decode_image(
 ) -> Gray:
     """Decode an image to a square of gray pixels.
 
-    The format is recognized by the content of the file, not by its name: any format of Pillow,
-    and DICOM. The EXIF orientation is applied; transparent pixels become black.
+    The format is recognized by the content of the file, not by its name: JPEG, PNG, TIFF, BMP,
+    GIF, WebP, JPEG 2000 or DICOM. No other program is run. The EXIF orientation is applied;
+    transparent pixels become black.
 
     A 16-bit file does not record the bit depth of the detector. It is assumed to be the smallest
     of 8, 10, 12, 14 and 16 bits that holds the brightest pixel, and the maximum value of that
@@ -152,8 +157,10 @@ def decode_with_info(
 def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
     if not data:
         raise ValueError("the file is empty")
+    if data.startswith(_PNG):
+        _check_png(data)
     try:
-        opened = Image.open(io.BytesIO(data))
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise ValueError("not an image of a supported format") from None
     with opened as image:
@@ -185,6 +192,21 @@ def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
             )
         gray = _to_gray(upright)
         return (ImageOps.invert(gray) if inverted else gray), info
+
+
+def _check_png(data: bytes) -> None:
+    """Verify the checksums, which Pillow does not for the chunks of the pixels."""
+    start = len(_PNG)
+    while start < len(data):
+        length, kind = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8]
+        end = start + 8 + length
+        if len(data) < end + 4:
+            raise ValueError("truncated PNG file")
+        if zlib.crc32(memoryview(data)[start + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            raise ValueError(f"damaged PNG file: wrong checksum of the chunk {kind!r}")
+        if kind == b"IEND":
+            return
+        start = end + 4
 
 
 def _to_gray(image: Image.Image) -> Image.Image:
@@ -242,10 +264,10 @@ def decode_images(
     return images, {path: message for path, message in messages if message is not None}
 
 
-def catch_errors(read: Callable[[Item], Result]) -> Callable[[Item], Result | str]:
+def catch_errors(read: Callable[[_T], _R]) -> Callable[[_T], _R | str]:
     """Make a function that reads a file return the error message if the file is unreadable."""
 
-    def read_or_message(item: Item) -> Result | str:
+    def read_or_message(item: _T) -> _R | str:
         try:
             return read(item)
         except MissingExtraError:
@@ -264,8 +286,8 @@ def error_message(error: Exception) -> str:
 
 
 def thread_map(
-    function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 256
-) -> Iterator[Result]:
+    function: Callable[[_T], _R], items: Iterable[_T], *, chunk: int = 256
+) -> Iterator[_R]:
     """Apply a function to items in parallel threads, and yield the results in order.
 
     Reading, decoding, resizing and hashing release the interpreter lock.

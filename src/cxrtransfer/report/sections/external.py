@@ -63,7 +63,7 @@ def _metrics(test: ExternalTest) -> Table:
                 f"{test.run} on {test.site}": METRICS[metric].label,
                 "Internal": value_over_interval(drop.reference),
                 "External": value_over_interval(drop.other),
-                "Difference": f"{difference}*" if drop.is_real else difference,
+                "Difference": f"{difference}*" if drop.excludes_zero else difference,
             }
         )
     return Table(rows=rows)
@@ -74,7 +74,7 @@ def _properties(test: ExternalTest) -> Table:
         shift.quantity: (
             f"{shift.reference:.4g}",
             f"{shift.other:.4g}",
-            f"{shift.distance:.2f}\nsampling variation up to {shift.chance:.2f}",
+            f"{shift.distance:.2f}\nsampling variation up to {shift.critical_distance:.2f}",
         )
         for shift in test.shifts
     }

@@ -60,7 +60,7 @@ def validation_section(study: StudyResults) -> Section:
 def _verdict(drop: Drop) -> str:
     if math.isnan(drop.low):
         return "undefined"
-    if not drop.is_real:
+    if not drop.excludes_zero:
         return "not significantly different"
     return "optimistic" if drop.drop > 0 else "pessimistic"
 
@@ -72,7 +72,7 @@ def _conclusion(drop: Drop) -> str:
         return (
             f"No conclusion on the validation AUROC: an AUROC or its CI is undefined ({reason})."
         )
-    if not drop.is_real:
+    if not drop.excludes_zero:
         return f"The validation and test AUROCs do not differ significantly ({difference})."
     return f"The validation AUROC was {_verdict(drop)} by {number(abs(drop.drop))} ({difference})."
 
