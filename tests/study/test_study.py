@@ -165,7 +165,7 @@ def test_a_leaking_split_is_logged_and_on_the_page(
     run_study([CONFIG.with_training(epochs=1)], leaking, tmp_path / "out", progress=False)
 
     assert "are in more than one split" in caplog.text
-    assert "Beware: patients, files or near-duplicates are in more than one split" in (
+    assert "Caution: Patients, files or near-duplicates occur in more than one split" in (
         write_report(tmp_path / "out").read_text("utf-8")
     )
 
@@ -184,7 +184,7 @@ def test_a_skipped_image_is_warned_of_stored_and_on_the_page(tree: Path, tmp_pat
     assert len(result.test.ids) == 11
     assert list(load_study(out).audit.skipped) == ["test/NORMAL/03.png"]
     page = write_report(out).read_text("utf-8")
-    assert "Left out as unreadable" in page
+    assert "Unreadable images, excluded" in page
     assert "test/NORMAL/03.png" in page
 
 
@@ -245,8 +245,8 @@ def test_the_page_gives_intervals_leakage_and_comparisons(study: Path) -> None:
     page = write_report(study).read_text("utf-8")
 
     accuracy = evaluate(load_run(study / "plain").test, patients=_own_patients())["accuracy"]
-    assert f"{accuracy.low:.3f} to {accuracy.high:.3f}" in page
-    assert "plain - weighted" in page
+    assert f"{accuracy.low:.3f}\N{EN DASH}{accuracy.high:.3f}" in page
+    assert "plain \N{MINUS SIGN} weighted" in page
     assert "Audit of 44 images" in page
 
 
