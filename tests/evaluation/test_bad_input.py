@@ -7,6 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from cxrtransfer.evaluation import (
+    Predictions,
     anova_over_folds,
     average,
     compare,
@@ -25,6 +26,7 @@ from cxrtransfer.evaluation import (
     threshold_sweep,
 )
 from cxrtransfer.evaluation.comparison import holm
+from cxrtransfer.evaluation.intervals import auroc_covariance, auroc_interval
 
 ALWAYS = {"accuracy", "f1_macro", "f1_weighted", "brier", "log_loss", "ece"}
 
@@ -214,3 +216,51 @@ def test_a_drop_from_or_to_nothing_is_nothing(binary, draw):
 
     assert math.isnan(drop.drop)
     assert not drop.excludes_zero
+
+
+def test_a_variance_that_rounds_below_zero_is_zero():
+    positive = np.array([False, True, False, True, False, True])
+    scores = np.array([0.2, 0.2, 0.3, 0.1, 0.7, 0.2])
+    codes = np.array([1, 0, 1, 1, 0, 0])
+    assert auroc_covariance(positive, scores[None], codes)[1][0, 0] <= 0
+
+    estimate = auroc_interval(positive, scores, codes)
+
+    assert estimate.method == "DeLong and Newcombe"
+    assert estimate.low < estimate.value < estimate.high
+
+
+def test_influences_that_cancel_do_not_make_an_area_certain():
+    """Each of 20 patients has a positive and a negative image of the same score."""
+    positive, codes = np.arange(40) % 2 == 0, np.arange(40) // 2
+
+    estimate = auroc_interval(positive, codes / 20, codes)
+
+    assert estimate.value == pytest.approx(0.5)
+    assert estimate.high - estimate.low > 0.2
+
+
+def test_a_thousand_classes_need_no_square_of_squares():
+    num_classes = 1000
+    labels = np.arange(num_classes)
+    predictions = Predictions(
+        ids=tuple(map(str, labels)),
+        labels=labels,
+        probabilities=np.eye(num_classes)[labels],
+        class_names=tuple(map(str, labels)),
+    )
+
+    evaluation = evaluate(predictions, resamples=2)
+
+    assert evaluation["accuracy"].value == evaluation["auroc"].value == 1
+    assert evaluation["mcc"].value == pytest.approx(1)
+
+
+def test_many_classes_have_a_short_name():
+    names = tuple(map(str, range(1000)))
+    predictions = Predictions(("a",), [0], np.eye(1000)[:1], names)
+
+    assert repr(predictions) == "Predictions(1 image, 1,000 classes, positive 1)"
+    with pytest.raises(ValueError, match=r"must sum to 1.*for 'a'") as refused:
+        Predictions(("a",), [0], np.zeros((1, 1000)), names)
+    assert len(str(refused.value)) < 200

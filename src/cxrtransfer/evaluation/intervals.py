@@ -137,9 +137,9 @@ def auroc_interval(
     """Estimate the AUROC, with DeLong's interval on the logit scale (within [0, 1]).
 
     DeLong's variance is estimated from the misranked images. With few of them it is unreliable,
-    and with none it is zero. If it rests on fewer than 8 effective patients (the squared sum of
-    the patients' squared influences over the sum of their fourth powers), the interval is widened
-    to contain Newcombe's (2006, method 5), with patients in place of images.
+    and with none it is zero. If it is zero, or rests on fewer than 8 effective patients (the
+    squared sum of the patients' squared influences over the sum of their fourth powers), the
+    interval is widened to contain Newcombe's (2006, method 5), with patients in place of images.
 
     Args:
         positive: Whether each image is positive, ``(N,)``, at least one of each class.
@@ -158,9 +158,11 @@ def auroc_interval(
         return Estimate(area, *_newcombe_interval(area, *sizes, z), "Newcombe")
     if math.isnan(variance):
         return Estimate.missing("only one patient has positive or negative images", area)
-    logit, half = math.log(area / (1 - area)), z * math.sqrt(variance) / (area * (1 - area))
+    error = math.sqrt(max(variance, 0.0))  # rounding takes a variance of zero below it
+    logit, half = math.log(area / (1 - area)), z * error / (area * (1 - area))
     low, high = 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
-    if _effective_patients(positive, scores, codes) >= _MIN_EFFECTIVE_PATIENTS:
+    effective = _effective_patients(positive, scores, codes)
+    if variance > 1e-15 and effective >= _MIN_EFFECTIVE_PATIENTS:
         return Estimate(area, low, high, "DeLong")
     lower, higher = _newcombe_interval(area, *sizes, z)
     return Estimate(area, min(low, lower), max(high, higher), "DeLong and Newcombe")
