@@ -13,6 +13,7 @@ from cxrtransfer.evaluation import (
     compare,
     compare_all,
     compare_thresholds,
+    compute_metrics,
     curve_band,
     evaluate,
     evaluate_groups,
@@ -22,6 +23,7 @@ from cxrtransfer.evaluation import (
     kundu_weights,
     mcnemar,
     metric_drop,
+    reliability,
     threshold_for_youden,
     threshold_sweep,
 )
@@ -164,8 +166,8 @@ def test_what_has_no_name_is_refused(draw):
         evaluate(predictions, patients=["a", "", "b", ""])
     with pytest.raises(ValueError, match="groups must all have a name; 1 have none"):
         evaluate_groups(predictions, ["a", "b", "", "b"])
-    with pytest.raises(ValueError, match="at least two patients, got only 'a'"):
-        evaluate(predictions, patients=["a"] * 4)
+    with pytest.raises(ValueError, match="at least 2 patients, got only 'a'"):
+        compare(predictions, predictions, patients=["a"] * 4)
 
 
 @pytest.mark.parametrize(
@@ -264,3 +266,42 @@ def test_many_classes_have_a_short_name():
     with pytest.raises(ValueError, match=r"must sum to 1.*for 'a'") as refused:
         Predictions(("a",), [0], np.zeros((1, 1000)), names)
     assert len(str(refused.value)) < 200
+
+
+def test_images_of_one_patient_have_values(draw):
+    predictions = draw(40)
+
+    evaluation = evaluate(predictions, patients=["a"] * 40, resamples=20)
+    bins = reliability(predictions, patients=["a"] * 40)
+    groups = evaluate_groups(predictions, ["x", "y"] * 20, patients=["a"] * 40)
+
+    assert evaluation.num_patients == 1
+    values = {name: estimate.value for name, estimate in evaluation.estimates().items()}
+    assert values == pytest.approx(compute_metrics(predictions))
+    for name, estimate in (*evaluation.estimates().items(), *groups.items()):
+        assert (estimate.low, estimate.high) == (0, 1) or estimate.reason, name
+    assert bins.expected_error == pytest.approx(values["ece"])
+    assert set(bins.low[bins.counts > 1]) == {0}
+
+
+@pytest.mark.parametrize("patients", [["a", "b"], ["a", "a"], None])
+@pytest.mark.parametrize("labels", [[0, 0], [1, 1], [0, 1]])
+@pytest.mark.parametrize("scores", [[0.2, 0.2], [0.2, 0.9], [0.0, 1.0]])
+def test_two_images_have_every_value_that_is_defined(binary, labels, scores, patients):
+    predictions = binary(labels, scores)
+
+    evaluation = evaluate(predictions, patients=patients, resamples=20)
+
+    for name, estimate in evaluation.estimates().items():
+        assert math.isnan(estimate.low) == bool(estimate.reason), name
+    assert evaluation["accuracy"].value == np.mean(predictions.predicted == predictions.labels)
+
+
+def test_a_difference_that_never_varies_is_not_called_significant(binary):
+    right, wrong = binary([1], [0.9]), binary([1], [0.1])
+
+    comparison = compare(right, wrong, "accuracy", resamples=40)
+
+    assert comparison.difference == 1
+    assert math.isnan(comparison.p_value)
+    assert comparison.reason == "degenerate bootstrap: equal on every resample"

@@ -11,12 +11,14 @@ from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
 __all__ = [
+    "DEGENERATE",
     "Estimate",
     "IntervalMethod",
     "auroc_covariance",
     "auroc_influence",
     "auroc_interval",
     "bootstrap_interval",
+    "is_degenerate",
     "proportion_interval",
     "wilson_interval",
 ]
@@ -31,6 +33,8 @@ IntervalMethod = Literal[
 
 _MIN_EFFECTIVE_PATIENTS = 8
 _MAX_UNDEFINED_FRACTION = 0.05
+
+DEGENERATE = "degenerate bootstrap: equal on every resample"
 
 
 @dataclass(frozen=True)
@@ -276,8 +280,8 @@ def bootstrap_interval(
     undefined = float(np.isnan(resampled).mean())
     if undefined > _MAX_UNDEFINED_FRACTION:
         return Estimate.missing(f"undefined on {undefined:.0%} of the resamples", value)
-    if np.nanmin(resampled) == np.nanmax(resampled):
-        return Estimate.missing("degenerate bootstrap: equal on every resample", value)
+    if is_degenerate(resampled):
+        return Estimate.missing(DEGENERATE, value)
     below = float(np.nanmean(resampled < value) + np.nanmean(resampled <= value)) / 2
     smallest = 1 / (len(resampled) + 1)
     bias = norm.ppf(np.clip(below, smallest, 1 - smallest))
@@ -285,6 +289,11 @@ def bootstrap_interval(
     z = bias + norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
     low, high = np.nanquantile(resampled, norm.cdf(bias + z / np.maximum(1 - skewness * z, 0.1)))
     return Estimate(value, float(low), float(high), "BCa cluster bootstrap")
+
+
+def is_degenerate(resampled: Floats) -> bool:
+    """Whether all resampled values are equal but for rounding, which does not mean certainty."""
+    return float(np.nanmax(resampled) - np.nanmin(resampled)) < 1e-12
 
 
 def _acceleration(left_out: Floats) -> float:
