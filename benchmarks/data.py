@@ -1,11 +1,11 @@
-"""Decoding, feeding and auditing, beside torchvision's ImageFolder, in one run.
+"""Speed and memory of decoding, loading and auditing, compared with torchvision's ImageFolder.
 
     python benchmarks/data.py --data KERMANY --originals ORIGINALS [--drawn 100000]
 
-Each measurement runs in a process of its own; decoding and feeding on one thread, ours and
-torchvision's alike, auditing and building a cache on all. "MB more" is the most memory that the
-process owned beyond what it had at the start; pages of a mapped file are the system's. Ratios are
-of images a second. The 100,000 drawn images need 6 GB of disk under --scratch.
+Each measurement runs in a separate process. Decoding and loading use one thread, auditing and
+building a cache use all. "MB more" is the maximum increase in the memory of the process, without
+the pages of mapped files. Ratios are of images per second. The 100,000 synthetic images need 6 GB
+of disk under --scratch.
 """
 
 import argparse
@@ -29,18 +29,18 @@ from cxrtransfer.data import (
     StratifiedResplit,
     audit,
     decode_image,
-    decode_once,
     draw_radiographs,
     load_kermany,
     read_folder,
 )
+from cxrtransfer.data.images.cache import decode_once
 from cxrtransfer.inference import batch_loader
 
 REPEATS = 5
 
 
 def seconds(task: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median time of a task that has been done once before."""
+    """Return the median time of a task, after one warm-up."""
     task()
     times = []
     for _ in range(repeats):
@@ -51,7 +51,7 @@ def seconds(task: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def image_folder(folder: Path) -> torch.utils.data.Dataset:
-    """The usual way: torchvision's folder, resized and normalized for an ImageNet network."""
+    """Torchvision's ImageFolder with the usual transforms for an ImageNet network."""
     from torchvision import datasets, transforms
 
     return datasets.ImageFolder(
@@ -81,26 +81,26 @@ def decode_ours(options: argparse.Namespace) -> tuple[int, float]:
 
 
 def feed_torchvision(options: argparse.Namespace) -> tuple[int, float]:
-    """Feed an epoch of originals from ImageFolder."""
+    """Load an epoch of originals from ImageFolder."""
     loader = DataLoader(image_folder(options.originals), batch_size=16)
     return len(loader.dataset), seconds(lambda: [None for _ in loader])
 
 
 def feed_torchvision_small(options: argparse.Namespace) -> tuple[int, float]:
-    """Feed an epoch of the 224-pixel test split from ImageFolder."""
+    """Load an epoch of the 224-pixel test split from ImageFolder."""
     loader = DataLoader(image_folder(options.data / "test"), batch_size=16)
     return len(loader.dataset), seconds(lambda: [None for _ in loader], repeats=2)
 
 
 def feed_ours(options: argparse.Namespace) -> tuple[int, float]:
-    """Feed an epoch of the 224-pixel test split from the cache, whole batches."""
+    """Load an epoch of the 224-pixel test split from the cache, in batches."""
     dataset = StratifiedResplit(options.data, "test", cache=options.scratch / "cache")
     loader = batch_loader(dataset, 16)
     return len(dataset), seconds(lambda: [None for _ in loader], repeats=25)
 
 
 def feed_ours_items(options: argparse.Namespace) -> tuple[int, float]:
-    """Feed the same from the cache through an ordinary DataLoader."""
+    """Load the same from the cache with a plain DataLoader."""
     dataset = StratifiedResplit(options.data, "test", cache=options.scratch / "cache")
     loader = DataLoader(dataset, batch_size=16)
     return len(dataset), seconds(lambda: [None for _ in loader], repeats=25)
@@ -115,12 +115,12 @@ def audit_real(options: argparse.Namespace) -> tuple[int, float]:
 
 
 def drawn(options: argparse.Namespace) -> Records:
-    """Drawn radiographs of 32 pixels, drawn by the first who asks."""
+    """Synthetic radiographs of 32 pixels, drawn on first use."""
     return draw_radiographs(options.scratch / "drawn", num_images=options.drawn, size=32)
 
 
 def audit_drawn(options: argparse.Namespace) -> tuple[int, float]:
-    """Audit the drawn radiographs, all threads."""
+    """Audit the synthetic radiographs, all threads."""
     records = drawn(options)
     start = time.perf_counter()
     audit(records)
@@ -128,7 +128,7 @@ def audit_drawn(options: argparse.Namespace) -> tuple[int, float]:
 
 
 def cache_drawn(options: argparse.Namespace) -> tuple[int, float]:
-    """Put the drawn radiographs into a cache at 224 pixels, all threads."""
+    """Build a cache of the synthetic radiographs at 224 pixels, all threads."""
     records = drawn(options)
     start = time.perf_counter()
     decode_once([row.path for row in records], 224, folder=options.scratch / "large")
@@ -136,7 +136,7 @@ def cache_drawn(options: argparse.Namespace) -> tuple[int, float]:
 
 
 def feed_drawn(options: argparse.Namespace) -> tuple[int, float]:
-    """Open that cache and read all its images in random order, in batches."""
+    """Open that cache and read all images in random order, in batches."""
     paths = [row.path for row in drawn(options)]
     start = time.perf_counter()
     images, rows, _ = decode_once(paths, 224, folder=options.scratch / "large")
@@ -149,10 +149,10 @@ def feed_drawn(options: argparse.Namespace) -> tuple[int, float]:
 MEASUREMENTS = {
     "decode originals, ImageFolder + Resize": (decode_torchvision, None),
     "decode originals, decode_image": (decode_ours, "decode originals, ImageFolder + Resize"),
-    "feed originals, ImageFolder": (feed_torchvision, None),
-    "feed 224 px files, ImageFolder": (feed_torchvision_small, "feed originals, ImageFolder"),
-    "feed from cache, DataLoader": (feed_ours_items, "feed originals, ImageFolder"),
-    "feed from cache, batch_loader": (feed_ours, "feed originals, ImageFolder"),
+    "load originals, ImageFolder": (feed_torchvision, None),
+    "load 224 px files, ImageFolder": (feed_torchvision_small, "load originals, ImageFolder"),
+    "load from cache, DataLoader": (feed_ours_items, "load originals, ImageFolder"),
+    "load from cache, batch_loader": (feed_ours, "load originals, ImageFolder"),
     "audit real": (audit_real, None),
     "audit drawn": (audit_drawn, None),
     "build cache of drawn": (cache_drawn, None),
@@ -162,7 +162,7 @@ MEASUREMENTS = {
 
 def measure(options: argparse.Namespace) -> None:
     """Do one measurement and write it as JSON."""
-    if options.only.startswith(("decode", "feed")):
+    if options.only.startswith(("decode", "load")):
         torch.set_num_threads(1)
     before, peak, done = memory_mb(), 0.0, threading.Event()
 
@@ -180,15 +180,15 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def memory_mb() -> float:
-    """Memory of this process in MB, without pages of files that the system may drop (Linux)."""
+    """Return the anonymous memory of this process in MB (Linux)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError("this system does not tell a process's own memory; use Linux")
+    raise RuntimeError("memory can be measured on Linux only")
 
 
 def main() -> None:
-    """Run every measurement in its own process and print the table."""
+    """Run each measurement in its own process and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("CXRTRANSFER_DATA"))
     parser.add_argument("--originals", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""What the pages on leakage say, measured: audits, patients shared by seed, and copies.
+"""Results of the documentation page on leakage: audits, shared patients and near-duplicates.
 
 python benchmarks/leakage.py --data KERMANY --originals ORIGINALS --out docs/_output
 """
@@ -29,14 +29,14 @@ NUM_IMAGES = 100
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: int) -> bytes:
-    """The content of a file with this image."""
+    """Return the content of a file of this image."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def crop(image: Image.Image, part: float) -> Image.Image:
-    """Cut a part of the width and height off every side."""
+    """Crop a fraction of the width and height from each side."""
     x, y = round(part * image.width), round(part * image.height)
     return image.crop((x, y, image.width - x, image.height - y))
 
@@ -47,13 +47,13 @@ def resize(image: Image.Image, factor: float) -> Image.Image:
 
 
 def shift(image: Image.Image, part: float) -> Image.Image:
-    """Shift to the left and down; black comes in."""
+    """Translate to the left and down, with a black border."""
     by = round(part * image.width)
     return image.transform(image.size, Image.Transform.AFFINE, (1, 0, by, 0, 1, -by))
 
 
 def with_text(image: Image.Image) -> Image.Image:
-    """Burn a label into the corner."""
+    """Draw a label in the corner."""
     image = image.copy()
     draw = ImageDraw.Draw(image)
     draw.rectangle((4, 4, 64, 20), fill=255)
@@ -69,18 +69,18 @@ COPIES: dict[str, Callable[[Image.Image], bytes]] = {
     "brightness x 1.3": lambda image: encode(ImageEnhance.Brightness(image).enhance(1.3)),
     "contrast x 0.7": lambda image: encode(ImageEnhance.Contrast(image).enhance(0.7)),
     "gamma 1.3": lambda image: encode(image.point(lambda gray: 255 * (gray / 255) ** 1.3)),
-    "cropped 1% a side": lambda image: encode(crop(image, 0.01)),
-    "cropped 2% a side": lambda image: encode(crop(image, 0.02)),
-    "cropped 5% a side": lambda image: encode(crop(image, 0.05)),
-    "cropped 10% a side": lambda image: encode(crop(image, 0.1)),
-    "turned by 1 degree": lambda image: encode(image.rotate(1, Image.Resampling.BILINEAR)),
-    "turned by 2 degrees": lambda image: encode(image.rotate(2, Image.Resampling.BILINEAR)),
-    "turned by 3 degrees": lambda image: encode(image.rotate(3, Image.Resampling.BILINEAR)),
-    "turned by 6 degrees": lambda image: encode(image.rotate(6, Image.Resampling.BILINEAR)),
-    "shifted by 3%": lambda image: encode(shift(image, 0.03)),
+    "cropped 1% per side": lambda image: encode(crop(image, 0.01)),
+    "cropped 2% per side": lambda image: encode(crop(image, 0.02)),
+    "cropped 5% per side": lambda image: encode(crop(image, 0.05)),
+    "cropped 10% per side": lambda image: encode(crop(image, 0.1)),
+    "rotated by 1 degree": lambda image: encode(image.rotate(1, Image.Resampling.BILINEAR)),
+    "rotated by 2 degrees": lambda image: encode(image.rotate(2, Image.Resampling.BILINEAR)),
+    "rotated by 3 degrees": lambda image: encode(image.rotate(3, Image.Resampling.BILINEAR)),
+    "rotated by 6 degrees": lambda image: encode(image.rotate(6, Image.Resampling.BILINEAR)),
+    "translated by 3%": lambda image: encode(shift(image, 0.03)),
     "black border of 3%": lambda image: encode(ImageOps.expand(image, round(0.03 * image.width))),
-    "text burned in": lambda image: encode(with_text(image)),
-    "2 degrees, 3% a side, JPEG": lambda image: encode(
+    "text label": lambda image: encode(with_text(image)),
+    "2 degrees, 3% per side, JPEG": lambda image: encode(
         crop(image.rotate(2, Image.Resampling.BILINEAR), 0.03), "JPEG", quality=40
     ),
     "mirrored": lambda image: encode(ImageOps.mirror(image)),
@@ -92,9 +92,9 @@ COPIES: dict[str, Callable[[Image.Image], bytes]] = {
 
 
 def copies(records: Records) -> str:
-    """How many copies of images are found among all the images, by what was done to them."""
+    """Fraction of copies that are detected among all images, by kind of change."""
     threshold = inspect.signature(audit).parameters["max_distance"].default
-    furthest = 1.5 * threshold  # copies that are further away count as infinitely far
+    furthest = 1.5 * threshold  # larger distances count as infinite
     originals = np.random.default_rng(0).choice(
         len(records), (len(COPIES), NUM_IMAGES), replace=False
     )
@@ -111,26 +111,26 @@ def copies(records: Records) -> str:
         distance_of |= dict(zip(map(tuple, pairs.tolist()), distances, strict=True))
     lines = [
         f"{NUM_IMAGES} copies of each kind among {len(records):,} images, no image copied twice;",
-        f"distances (inf: more than {furthest:.2f}), and how many are within {threshold:.2f}",
+        f"distances (inf: more than {furthest:.2f}), and the fraction within {threshold:.2f}",
         "",
-        f"{'done to a copy':28s} {'median':>6s} {'9 in 10':>8s} {'found':>6s}",
+        f"{'change':28s} {'median':>6s} {'90th pct':>8s} {'detected':>8s}",
     ]
     places = np.arange(len(records), len(everything)).reshape(originals.shape)
     for name, indices, copied in zip(COPIES, originals, places, strict=True):
-        wanted = [
+        distances = [
             distance_of.get(pair, np.inf)
             for pair in zip(indices.tolist(), copied.tolist(), strict=True)
         ]
-        median, most = np.quantile(wanted, [0.5, 0.9], method="lower")
-        found = np.mean(np.array(wanted) <= threshold)
-        lines.append(f"{name:28s} {median:6.3f} {most:8.3f} {found:6.0%}")
+        median, upper = np.quantile(distances, [0.5, 0.9], method="lower")
+        detected = np.mean(np.array(distances) <= threshold)
+        lines.append(f"{name:28s} {median:6.3f} {upper:8.3f} {detected:8.0%}")
     return "\n".join(lines)
 
 
 def nearest(records: Records) -> str:
-    """The nearest images of different bytes."""
+    """The most similar images in different files."""
     pairs = audit(records, max_distance=0.15).near_duplicates
-    lines = [f"nearest of {len(records):,} images, byte-identical ones left out"]
+    lines = [f"nearest pairs of {len(records):,} images, without identical files"]
     for pair in pairs[:10]:
         whose = "one patient" if pair.same_patient else "two patients"
         lines.append(f"{pair.distance:.3f}  {whose:12s}  {' = '.join(pair.ids)}")
@@ -138,9 +138,9 @@ def nearest(records: Records) -> str:
 
 
 def shared_by_seed(records: Records) -> str:
-    """How many of the images moved to val by the paper's split have their patient in train."""
+    """Fraction of images moved to validation by image whose patient is also in training."""
     lines = ["seed  all moved  pneumonia"]
-    shares = []
+    fractions = []
     for seed in range(10):
         divided = resplit(records, group_by=None, seed=seed)
         in_train = set(divided.where("train").patient_ids)
@@ -150,14 +150,14 @@ def shared_by_seed(records: Records) -> str:
         ]
         shared = [row.patient_id in in_train for row in moved]
         sick = [row.patient_id in in_train for row in moved if row.label]
-        shares.append((np.mean(shared), np.mean(sick)))
-        lines.append(f"{seed:4d}  {shares[-1][0]:9.1%}  {shares[-1][1]:9.1%}")
-    mean = np.mean(shares, axis=0)
+        fractions.append((np.mean(shared), np.mean(sick)))
+        lines.append(f"{seed:4d}  {fractions[-1][0]:9.1%}  {fractions[-1][1]:9.1%}")
+    mean = np.mean(fractions, axis=0)
     return "\n".join([*lines, f"mean  {mean[0]:9.1%}  {mean[1]:9.1%}"])
 
 
 def main() -> None:
-    """Measure everything and write one text file each."""
+    """Write one text file per result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("CXRTRANSFER_DATA"))
     parser.add_argument("--originals", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""The smallest real things: a folder of images, a network of two convolutions."""
+"""Shared fixtures: small folders of images, a network of two convolutions."""
 
 from __future__ import annotations
 
@@ -24,21 +24,32 @@ def _few_threads() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture
-def image_tree(tmp_path: Path) -> Path:
-    """Folders train|test / NORMAL|PNEUMONIA with 40 + 12 PNGs; pneumonia has a bright patch."""
+def draw_tree(root: Path, train: int, test: int, *, shape: tuple[int, int] = (32, 32)) -> Path:
+    """Write ROOT/train|test/NORMAL|PNEUMONIA/00.png, ...; counts are per class.
+
+    Pneumonia has a bright patch.
+    """
     rng = np.random.default_rng(0)
-    root = tmp_path / "chest"
-    for split, per_class in (("train", 20), ("test", 6)):
+    for split, count in (("train", train), ("test", test)):
         for label, name in enumerate(("NORMAL", "PNEUMONIA")):
             folder = root / split / name
             folder.mkdir(parents=True)
-            for index in range(per_class):
-                pixels = rng.integers(60, 120, (32, 32), dtype=np.uint8)
+            for index in range(count):
+                pixels = rng.integers(60, 120, shape, dtype=np.uint8)
                 if label:
                     pixels[8:20, 8:20] += 80
-                Image.fromarray(pixels).save(folder / f"image{index:03d}.png")
+                Image.fromarray(pixels).save(folder / f"{index:02d}.png")
     return root
+
+
+@pytest.fixture(name="draw_tree", scope="session")
+def _draw_tree() -> Callable[..., Path]:
+    return draw_tree
+
+
+@pytest.fixture
+def image_tree(tmp_path: Path) -> Path:
+    return draw_tree(tmp_path / "chest", train=20, test=6)
 
 
 class TinyNet(nn.Module):
@@ -64,7 +75,7 @@ def tiny_net() -> TinyNet:
 
 
 def draw_chests(root: Path, count: int, *, seed: int = 0, brightness: int = 60) -> Path:
-    """Write images of Kermany's names, two a patient; pneumonia is brighter."""
+    """Write images with Kermany file names, two per patient; pneumonia is brighter."""
     rng = np.random.default_rng(seed)
     for label, name in enumerate(("NORMAL", "PNEUMONIA")):
         (root / name).mkdir(parents=True)

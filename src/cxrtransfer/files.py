@@ -1,4 +1,4 @@
-"""Files and folders that are complete or absent."""
+"""Atomic writes, canonical JSON and digests of files."""
 
 import hashlib
 import json
@@ -29,13 +29,13 @@ __all__ = [
 
 @contextmanager
 def atomic_path(target: StrPath) -> Iterator[Path]:
-    """Give a temporary name beside ``target`` and move it there once the body has succeeded.
+    """Write a file atomically, through a temporary file in the same folder.
 
-    A reader sees the old file or the new one, never half of one: the bytes are on the disk
-    before the name points to them. After an error nothing is left behind.
+    A reader sees the old file or the complete new one: the data are flushed to disk before the
+    temporary file replaces ``target``. The temporary file is removed after an error.
 
     Args:
-        target: The file to write; its folder is made if need be.
+        target: The file to write; its folder is created if needed.
 
     Yields:
         The path to write to.
@@ -49,7 +49,7 @@ def atomic_path(target: StrPath) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files only their owner can read; ours are ordinary ones.
+        # mkstemp creates files that only their owner can read.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -60,22 +60,22 @@ def atomic_path(target: StrPath) -> Iterator[Path]:
 
 @contextmanager
 def fresh_folder(target: StrPath) -> Iterator[Path]:
-    """Give a temporary folder beside ``target`` and rename it once the body has succeeded.
+    """Create a folder atomically, by renaming a temporary folder.
 
-    After an error nothing is left behind.
+    The temporary folder is removed after an error.
 
     Args:
-        target: The folder to make; it must be absent or empty.
+        target: The folder to create; it must not exist or must be empty.
 
     Yields:
         The folder to fill.
 
     Raises:
-        FileExistsError: If the target holds anything.
+        FileExistsError: If the folder exists and is not empty.
     """
     target = Path(target)
     if target.exists() and any(target.iterdir()):
-        raise FileExistsError(f"{target} is not empty and holds something else; remove it")
+        raise FileExistsError(f"folder must not exist or must be empty, got {target}; remove it")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -89,13 +89,13 @@ def fresh_folder(target: StrPath) -> Iterator[Path]:
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401  (whatever json accepts)
-    """Write a value as JSON that is the same for the same value: sorted keys, no NaN.
+    """Return the canonical JSON form of a value: sorted keys, no NaN.
 
     Args:
         value: Anything ``json.dumps`` accepts.
 
     Raises:
-        ValueError: If a number is infinite or not a number.
+        ValueError: If a number is infinite or NaN.
     """
     return json.dumps(value, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
@@ -110,12 +110,12 @@ def write_json(path: StrPath, value: Any) -> None:  # noqa: ANN401
 def write_arrays(
     path: StrPath, arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = True
 ) -> None:
-    """Write arrays by name as an npz file, atomically.
+    """Write named arrays to an npz file, atomically.
 
     Args:
         path: The file; replaced if it exists.
-        arrays: What to write.
-        compressed: Whether to trade time for space.
+        arrays: The arrays by name.
+        compressed: Whether to compress them.
     """
     save = np.savez_compressed if compressed else np.savez
     with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -134,5 +134,5 @@ def file_digest(path: StrPath) -> str:
 
 
 def text_digest(text: str) -> str:
-    """Return the SHA-256 of a text's UTF-8 bytes, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a text in UTF-8, as 64 hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()

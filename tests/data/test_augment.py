@@ -149,7 +149,7 @@ def test_the_dataset_augments_whole_batches(image_tree) -> None:
 
 @pytest.mark.parametrize("wrong", [{"shift": -0.1}, {"erase": 1.5}, {"rotation": 200}])
 def test_strengths_out_of_range(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must lie in"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be in"):
         Augment(**wrong)
 
 

@@ -97,7 +97,7 @@ def test_a_loader_takes_it(image_tree: Path) -> None:
 
 def test_the_papers_upsampling_is_one_argument(image_tree: Path) -> None:
     for index in range(12):
-        (image_tree / "train" / "NORMAL" / f"image{index:03d}.png").unlink()
+        (image_tree / "train" / "NORMAL" / f"{index:02d}.png").unlink()
     spec = InputSpec(size=16)
 
     plain = StratifiedResplit(image_tree, "train", val_fraction=0, input_spec=spec)
@@ -116,7 +116,7 @@ def test_the_papers_upsampling_is_one_argument(image_tree: Path) -> None:
 
 
 def test_only_train_may_be_upsampled(image_tree: Path) -> None:
-    with pytest.raises(ValueError, match="only train may be up-sampled, got split 'test'"):
+    with pytest.raises(ValueError, match="upsample requires the training split, got split 'test'"):
         StratifiedResplit(image_tree, "test", upsample=True)
 
 
@@ -125,7 +125,7 @@ def test_bad_weights_and_ranks_are_refused() -> None:
         weighted_sampler(LABELS, class_weights=(1, 2))
     with pytest.raises(ValueError, match="positive weight for each of 3 classes"):
         weighted_sampler(LABELS, class_weights=(1, 2, 0))
-    with pytest.raises(ValueError, match=r"rank must lie in \[0, 2\), got 2"):
+    with pytest.raises(ValueError, match=r"rank must be in \[0, 2\), got 2"):
         upsampling_sampler(LABELS, rank=2, world_size=2)
     with pytest.raises(ValueError, match=r"0.0, 1.0\) for \[2, 0, 1\] images"):
         weighted_sampler(np.array([0, 2, 0]))

@@ -182,7 +182,7 @@ def test_views_are_averaged_and_one_view_is_predict(tiny_net: nn.Module) -> None
     alone = predict_views(tiny_net, data, [View()], device="cpu", precision="fp32")
     plain = predict(tiny_net, data, device="cpu", precision="fp32")
     np.testing.assert_allclose(alone.probabilities, plain.probabilities, atol=1e-12)
-    with pytest.raises(ValueError, match="at least one view of each image, got none"):
+    with pytest.raises(ValueError, match="at least one view, got none"):
         predict_views(tiny_net, data, [])
 
 

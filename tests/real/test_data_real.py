@@ -41,15 +41,15 @@ def test_patients_stay_whole_at_no_cost(kermany: Records) -> None:
 def test_the_papers_split_has_the_patients_of_train_behind_two_fifths_of_val(
     kermany: Records,
 ) -> None:
-    shares = []
+    fractions = []
     for seed in range(5):
         divided = resplit(kermany, group_by=None, seed=seed)
         in_train = set(divided.where("train").patient_ids)
         moved = set(divided.where("val").rows) - set(resplit(kermany, val_fraction=0).where("val"))
-        shares.append(sum(row.patient_id in in_train for row in moved) / len(moved))
+        fractions.append(sum(row.patient_id in in_train for row in moved) / len(moved))
 
     assert [len(divided.where(split)) for split in ("train", "val", "test")] == [4694, 538, 624]
-    assert sum(shares) / 5 == pytest.approx(0.41, abs=0.02)
+    assert sum(fractions) / 5 == pytest.approx(0.41, abs=0.02)
 
 
 def test_a_real_dicom_comes_out_upright_and_positive() -> None:
@@ -82,4 +82,4 @@ def test_the_audit_finds_the_known_copies_and_that_none_crosses_a_split(kermany:
     assert not any(group.crosses_split or group.crosses_class for group in report.duplicates)
     assert not report.leaks
     assert not any(pair.mirrored for pair in report.near_duplicates)
-    assert report.confounds["all four"] == 0.5  # this copy was squashed to one size
+    assert report.confounds["all"] == 0.5  # this copy was squashed to one size

@@ -1,43 +1,33 @@
-"""Which images? Records, splits without leakage, decoding, datasets."""
+"""Data sets: records, splits, decoding, torch datasets and audits."""
 
 from .audit import AuditResult, Duplicates, NearDuplicates, SharedPatients, audit, near_pairs
 from .augment import Augment
 from .dataset import StratifiedResplit
-from .images import MappedImages, check_images, decode_image, decode_images, decode_once
-from .patients import kermany_patient_id
+from .images import ImageInfo, decode_image, decode_images, decode_with_info, thread_map
 from .records import Record, Records
-from .samplers import (
-    EpochSampler,
-    upsampled_indices,
-    upsampling_sampler,
-    weighted_indices,
-    weighted_sampler,
-)
+from .samplers import EpochSampler, upsampling_sampler, weighted_sampler
 from .sources import (
-    Anatomy,
     RemoteFile,
     download_kermany,
     download_pneumonia_mnist,
     draw_radiograph,
     draw_radiographs,
-    fetch,
     find_images,
+    kermany_patient_id,
     lesion_masks,
     load_kermany,
     read_folder,
     unpack_medmnist,
-    unzip,
 )
-from .splits import fold_records, hold_out, k_folds, resplit
+from .splits import fold_records, resplit
 from .transforms import to_model_input
 
 __all__ = [
-    "Anatomy",
     "AuditResult",
     "Augment",
     "Duplicates",
     "EpochSampler",
-    "MappedImages",
+    "ImageInfo",
     "NearDuplicates",
     "Record",
     "Records",
@@ -45,30 +35,24 @@ __all__ = [
     "SharedPatients",
     "StratifiedResplit",
     "audit",
-    "check_images",
     "decode_image",
     "decode_images",
-    "decode_once",
+    "decode_with_info",
     "download_kermany",
     "download_pneumonia_mnist",
     "draw_radiograph",
     "draw_radiographs",
-    "fetch",
     "find_images",
     "fold_records",
-    "hold_out",
-    "k_folds",
     "kermany_patient_id",
     "lesion_masks",
     "load_kermany",
     "near_pairs",
     "read_folder",
     "resplit",
+    "thread_map",
     "to_model_input",
     "unpack_medmnist",
-    "unzip",
-    "upsampled_indices",
     "upsampling_sampler",
-    "weighted_indices",
     "weighted_sampler",
 ]

@@ -1,4 +1,4 @@
-"""Small random changes to batches of gray images, on the device they are on."""
+"""Random augmentation of batches of gray images, on their device."""
 
 from dataclasses import dataclass, fields
 
@@ -11,26 +11,26 @@ __all__ = ["Augment"]
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Turn, shift, scale, brighten and cover images at random, each in its own way.
+    """Rotate, translate, scale, jitter and mask images at random, each image independently.
 
-    It takes what :class:`cxrtransfer.data.StratifiedResplit` decodes, before normalization: pass
-    it as ``augment``, or call it on a GPU batch. Chance comes from torch's global generator of
-    the CPU, so a run that restores that generator repeats its augmentation.
+    The input are gray images before normalization, as :class:`StratifiedResplit` decodes them:
+    pass an instance as ``augment``, or call it on a GPU batch. Random numbers come from torch's
+    global CPU generator, so a run that restores that generator repeats its augmentation.
 
-    Images are flipped only if asked: a mirrored radiograph shows the burnt-in R marker reversed
-    and the heart on the wrong side, which in a patient is a rare finding of its own.
+    Images are not flipped by default: a mirrored radiograph has a reversed R marker and the heart
+    on the wrong side, which would be a rare finding (situs inversus).
 
     Attributes:
-        rotation: Largest turn either way, in degrees.
-        shift: Largest shift along each axis, as a part of the image.
-        scale: Largest enlargement or shrinking, as a part of the size.
-        brightness: Largest change of brightness, as a part of white.
-        contrast: Largest change of contrast, as a part of itself.
-        erase: Probability that a rectangle of 2 to 15% of the image becomes uniform gray.
-        flip: Probability of a flip from left to right.
+        rotation: Maximum rotation in either direction, in degrees.
+        shift: Maximum translation along each axis, as a fraction of the image size.
+        scale: Maximum change of scale, as a fraction.
+        brightness: Maximum change of brightness, as a fraction of white.
+        contrast: Maximum change of contrast, as a fraction.
+        erase: Probability of masking a rectangle of 2 to 15% of the image with its mean.
+        flip: Probability of a horizontal flip.
 
     Raises:
-        ValueError: If a strength is negative or a probability above 1.
+        ValueError: If a strength or probability is out of range.
 
     Example:
         >>> images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
@@ -50,19 +50,20 @@ class Augment:
         for field in fields(self):
             value, limit = getattr(self, field.name), 180.0 if field.name == "rotation" else 1.0
             if not 0 <= value <= limit:
-                raise ValueError(f"{field.name} must lie in [0, {limit:g}], got {value}")
+                raise ValueError(f"{field.name} must be in [0, {limit:g}], got {value}")
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Change images.
+        """Augment a batch of images or a single image.
 
         Args:
             images: Gray values, uint8 ``(N, 1, H, W)``, or one image ``(1, H, W)``.
 
         Returns:
-            Gray values of the same shape, dtype and device. What comes in from outside is black.
+            Gray values of the same shape, dtype and device. Pixels from outside the image are
+            black.
 
         Raises:
-            ValueError: If the images are of another kind.
+            ValueError: If the images have another shape or dtype.
         """
         if images.dtype != torch.uint8 or images.ndim not in (3, 4):
             raise ValueError(
@@ -72,16 +73,16 @@ class Augment:
         if images.ndim == 3:
             return self(images.unsqueeze(0))[0]
         values = self._move(images.float())
-        values = self._relight(values)
-        values = self._cover(values)
+        values = self._jitter(values)
+        values = self._mask(values)
         return values.round().clamp(0, 255).to(torch.uint8)
 
     def _move(self, values: Tensor) -> Tensor:
         num, _, height, width = values.shape
-        angle = torch.deg2rad(self.rotation * _either_way(num))
-        size = 1 + self.scale * _either_way(num)
+        angle = torch.deg2rad(self.rotation * _uniform(num))
+        size = 1 + self.scale * _uniform(num)
         mirror = 1 - 2 * (torch.rand(num) < self.flip).float()
-        across, down = 2 * self.shift * _either_way(num), 2 * self.shift * _either_way(num)
+        across, down = 2 * self.shift * _uniform(num), 2 * self.shift * _uniform(num)
         if not (self.rotation or self.scale or self.shift or self.flip):
             return values
         cos, sin = angle.cos() / size, angle.sin() / size
@@ -94,16 +95,16 @@ class Augment:
         )
         return functional.grid_sample(values, grid, align_corners=False)
 
-    def _relight(self, values: Tensor) -> Tensor:
+    def _jitter(self, values: Tensor) -> Tensor:
         num = len(values)
-        brighter = (255 * self.brightness * _either_way(num)).view(-1, 1, 1, 1).to(values.device)
-        harder = (1 + self.contrast * _either_way(num)).view(-1, 1, 1, 1).to(values.device)
+        offset = (255 * self.brightness * _uniform(num)).view(-1, 1, 1, 1).to(values.device)
+        factor = (1 + self.contrast * _uniform(num)).view(-1, 1, 1, 1).to(values.device)
         mean = values.mean(dim=(2, 3), keepdim=True)
-        return (values - mean) * harder + mean + brighter
+        return (values - mean) * factor + mean + offset
 
-    def _cover(self, values: Tensor) -> Tensor:
+    def _mask(self, values: Tensor) -> Tensor:
         num, _, height, width = values.shape
-        # Drawn in any case, so that one strength does not change what chance does to another.
+        # Always drawn, so that one strength does not change the random numbers of another.
         chance, area, shape, top, left = torch.rand(5, num)
         if not self.erase:
             return values
@@ -111,17 +112,17 @@ class Augment:
         tall, wide = (area * shape).sqrt(), (area / shape).sqrt()
         rows = _between(height, top * (1 - tall), tall).view(num, 1, height, 1)
         columns = _between(width, left * (1 - wide), wide).view(num, 1, 1, width)
-        covered = rows & columns & (chance < self.erase).view(-1, 1, 1, 1)
+        masked = rows & columns & (chance < self.erase).view(-1, 1, 1, 1)
         mean = values.mean(dim=(2, 3), keepdim=True)
-        return torch.where(covered.to(values.device), mean, values)
+        return torch.where(masked.to(values.device), mean, values)
 
 
-def _either_way(num: int) -> Tensor:
-    """Draw from [-1, 1]."""
+def _uniform(num: int) -> Tensor:
+    """Draw uniformly from [-1, 1]."""
     return 2 * torch.rand(num) - 1
 
 
 def _between(length: int, start: Tensor, extent: Tensor) -> Tensor:
-    """Mark the pixels of an axis between two places in [0, 1], bool ``(N, length)``."""
+    """Mark the pixels of an axis between two positions in [0, 1], bool ``(N, length)``."""
     position = (torch.arange(length) + 0.5) / length
     return (position >= start[:, None]) & (position < (start + extent)[:, None])

@@ -1,4 +1,4 @@
-"""One split of a study as a torch dataset, decoded once."""
+"""One split of a data set as a torch dataset of decoded images."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .images.cache import MappedImages, decode_once
-from .images.decode import Fit, decode_images, raise_if_unreadable
+from .images.decode import Fit, decode_images
 from .records import Records
 from .samplers import upsampled_indices
 from .sources.folder import read_folder
@@ -25,46 +26,48 @@ __all__ = ["StratifiedResplit"]
 
 
 class StratifiedResplit(Dataset[tuple[Tensor, int]]):
-    """The train, val or test images of a folder whose val split was too small.
+    """The training, validation or test images of a source with a small validation set.
 
-    Part of train is moved into val, stratified by class and by default with no patient on both
-    sides; see :func:`cxrtransfer.data.resplit`. The three datasets made with one source and one
-    seed are disjoint and cover the source. Images are decoded here, once, and kept as gray pixels
-    (50 kB each at 224 px), in memory or in a ``cache``.
+    A fraction of the training images is moved to the validation set, stratified by class and by
+    default grouped by patient; see :func:`resplit`. The three datasets of one source and seed are
+    disjoint and cover the source. Images are decoded once, on construction, and stored as gray
+    pixels (50 kB per image at 224 px) in memory or in a ``cache``.
 
-    Nothing is augmented by default, and nothing ever flipped unasked: a flip turns the burnt-in
-    R marker and moves the heart to the other side.
+    Images are not augmented by default.
 
     Args:
-        source: A folder that :func:`cxrtransfer.data.read_folder` understands, or records.
-        split: Which of the three.
-        val_fraction: Part of train to move into val; 0 takes the splits as they are.
-        test_fraction: Part of train to hold out as test, for a source that has no test split.
-        group_by: ``"patient_id"`` keeps patients whole; None splits by image, as the paper did.
-        seed: Seed of the division.
-        transform: From uint8 ``(1, H, W)`` to what the network takes, called for each image every
-            time it is asked for; by default :func:`cxrtransfer.data.to_model_input`.
-        augment: From a batch uint8 ``(N, 1, H, W)`` to one like it, called before the default
-            transform; such as :class:`cxrtransfer.data.Augment`.
-        input_spec: The size to decode to, and what the default transform aims at.
-        fit: ``"squash"`` stretches images to a square, ``"pad"`` keeps their proportions.
-        cache: A folder to keep the decoded source in, mapped into memory from there; None decodes
-            this split into memory.
-        on_error: ``"raise"`` refuses a split with unreadable images, ``"skip"`` leaves them out,
+        source: A folder that :func:`read_folder` can read, or records.
+        split: The split of this dataset.
+        val_fraction: Fraction of the training images to move to the validation set; 0 keeps the
+            splits of the source.
+        test_fraction: Fraction of the training images to hold out as the test set, for a source
+            without a test split.
+        group_by: ``"patient_id"`` keeps the images of a patient in one split; None splits by
+            image, as the paper did.
+        seed: Seed of the split.
+        transform: Function from uint8 ``(1, H, W)`` to the input of the network, called for each
+            image on each access; by default :func:`to_model_input`.
+        augment: Function from a batch uint8 ``(N, 1, H, W)`` to an augmented batch, applied before
+            the default transform, e.g. :class:`Augment`.
+        input_spec: The size to decode to, and the normalization of the default transform.
+        fit: ``"squash"`` resizes images to a square, ``"pad"`` keeps the aspect ratio.
+        cache: Folder of memory-mapped files for the decoded images of the whole source; None
+            decodes this split into memory.
+        on_error: ``"raise"`` raises an error for unreadable images; ``"skip"`` leaves them out,
             warns, and lists them in ``skipped``.
-        upsample: Repeat the images of smaller classes until all classes are as large as the
-            largest, as the paper did; for train only. ``records`` stays as it is, while length,
-            ``labels`` and ``ids`` count the repeats.
+        upsample: Repeat images of the smaller classes until all classes have the size of the
+            largest, as the paper did; for the training split only. Length, ``labels`` and ``ids``
+            include the repeats, ``records`` does not.
 
     Attributes:
-        records: The rows of this split, in the dataset's order.
-        split: Which of the three.
-        skipped: Why each image that was left out is unreadable, by id.
+        records: The images of this split, in the order of the dataset.
+        split: The split of this dataset.
+        skipped: The reason why each skipped image is unreadable, by id.
 
     Raises:
         FileNotFoundError: If the source is a folder that does not exist.
-        ValueError: If it cannot be divided as asked.
-        UnreadableImagesError: If images of this split cannot be decoded; all are named.
+        ValueError: If it cannot be split as requested.
+        UnreadableImagesError: If images of this split cannot be decoded; lists all of them.
     """
 
     def __init__(
@@ -87,24 +90,26 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         if split not in ("train", "val", "test"):
             raise ValueError(f"split must be 'train', 'val' or 'test', got {split!r}")
         if transform is not None and augment is not None:
-            raise ValueError("augment comes before the default transform; do it in yours instead")
+            raise ValueError(
+                "augment applies to the default transform only; augment in your own transform"
+            )
         if upsample and split != "train":
-            raise ValueError(f"only train may be up-sampled, got split {split!r}")
+            raise ValueError(f"upsample requires the training split, got split {split!r}")
         self.split = split
-        divided = resplit(
+        split_records = resplit(
             source if isinstance(source, Records) else read_folder(source),
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             group_by=group_by,
             seed=seed,
         )
-        self.records = divided.where(split)
+        self.records = split_records.where(split)
         self.transform, self.augment = transform, augment
         self._normalize = to_model_input(input_spec)
         self._size = input_spec.size
-        unreadable = self._decode(divided, cache, input_spec, fit)
-        if on_error == "raise":
-            raise_if_unreadable(unreadable)
+        unreadable = self._decode(split_records, cache, input_spec, fit)
+        if unreadable and on_error == "raise":
+            raise UnreadableImagesError(unreadable)
         self.skipped = self._skip(unreadable)
         self._order = np.arange(len(self.records))
         if upsample:
@@ -112,9 +117,9 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
             self._order = upsampled_indices(self.records.labels, generator).numpy()
 
     def _decode(
-        self, divided: Records, cache: StrPath | None, spec: InputSpec, fit: Fit
+        self, source: Records, cache: StrPath | None, spec: InputSpec, fit: Fit
     ) -> dict[Path, str]:
-        """Set ``_images`` and the row of each record in it; return what could not be read."""
+        """Set ``_images`` and the row of each record in it; return the unreadable files."""
         own = [row.path for row in self.records]
         if cache is None:
             images, unreadable = decode_images(
@@ -123,12 +128,12 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
             self._images: Tensor | MappedImages = torch.from_numpy(images)
             self._rows = np.arange(len(own))
             return unreadable
-        # The whole source goes into one cache, which serves all splits of all seeds.
-        everything = [row.path for row in divided]
+        # One cache of the whole source serves all splits of all seeds.
+        paths = [row.path for row in source]
         self._images, rows, unreadable = decode_once(
-            everything, spec.size, folder=cache, fit=fit, interpolation=spec.interpolation
+            paths, spec.size, folder=cache, fit=fit, interpolation=spec.interpolation
         )
-        row_of = dict(zip(everything, rows.tolist(), strict=True))
+        row_of = dict(zip(paths, rows.tolist(), strict=True))
         self._rows = np.array([row_of[path] for path in own], dtype=np.int64)
         return {path: unreadable[path] for path in own if path in unreadable}
 
@@ -136,14 +141,14 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         if not unreadable:
             return {}
         names = dict(zip((row.path for row in self.records), self.records.ids, strict=True))
-        kept = [index for index, path in enumerate(names) if path not in unreadable]
-        self.records, self._rows = self.records.take(kept), self._rows[kept]
+        readable = [index for index, path in enumerate(names) if path not in unreadable]
+        self.records, self._rows = self.records.take(readable), self._rows[readable]
         warnings.warn(
-            f"{len(unreadable)} unreadable images of {self.split} are left out; "
-            "the dataset's `skipped` lists them",
+            f"skipped {len(unreadable)} unreadable images of the {self.split} split; "
+            "the attribute `skipped` lists them",
             stacklevel=3,
         )
-        return {names[path]: why for path, why in unreadable.items()}
+        return {names[path]: message for path, message in unreadable.items()}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -157,23 +162,22 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The name of each image, its path in the source."""
+        """The id of each image, its path in the source."""
         return tuple(self.records.ids[index] for index in self._order)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return the gray pixels of an image, uint8 ``(H, W)``, untransformed."""
+        """Return the gray pixels of an image, uint8 ``(H, W)``, before any transform."""
         return self.pixels([index])[0, 0].numpy()
 
     def pixels(self, indices: list[int]) -> Tensor:
-        """Copy out gray images, uint8 ``(len(indices), 1, H, W)``, untransformed."""
+        """Return copies of gray images, uint8 ``(N, 1, H, W)``, before any transform."""
         return self._images[self._rows[self._order[indices]]].unsqueeze(1)
 
     def to_input(self, pixels: Tensor) -> Tensor:
-        """Augment if that was asked for, and make the network's input.
+        """Augment and normalize gray images.
 
         Args:
-            pixels: What :meth:`pixels` gave, on any device; a ``transform`` of your own gets them
-                where they are.
+            pixels: Gray images as from :meth:`pixels`, on any device.
 
         Returns:
             Float32 ``(N, C, H, W)`` on the same device.
@@ -193,8 +197,8 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         """Return a transformed image ``(C, H, W)`` and its class index, or a batch of both.
 
         Args:
-            index: A position; or positions, for images ``(N, C, H, W)`` and labels int64
-                ``(N,)`` in one piece each.
+            index: A position; or a list of positions, for images ``(N, C, H, W)`` and labels
+                int64 ``(N,)``.
         """
         if isinstance(index, list):
             return self._batch(index)
@@ -202,7 +206,7 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         return images[0], int(labels[0])
 
     def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int]]:
-        """Return many items at once; a DataLoader asks for its batches here."""
+        """Return several items at once, as a DataLoader requests them."""
         images, labels = self._batch(indices)
         return list(zip(images, labels.tolist(), strict=True))
 
@@ -211,5 +215,5 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         return images, torch.from_numpy(self.labels[indices])
 
     def __repr__(self) -> str:
-        skipped = f", {len(self.skipped)} unreadable left out" if self.skipped else ""
+        skipped = f", {len(self.skipped)} unreadable skipped" if self.skipped else ""
         return f"StratifiedResplit({self.split}, {self._size} px, {self.records!r}{skipped})"

@@ -1,7 +1,10 @@
-"""One row per image: where it is, what it shows, who it shows, which split it is in."""
+"""Records: the images of a study with their classes, patients and splits."""
 
 import csv
 import logging
+import unicodedata
+import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,23 +17,26 @@ import numpy.typing as npt
 from cxrtransfer.files import atomic_path, text_digest
 from cxrtransfer.types import Split, StrPath
 
-__all__ = ["Record", "Records"]
+__all__ = ["Record", "Records", "warn_of_similar_names"]
 
 _log = logging.getLogger(__name__)
 
 Column = str | Callable[[Mapping[str, str]], object]
 
+MAX_CLASS_NAME = 200  # characters
+_MISSING = {"", "nan", "<na>", "n/a", "#n/a", "null"}  # in lower case; written for missing values
+
 
 @dataclass(frozen=True)
 class Record:
-    """One image.
+    """One image with its class, patient and split.
 
     Attributes:
         path: The image file.
         label: Index of its class in the ``class_names`` of its :class:`Records`.
-        patient_id: The unit that may not cross a split. Where nobody knows the patient this is
-            the image's own id, which makes every image its own patient.
-        split: The split it belongs to; None where the source has none.
+        patient_id: The unit that must not be in more than one split. If the patient is unknown,
+            the id of the image, which treats each image as a separate patient.
+        split: The split it belongs to; None if the source has no splits.
     """
 
     path: Path
@@ -46,11 +52,13 @@ class Records(Sequence[Record]):
     Attributes:
         rows: One :class:`Record` per image.
         class_names: Names of the classes, in label order.
-        root: The folder that ids are relative to; None makes the whole path the id.
-        patients_known: Whether ``patient_id`` really names patients in every row.
+        root: The folder that ids are relative to; with None, the id is the whole path.
+        patients_known: Whether ``patient_id`` names a patient in every row.
 
     Raises:
-        ValueError: If a label has no class name, or two rows have the same id.
+        ValueError: If a label is not an index into ``class_names``; two rows have the same id; a
+            class name is not unique, printable and of at most 200 characters; or the name of a
+            class or patient is empty, a missing value such as ``nan``, or has spaces around it.
 
     Example:
         >>> rows = (Record(Path("a.png"), 0, "ann"), Record(Path("b.png"), 1, "bob"))
@@ -65,7 +73,20 @@ class Records(Sequence[Record]):
     patients_known: bool = False
 
     def __post_init__(self) -> None:
-        for row in self.rows:
+        for name in self.class_names:
+            if not _is_name(name) or not name.isprintable() or len(name) > MAX_CLASS_NAME:
+                raise ValueError(
+                    f"class names must be printable, without spaces around them and of at most "
+                    f"{MAX_CLASS_NAME} characters, got {name[: MAX_CLASS_NAME + 1]!r}"
+                )
+        if len(set(self.class_names)) < len(self.class_names):
+            raise ValueError(f"class names must be unique, got {self.class_names}")
+        for name, row in zip(self.ids, self.rows, strict=True):
+            if row.patient_id != name and not _is_name(row.patient_id):
+                raise ValueError(
+                    "patient ids must not be empty, a missing value or have spaces around them, "
+                    f"got {row.patient_id!r} for {row.path}"
+                )
             if not 0 <= row.label < len(self.class_names):
                 raise ValueError(
                     f"label must be an index into class_names {self.class_names}, "
@@ -73,8 +94,8 @@ class Records(Sequence[Record]):
                 )
         if len(set(self.ids)) < len(self.rows):
             seen: set[str] = set()
-            twice = next(name for name in self.ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise ValueError(f"every image must be listed once, got {twice!r} more than once")
+            duplicate = next(name for name in self.ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # add() returns None
+            raise ValueError(f"image ids must be unique, got {duplicate!r} more than once")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -97,7 +118,7 @@ class Records(Sequence[Record]):
         patients = (
             f"of {len(set(self.patient_ids)):,} patients"
             if self.patients_known
-            else "(patients unknown: each image counts as its own)"
+            else "(patients unknown: each image treated as a separate patient)"
         )
         return f"Records({len(self):,} images {patients}: {classes})"
 
@@ -115,9 +136,9 @@ class Records(Sequence[Record]):
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The name of each image, its path relative to ``root``, with forward slashes.
+        """The id of each image, its path relative to ``root`` with forward slashes.
 
-        The whole path where it does not lie below ``root``.
+        For an image outside ``root``, the whole path.
         """
         root = self.root
         return tuple(
@@ -139,9 +160,9 @@ class Records(Sequence[Record]):
         return Records(tuple(rows), self.class_names, self.root, self.patients_known)
 
     def digest(self) -> str:
-        """Return a SHA-256 over ids, classes, patients and splits, whatever order they are in.
+        """Return a SHA-256 over ids, classes, patients and splits, independent of their order.
 
-        It tells two studies apart; it does not look into the image files.
+        The content of the image files is not part of it.
         """
         lines = sorted(
             f"{name}\0{self.class_names[row.label]}\0{row.patient_id}\0{row.split}"
@@ -152,8 +173,8 @@ class Records(Sequence[Record]):
     def to_csv(self, path: StrPath) -> None:
         """Write the columns ``path``, ``label``, ``patient_id`` and ``split``.
 
-        Paths are the ids, so the table means the same on another machine. Labels are class names;
-        an unknown patient and a missing split are empty cells.
+        Paths are the ids, so the table can be read on another machine. Labels are class names;
+        unknown patients and missing splits are empty cells.
 
         Args:
             path: The file to write, atomically.
@@ -186,33 +207,36 @@ class Records(Sequence[Record]):
         patient: Column | None = None,
         split: Column | None = None,
     ) -> "Records":
-        """Read a table: what :meth:`to_csv` wrote, or anybody's.
+        """Read a table of images, written by :meth:`to_csv` or by any other program.
 
         Each of ``image``, ``label``, ``patient`` and ``split`` is the name of a column, or a
-        function of a row (a mapping from column to cell). A label that comes out as None leaves
-        the row out, and the log says how many were. Several rows of one image (RSNA lists one per
-        box) become one record if they agree.
+        function of a row (a mapping from column name to cell). Rows whose label is None are left
+        out, and their number is logged. Several rows of one image (RSNA lists one per bounding
+        box) are merged into one record if they agree.
 
         Args:
-            path: The table: tabs between the cells if its name ends in ``.tsv``, else commas.
-            root: The folder its image paths are relative to; by default the table's own folder.
+            path: The table: tab-separated if its name ends in ``.tsv``, else comma-separated.
+            root: The folder that image paths are relative to; by default the table's folder.
             class_names: The classes in label order; by default those of the table, sorted.
             image: The path of the image.
             label: The name of its class.
-            patient: The patient; by default the column ``patient_id`` if there is one. An empty
-                cell makes the image its own patient.
-            split: ``train``, ``val``, ``test`` or empty; by default the column ``split`` if there
-                is one.
+            patient: The patient; by default the column ``patient_id`` if it exists. An image with
+                an empty cell is treated as a separate patient.
+            split: ``train``, ``val``, ``test`` or empty; by default the column ``split`` if it
+                exists.
 
         Returns:
             The records, equal to those written if ``root`` and ``class_names`` are.
 
         Raises:
-            ValueError: If a column or a cell is missing, a label is empty, a class or split is
-                unknown, or two rows of one image disagree.
+            ValueError: If a column or a cell is missing, a label is empty or NaN, a class or
+                split is unknown, or rows of one image disagree.
+
+        Warns:
+            UserWarning: If names of classes or patients differ only in case or width.
 
         Example:
-            The three large public tables, in one line each::
+            Three large public tables::
 
                 Records.from_csv("stage_2_train_labels.csv", root="stage_2_train_images",
                                  image=lambda row: row["patientId"] + ".dcm",
@@ -228,13 +252,13 @@ class Records(Sequence[Record]):
         columns, table = _read_cells(Path(path))
         patient = patient or ("patient_id" if "patient_id" in columns else lambda _: None)
         split = split or ("split" if "split" in columns else lambda _: None)
-        wanted = {column for column in (image, label, patient, split) if isinstance(column, str)}
-        if not wanted <= set(columns):
+        required = {column for column in (image, label, patient, split) if isinstance(column, str)}
+        if not required <= set(columns):
             raise ValueError(
-                f"{path} must have the columns {sorted(wanted)}, "
-                f"it lacks {sorted(wanted - set(columns))}; it has {list(columns)}"
+                f"missing columns {sorted(required - set(columns))} in {path}; "
+                f"its columns are {list(columns)}"
             )
-        labels = [_cell(row, label) for row in table]
+        labels = [_stripped(_cell(row, label)) for row in table]
         names = tuple(class_names or sorted({name for name in labels if name is not None}))
         index = {name: number for number, name in enumerate(names)}
         rows: dict[str, Record] = {}
@@ -243,48 +267,95 @@ class Records(Sequence[Record]):
             if class_name is None:
                 continue
             where = f"row {number} of {path}"
-            if not class_name:
+            if _is_missing(class_name):
                 raise ValueError(
-                    f"{where}: every image needs a label, got an empty cell; to leave such rows "
-                    "out, give a function as label that returns None for them"
+                    f"{where}: label must not be empty; to leave out rows without a label, pass "
+                    "a function as label that returns None for them"
                 )
             if class_name not in index:
                 raise ValueError(f"{where}: label must be one of {names}, got {class_name!r}")
-            name, owner = _cell(cells, image), _cell(cells, patient)
-            if not name:
-                raise ValueError(f"{where}: every image needs a path, got an empty cell")
-            known = known and bool(owner)
+            name, patient_id = _cell(cells, image), _stripped(_cell(cells, patient))
+            if name is None or _is_missing(name):
+                raise ValueError(f"{where}: the image path must not be empty")
+            if patient_id is None or _is_missing(patient_id):
+                known, patient_id = False, name
             record = Record(
-                folder / name, index[class_name], owner or name, _split(_cell(cells, split), where)
+                folder / name,
+                index[class_name],
+                patient_id,
+                _split(_stripped(_cell(cells, split)), where),
             )
             if rows.setdefault(name, record) != record:
-                raise ValueError(f"{where}: {name!r} has appeared before as {rows[name]}")
-        left_out = labels.count(None)
-        if left_out:
+                raise ValueError(
+                    f"{where}: rows of one image must agree, {name!r} appeared before as "
+                    f"{rows[name]}"
+                )
+        if None in labels:
             _log.info(
-                "%d of %d rows of %s have no label and are left out", left_out, len(table), path
+                "left out %d of %d rows of %s without a label",
+                labels.count(None),
+                len(table),
+                path,
             )
-        return Records(tuple(rows.values()), names, folder, known and bool(rows))
+        records = Records(tuple(rows.values()), names, folder, known and bool(rows))
+        warn_of_similar_names(records)
+        return records
+
+
+def warn_of_similar_names(records: Records) -> None:
+    """Warn if names of classes or patients differ only in case or (East Asian) width."""
+    patients = {
+        row.patient_id
+        for name, row in zip(records.ids, records, strict=True)
+        if row.patient_id != name
+    }
+    for kind, names in (("classes", records.class_names), ("patients", patients)):
+        similar = defaultdict(set)
+        for name in names:
+            similar[unicodedata.normalize("NFKC", name).casefold()].add(name)
+        groups = [sorted(group) for group in similar.values() if len(group) > 1]
+        if groups:
+            warnings.warn(
+                f"{kind} must not differ only in case or width, e.g. "
+                f"{' and '.join(map(repr, groups[0]))} are counted as different; rename them if "
+                "they are the same",
+                stacklevel=3,
+            )
 
 
 def _read_cells(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Read a table's column names and rows."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        columns = tuple(reader.fieldnames or ())
+        columns = reader.fieldnames = tuple(name.strip() for name in reader.fieldnames or ())
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"columns of {path} must have different names, got {list(columns)}")
         table = []
         for number, row in enumerate(reader, start=2):
             if None in row or None in row.values():
                 raise ValueError(
-                    f"row {number} of {path} must have {len(columns)} cells, as the header has"
+                    f"row {number} of {path} must have {len(columns)} cells, like the header"
                 )
-            table.append(row)
+            if any(cell.strip() for cell in row.values()):
+                table.append(row)
         return columns, table
 
 
 def _cell(row: Mapping[str, str], column: Column) -> str | None:
     value = row[column] if isinstance(column, str) else column(row)
-    return None if value is None else str(value)  # a function may well return a bool or a number
+    return None if value is None else str(value)  # a function may return a bool or a number
+
+
+def _stripped(cell: str | None) -> str | None:
+    return None if cell is None else cell.strip()
+
+
+def _is_missing(cell: str) -> bool:
+    return cell.strip().lower() in _MISSING
+
+
+def _is_name(text: str) -> bool:
+    return text == text.strip() and not _is_missing(text)
 
 
 def _split(cell: str | None, where: str) -> Split | None:
@@ -296,5 +367,5 @@ def _split(cell: str | None, where: str) -> Split | None:
         case _:
             raise ValueError(
                 f"{where}: split must be train, val, test or empty, got {cell!r}; "
-                "a function as split can rename it"
+                "pass a function as split to map other names"
             )

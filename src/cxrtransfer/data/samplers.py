@@ -1,4 +1,4 @@
-"""Which images an epoch shows, and how often."""
+"""Samplers for imbalanced classes, reproducible by seed and epoch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -22,13 +22,13 @@ Labels = npt.NDArray[np.int64]
 
 
 def upsampled_indices(labels: Labels, generator: torch.Generator) -> Tensor:
-    """Show every class as often as the largest, as the paper's up-sampling does.
+    """Up-sample each class to the size of the largest class, as the paper did.
 
-    Every image is shown at least once, and no image of a class twice more than another of it.
+    Each image is drawn at least once; the counts of two images of a class differ by at most one.
 
     Args:
         labels: Class index of each image, int64 ``(N,)``.
-        generator: Source of the order and of which images are shown once more.
+        generator: Random generator of the order and of the repeated images.
 
     Returns:
         Positions, shuffled, int64 ``(K * n_max,)``.
@@ -40,25 +40,25 @@ def upsampled_indices(labels: Labels, generator: torch.Generator) -> Tensor:
     """
     members = [torch.from_numpy(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     largest = max(len(positions) for positions in members)
-    shown = []
+    drawn = []
     for positions in members:
         times, rest = divmod(largest, len(positions))
-        again = torch.randperm(len(positions), generator=generator)[:rest]
-        shown += [positions.repeat(times), positions[again]]
-    everything = torch.cat(shown)
-    return everything[torch.randperm(len(everything), generator=generator)]
+        repeated = torch.randperm(len(positions), generator=generator)[:rest]
+        drawn += [positions.repeat(times), positions[repeated]]
+    indices = torch.cat(drawn)
+    return indices[torch.randperm(len(indices), generator=generator)]
 
 
 def weighted_indices(
     labels: Labels, class_weights: Sequence[float], num_samples: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw images with replacement, each as often as its class weighs.
+    """Draw images with replacement, with probability proportional to their class weight.
 
     Args:
         labels: Class index of each image, int64 ``(N,)``.
-        class_weights: Weight of one image of each class.
+        class_weights: Weight of an image of each class.
         num_samples: Number of images to draw.
-        generator: Source of chance.
+        generator: Random generator of the draw.
 
     Returns:
         Positions, int64 ``(num_samples,)``.
@@ -68,16 +68,17 @@ def weighted_indices(
 
 
 class EpochSampler(Sampler[int]):
-    """Draw the epoch's images from seed and epoch alone, and deal them to the ranks.
+    """Draw the images of an epoch by seed and epoch, and distribute them over ranks.
 
-    Every rank draws the same list and takes every ``world_size``-th entry, so that together they
-    show exactly what one process would, and all have the same number of steps. The epoch goes up
-    by itself; :meth:`set_epoch` puts it right when a run is resumed.
+    Each rank draws the same list and takes every ``world_size``-th entry. Together the ranks draw
+    what a single process would, with equal numbers of steps. The epoch is incremented after each
+    iteration; call :meth:`set_epoch` when a run is resumed.
 
     Args:
-        draw: From a generator to the positions of one epoch, always as many.
+        draw: Function of a generator that returns the positions of one epoch, always of the same
+            number.
         seed: Seed of the first epoch.
-        rank: Number of this process.
+        rank: Rank of this process.
         world_size: Number of processes.
 
     Raises:
@@ -93,13 +94,13 @@ class EpochSampler(Sampler[int]):
         world_size: int = 1,
     ) -> None:
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank must lie in [0, {world_size}), got {rank}")
+            raise ValueError(f"rank must be in [0, {world_size}), got {rank}")
         self._draw, self._seed, self._rank, self._world_size = draw, seed, rank, world_size
         self._num = -(-len(self._epoch_indices(0)) // world_size)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that is drawn next."""
+        """Set the epoch to draw next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -108,7 +109,7 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         indices = self._epoch_indices(self.epoch)
         self.epoch += 1
-        # Where the ranks do not divide the epoch, its first images are shown once more.
+        # If the epoch is not divisible by the number of ranks, its first images are repeated.
         wrapped = indices[torch.arange(self._num * self._world_size) % len(indices)]
         yield from wrapped[self._rank :: self._world_size].tolist()
 
@@ -119,12 +120,14 @@ class EpochSampler(Sampler[int]):
 def upsampling_sampler(
     labels: Labels, *, seed: int = 0, rank: int = 0, world_size: int = 1
 ) -> EpochSampler:
-    """Show every class as often as the largest; see :func:`upsampled_indices`.
+    """Return a sampler that up-samples each class to the size of the largest, as the paper did.
+
+    Each image is drawn at least once; the counts of two images of a class differ by at most one.
 
     Args:
         labels: Class index of each image, as in ``dataset.labels``.
         seed: Seed of the first epoch.
-        rank: Number of this process.
+        rank: Rank of this process.
         world_size: Number of processes.
     """
     return EpochSampler(
@@ -141,22 +144,23 @@ def weighted_sampler(
     rank: int = 0,
     world_size: int = 1,
 ) -> EpochSampler:
-    """Draw images with replacement, each as often as its class weighs.
+    """Return a sampler that draws with replacement, proportionally to class weights.
 
     Args:
         labels: Class index of each image, as in ``dataset.labels``.
-        class_weights: Weight of one image of each class; ``"balanced"`` draws all classes alike.
-        num_samples: Images of an epoch over all ranks; by default as many as there are.
+        class_weights: Weight of an image of each class; ``"balanced"`` draws all classes with
+            equal probability.
+        num_samples: Number of images per epoch over all ranks; by default ``len(labels)``.
         seed: Seed of the first epoch.
-        rank: Number of this process.
+        rank: Rank of this process.
         world_size: Number of processes.
 
     Raises:
-        ValueError: If the weights do not fit the labels, or one is not positive.
+        ValueError: If a class has no positive weight.
     """
     counts = np.bincount(labels)
     num_classes = len(counts)
-    if class_weights == "balanced":  # only the ratios matter to a draw
+    if class_weights == "balanced":  # the draw depends only on the ratios
         weights = tuple(0.0 if count == 0 else 1 / count for count in counts.tolist())
     else:
         weights = tuple(float(weight) for weight in class_weights)

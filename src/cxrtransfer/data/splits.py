@@ -1,4 +1,4 @@
-"""Who goes where: index arithmetic over scikit-learn's splitters, and its use on records."""
+"""Stratified, patient-grouped training, validation and test splits, and cross-validation folds."""
 
 import math
 import warnings
@@ -29,13 +29,14 @@ Indices = npt.NDArray[np.int64]
 def k_folds(
     labels: npt.ArrayLike, groups: Sequence[str] | None, *, num_folds: int, seed: int
 ) -> Indices:
-    """Deal images into folds of like size and like prevalence.
+    """Assign images to folds of similar size and prevalence.
 
-    Renaming the classes changes nothing; reordering the images does, so callers sort them first.
+    The result does not depend on the numbering of the classes. It depends on the order of the
+    images, so callers sort them first.
 
     Args:
         labels: Class index of each image, integers ``(N,)``.
-        groups: Patient of each image; no patient gets into two folds. None deals single images.
+        groups: Patient of each image; no patient is in two folds. None assigns single images.
         num_folds: Number of folds, at least 2.
         seed: Seed of the shuffle.
 
@@ -69,29 +70,29 @@ def k_folds(
 def hold_out(
     labels: npt.ArrayLike, groups: Sequence[str] | None, *, fraction: float, seed: int
 ) -> Indices:
-    """Choose the images to hold out, at the prevalence of the whole.
+    """Select images to hold out, stratified by class.
 
-    Patients are dealt into folds, and those most like the average are taken until the number of
-    images wanted of each class is reached as nearly as can be; single images are drawn by
+    Patients are assigned to folds, and the folds closest to the average are selected until the
+    class counts are as close to ``fraction`` as possible. Single images are selected by
     scikit-learn's stratified shuffle.
 
     Args:
         labels: Class index of each image, integers ``(N,)``.
-        groups: Patient of each image; a patient is held out whole or not at all. None draws
-            single images.
-        fraction: Part of the images to hold out, strictly between 0 and 1.
-        seed: Seed of the draw.
+        groups: Patient of each image; either all or none of a patient's images are held out.
+            None selects single images.
+        fraction: Fraction of the images to hold out, strictly between 0 and 1.
+        seed: Seed of the shuffle.
 
     Returns:
         Positions of the held-out images, ascending int64.
 
     Raises:
         ValueError: If ``fraction`` is out of range, or a class has too few patients (or images)
-            to be on both sides.
+            for both parts.
 
     Warns:
-        UserWarning: If a class misses its share by more than a fifth, because it has few patients
-            or some patient holds too many images to be moved or left.
+        UserWarning: If a class count differs from its target by more than a fifth, because the
+            class has few patients or a patient has many images.
 
     Example:
         >>> first, second = hold_out([0] * 10 + [1] * 10, None, fraction=0.1, seed=0)
@@ -99,7 +100,7 @@ def hold_out(
         True
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"a fraction must lie strictly between 0 and 1, got {fraction}")
+        raise ValueError(f"fraction must be strictly between 0 and 1, got {fraction}")
     codes = _codes(labels)
     needed = math.ceil(1 / min(fraction, 1 - fraction))
     smallest = _check_enough(labels, groups, needed=needed)
@@ -107,19 +108,20 @@ def hold_out(
         splitter = StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
         return np.sort(next(splitter.split(codes, codes))[1]).astype(np.int64)
 
-    # More folds come nearer to the fraction but take longer, and no class is in more than it has
-    # patients; below `needed` of them the nearest fraction could be 0 or 1.
+    # More folds approximate the fraction better but take longer, and a class cannot be in more
+    # folds than it has patients; with fewer than `needed` the nearest fraction could be 0 or 1.
     parts = Fraction(fraction).limit_denominator(min(max(20, needed), smallest))
     folds = k_folds(codes, groups, num_folds=parts.denominator, seed=seed)
     counts = np.zeros((parts.denominator, codes.max() + 1))  # images of each fold and class
     np.add.at(counts, (folds, codes), 1)
     miss = np.abs(counts - np.bincount(codes) / parts.denominator).sum(axis=1)
     order = np.argsort(miss, kind="stable")
-    # As many folds as the fraction says, unless a large patient leaves the others small.
-    wanted = fraction * np.bincount(codes)
-    reached = counts[order].cumsum(axis=0)[:-1]  # one fold at least is left
-    chosen = order[: 1 + np.abs(reached - wanted).sum(axis=1).argmin()]
-    _warn_if_missed(counts[chosen].sum(axis=0), wanted, stacklevel=5)
+    # A patient with many images makes the other folds small, so the fraction alone cannot tell
+    # how many folds to take.
+    target = fraction * np.bincount(codes)
+    reached = counts[order].cumsum(axis=0)[:-1]  # at least one fold is not held out
+    chosen = order[: 1 + np.abs(reached - target).sum(axis=1).argmin()]
+    _warn_if_missed(counts[chosen].sum(axis=0), target, stacklevel=5)
     return np.flatnonzero(np.isin(folds, chosen)).astype(np.int64)
 
 
@@ -131,48 +133,49 @@ def resplit(
     group_by: GroupBy = "patient_id",
     seed: int = 0,
 ) -> Records:
-    """Move a part of train into val, and leave test alone.
+    """Move a fraction of the training images to the validation set; keep the test set.
 
-    The study's data set comes with 16 validation images, too few to choose a model by. Images
-    that are in val already stay there. Rows without a split count as train.
+    The Kermany data set comes with 16 validation images, too few for model selection. Images
+    already in the validation set stay there. Images without a split count as training images.
 
     Args:
-        records: The images; their order does not matter.
-        val_fraction: Part of train to move into val, stratified by class. 0 moves nothing.
-        test_fraction: Part of train to move into test first. Only for a source without a test
-            split, and needed there.
-        group_by: ``"patient_id"`` keeps every patient on one side; training images of a patient
-            who is already in val move there too. None splits by image, as the paper did, which
-            puts the same patient on both sides.
-        seed: Seed of the draw.
+        records: The images, in any order.
+        val_fraction: Fraction of the training images to move to the validation set, stratified
+            by class. 0 moves none.
+        test_fraction: Fraction of the training images to move to the test set first. Required
+            for a source without a test split, not allowed for a source with one.
+        group_by: ``"patient_id"`` keeps the images of a patient in one split; training images of
+            patients who are already in the validation set move there too. None splits by image,
+            as the paper did, so that images of one patient can be in several splits.
+        seed: Seed of the shuffle.
 
     Returns:
         The same images sorted by id, each with a split.
 
     Raises:
-        ValueError: If a fraction is out of range, ``test_fraction`` is given beside a test split
-            or lacking without one, or a class has too few images to be divided.
+        ValueError: If a fraction is out of range, ``test_fraction`` is given for a source with a
+            test split or missing for a source without one, or a class has too few images.
 
     Warns:
-        UserWarning: If a patient is in test and elsewhere, which only dropping images could cure;
-            or if a class has too few patients, or some patient too many images, for the fractions
-            to be met.
+        UserWarning: If a patient of the test set is also in another split, which the source
+            decides; or if the fractions cannot be met because a class has few patients or a
+            patient has many images.
     """
     if not 0 <= val_fraction < 1:
-        raise ValueError(f"val_fraction must lie in [0, 1), got {val_fraction}")
+        raise ValueError(f"val_fraction must be in [0, 1), got {val_fraction}")
     if group_by not in ("patient_id", None):
         raise ValueError(f"group_by must be 'patient_id' or None, got {group_by!r}")
     has_test = any(row.split == "test" for row in records)
     if has_test and test_fraction is not None:
-        raise ValueError("the source has a test split, which stays as it is; drop test_fraction")
+        raise ValueError("the source has a test split, which is kept; remove test_fraction")
     if not has_test and test_fraction is None:
         raise ValueError(
-            "the source has no test split; say how much to hold out: test_fraction=0.1"
+            "the source has no test split; set the fraction to hold out, e.g. test_fraction=0.1"
         )
-    divided = _resplit(records, val_fraction, test_fraction, group_by, seed)
+    split_records = _resplit(records, val_fraction, test_fraction, group_by, seed)
     if group_by is not None:
-        _warn_if_test_shared(divided)
-    return divided
+        _warn_if_test_shared(split_records)
+    return split_records
 
 
 def fold_records(
@@ -183,49 +186,49 @@ def fold_records(
     group_by: GroupBy = "patient_id",
     seed: int = 0,
 ) -> Iterator[Records]:
-    """Divide for cross-validation: each image that is not in test is in val once a repeat.
+    """Generate cross-validation splits, in which each non-test image is validated once per repeat.
 
     Args:
-        records: The images; what is in test stays there, the rest is dealt anew.
+        records: The images; those of the test split stay there, the others are assigned to folds.
         num_folds: Number of folds.
-        num_repeats: How often to deal, each time with another shuffle.
+        num_repeats: Number of repetitions, each with another shuffle.
         group_by: As in :func:`resplit`.
-        seed: Seed of the first repeat; the next has the next.
+        seed: Seed of the first repeat; each further repeat adds 1.
 
     Yields:
         ``num_repeats * num_folds`` times the same images sorted by id, with the splits of one
-        fold; to be saved with :meth:`Records.to_csv`.
+        fold.
 
     Raises:
         ValueError: If a class has fewer patients (or images) than there are folds.
 
     Warns:
-        UserWarning: If a fold misses its share of a class by more than a fifth, because some
-            patient holds too many images.
+        UserWarning: If a class count of a fold differs from the mean by more than a fifth,
+            because a patient has many images.
     """
     rows = [row for _, row in sorted(zip(records.ids, records, strict=True))]
-    dealt = [row for row in rows if row.split != "test"]
-    groups = [row.patient_id for row in dealt] if group_by is not None else None
-    labels = [row.label for row in dealt]
+    assigned = [row for row in rows if row.split != "test"]
+    groups = [row.patient_id for row in assigned] if group_by is not None else None
+    labels = [row.label for row in assigned]
     for repeat in range(num_repeats):
         folds = k_folds(labels, groups, num_folds=num_folds, seed=seed + repeat)
         counts = np.zeros((num_folds, len(records.class_names)))
         np.add.at(counts, (folds, np.asarray(labels)), 1)
-        wanted = counts.mean(axis=0)
-        worst = np.abs(counts - wanted).max(axis=1).argmax()
-        _warn_if_missed(counts[worst], wanted, stacklevel=3)
-        fold_of = dict(zip((row.path for row in dealt), folds.tolist(), strict=True))
+        target = counts.mean(axis=0)
+        worst = np.abs(counts - target).max(axis=1).argmax()
+        _warn_if_missed(counts[worst], target, stacklevel=3)
+        fold_of = dict(zip((row.path for row in assigned), folds.tolist(), strict=True))
         for fold in range(num_folds):
-            divided = (
+            split_rows = (
                 row
                 if row.split == "test"
                 else replace(row, split="val" if fold_of[row.path] == fold else "train")
                 for row in rows
             )
-            yield replace(records, rows=tuple(divided))
+            yield replace(records, rows=tuple(split_rows))
 
 
-@lru_cache(maxsize=4)  # the three datasets of one study ask for the same division
+@lru_cache(maxsize=4)  # the three datasets of a study use the same split
 def _resplit(
     records: Records,
     val_fraction: float,
@@ -245,8 +248,8 @@ def _resplit(
         _move(rows, splits, "test", test_fraction, group_by, seed)
     if val_fraction:
         _move(rows, splits, "val", val_fraction, group_by, seed)
-    divided = (replace(row, split=split) for row, split in zip(rows, splits, strict=True))
-    return replace(records, rows=tuple(divided))
+    split_rows = (replace(row, split=split) for row, split in zip(rows, splits, strict=True))
+    return replace(records, rows=tuple(split_rows))
 
 
 def _move(
@@ -257,7 +260,7 @@ def _move(
     group_by: GroupBy,
     seed: int,
 ) -> None:
-    """Change ``splits`` in place: part of train becomes ``to``."""
+    """Move a fraction of the training images to another split, changing ``splits`` in place."""
     train = [index for index, split in enumerate(splits) if split == "train"]
     groups = [rows[index].patient_id for index in train] if group_by is not None else None
     labels = [rows[index].label for index in train]
@@ -266,17 +269,17 @@ def _move(
 
 
 def _codes(labels: npt.ArrayLike) -> Indices:
-    """Number the classes by first appearance, so that their names cannot matter."""
+    """Number the classes by first appearance, so that their original numbers do not matter."""
     _, first, inverse = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]
 
 
 def _check_enough(labels: npt.ArrayLike, groups: Sequence[str] | None, *, needed: int) -> int:
-    """Return how many patients (or images) the rarest class has; at least ``needed``."""
+    """Return the number of patients (or images) of the rarest class, at least ``needed``."""
     labels = np.asarray(labels)
     classes = np.unique(labels)
     if len(classes) < 2:
-        raise ValueError(f"images of at least two classes are needed, got classes {classes}")
+        raise ValueError(f"labels must have at least two classes, got {classes.tolist()}")
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
     counts = [len(np.unique(units[labels == label])) for label in classes]
     rarest = int(np.argmin(counts))
@@ -284,21 +287,24 @@ def _check_enough(labels: npt.ArrayLike, groups: Sequence[str] | None, *, needed
         unit = "images" if groups is None else "patients"
         raise ValueError(
             f"each class must have at least {needed} {unit}, class {classes[rarest]} has "
-            f"{counts[rarest]}; add images or divide by another fraction"
+            f"{counts[rarest]}; add images or choose another fraction"
         )
     return counts[rarest]
 
 
 def _warn_if_missed(
-    got: npt.NDArray[np.floating[Any]], wanted: npt.NDArray[np.floating[Any]], *, stacklevel: int
+    counts: npt.NDArray[np.floating[Any]],
+    target: npt.NDArray[np.floating[Any]],
+    *,
+    stacklevel: int,
 ) -> None:
-    miss = np.abs(got - wanted)
-    if np.any(miss > np.maximum(2, wanted / 5)):
-        worst = int(np.argmax(miss / np.maximum(wanted, 1)))
+    miss = np.abs(counts - target)
+    if np.any(miss > np.maximum(2, target / 5)):
+        worst = int(np.argmax(miss / np.maximum(target, 1)))
         warnings.warn(
-            f"a patient is never divided, so one class has {got[worst]:.0f} images held out where "
-            f"{wanted[worst]:.1f} were asked for; a class has few patients, or some "
-            "patient has many images",
+            f"held out {counts[worst]:.0f} images of a class instead of {target[worst]:.1f}, "
+            "because patients are kept in one split; the class has few patients, or a patient has "
+            "many images",
             stacklevel=stacklevel,
         )
 
@@ -308,7 +314,7 @@ def _warn_if_test_shared(records: Records) -> None:
     shared = sorted({row.patient_id for row in records if row.split != "test"} & test)
     if shared:
         warnings.warn(
-            f"{len(shared)} patients of the test split are in train or val too, first "
-            f"{shared[0]!r}; the source divides them so, and scores on test will flatter",
+            f"{len(shared)} patients of the test split are also in the training or validation "
+            f"split of the source, e.g. {shared[0]!r}; test scores will be optimistic",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""From gray pixels to what a network expects."""
+"""Normalization of gray images for a network."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,14 +12,14 @@ __all__ = ["to_model_input"]
 
 
 def to_model_input(spec: InputSpec) -> Callable[[Tensor], Tensor]:
-    """Give the function that turns gray pixels into a network's input.
+    """Return the function that normalizes gray images for a network.
 
-    It repeats the gray channel, scales to [0, 1], subtracts the mean and divides by the standard
-    deviation of each channel, in one pass over the pixels. It works on one image or a batch, on
-    any device, and can be pickled.
+    The function repeats the gray channel, scales to [0, 1], subtracts the mean and divides by the
+    standard deviation of each channel, in one pass over the pixels. It works on one image or a
+    batch, on any device, and can be pickled.
 
     Args:
-        spec: What the network expects; ``size`` and ``interpolation`` are the decoder's business.
+        spec: What the network expects; ``size`` and ``interpolation`` are used by the decoder.
 
     Returns:
         A function from uint8 ``(..., 1, H, W)`` to float32 ``(..., C, H, W)``.
@@ -40,5 +40,5 @@ def _normalize(images: Tensor, *, spec: InputSpec) -> Tensor:
         )
     std = torch.tensor(spec.std, device=images.device).view(-1, 1, 1)
     mean = torch.tensor(spec.mean, device=images.device).view(-1, 1, 1)
-    # (x / 255 - mean) / std, with the two divisions made beforehand
+    # (x / 255 - mean) / std, with both divisions folded into constants
     return torch.addcmul(-mean / std, images.float(), 1 / (255 * std))

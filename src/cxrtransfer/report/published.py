@@ -1,24 +1,24 @@
-"""What others printed for the 624 original test images, to stand beside what was measured."""
+"""Published results on the 624 original test images, for comparison with measured ones."""
 
 from dataclasses import dataclass
 
-from cxrtransfer.study.config import RunConfig
+from cxrtransfer.study import RunConfig
 
 __all__ = ["PUBLISHED", "PublishedResult", "published_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedResult:
-    """One printed row.
+    """One published result.
 
     Attributes:
-        source: Who printed it.
-        model: The network, by its name here.
+        source: Where it was published.
+        model: Name of the network.
         weighted: Whether class weights [100, 1] were used.
-        early_stopping: Whether training ended on the validation loss.
+        early_stopping: Whether training was stopped early by the validation loss.
         accuracy: Accuracy on the original test split.
-        f1_macro: Macro F1 (the paper's F1), or None where none was printed.
-        auroc: Area under the ROC curve, or None where none was printed.
+        f1_macro: Macro F1 (the paper's F1); None if not published.
+        auroc: Area under the ROC curve; None if not published.
     """
 
     source: str
@@ -28,6 +28,11 @@ class PublishedResult:
     accuracy: float
     f1_macro: float | None = None
     auroc: float | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """Return the published metrics by name."""
+        values = {"accuracy": self.accuracy, "f1_macro": self.f1_macro, "auroc": self.auroc}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def _table(
@@ -43,7 +48,7 @@ def _table(
     )
 
 
-NUM_TEST_IMAGES = 624  # of the original split, on which the paper's numbers were measured
+NUM_TEST_IMAGES = 624  # of the original test split, which all published results are on
 
 PUBLISHED = (
     _table("googlenet", weighted=False, accuracy=0.889, auroc=0.968, f1_macro=0.875),
@@ -66,12 +71,12 @@ PUBLISHED = (
 def published_for(
     config: RunConfig, num_test_images: int = NUM_TEST_IMAGES
 ) -> PublishedResult | None:
-    """Find the printed row that a run repeats, or None where there is none.
+    """Return the published result that a run repeats, or None.
 
     Args:
-        config: What was run.
-        num_test_images: On how many images it was tested. The printed numbers are of the 624
-            original test images, and are put beside no others.
+        config: Configuration of the run.
+        num_test_images: Number of its test images. Only results on the 624 original test images
+            are comparable.
     """
     if num_test_images != NUM_TEST_IMAGES or config.training.class_weights not in (
         None,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cxrtransfer.data import Records, audit, draw_radiographs, resplit
+from cxrtransfer.data import AuditResult, Records, audit, draw_radiographs, resplit
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_a_clean_study_is_called_clean(drawn: Records) -> None:
     assert report.shared_patients == ()
     assert report.duplicates == ()
     assert not any(pair.crosses_split for pair in report.near_duplicates)
-    assert "none is in two splits" in str(report)
+    assert "no patient is in more than one split" in str(report)
 
 
 def test_the_papers_split_is_found_out(drawn: Records) -> None:
@@ -50,7 +50,7 @@ def test_the_papers_split_is_found_out(drawn: Records) -> None:
     assert shared.num_images == expected > 0
     assert shared.num_images_in_second == len(val)
     assert set(shared.patient_ids) == in_train & set(val.patient_ids)
-    assert f"behind {expected} of its {len(val)} images" in str(report)
+    assert f"{expected} of {len(val)} val images" in str(report)
 
 
 def test_the_same_file_in_two_splits(drawn: Records, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_mirrored_copy_is_called_that(drawn: Records, tmp_path: Path) -> None:
     assert original.as_posix() in pair.ids
     assert pair.mirrored
     assert pair.distance < 1e-3
-    assert f"{' = '.join(pair.ids)} mirrored" in str(report)
+    assert f"{' = '.join(pair.ids)} (mirrored)" in str(report)
 
 
 def test_a_symmetric_copy_is_reported_once(drawn: Records, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_image_size_that_tells_the_class_is_reported(drawn: Records, tmp_path: P
 
     confounds = audit(Records(tuple(rows), drawn.class_names, patients_known=True)).confounds
 
-    assert confounds["width"] == confounds["aspect"] == confounds["all four"] == 1.0
+    assert confounds["width"] == confounds["aspect"] == confounds["all"] == 1.0
     assert confounds["height"] == confounds["mode"] == 0.5
 
 
@@ -148,10 +148,23 @@ def test_mode_that_tells_the_class_is_reported(drawn: Records, tmp_path: Path) -
     assert confounds["width"] == 0.5
 
 
+def test_file_format_that_tells_the_class_is_reported(drawn: Records, tmp_path: Path) -> None:
+    rows = []
+    for index, row in enumerate(drawn):
+        path = tmp_path / f"{index}.image"
+        Image.open(row.path).save(path, "JPEG" if row.label else "PNG")
+        rows.append(replace(row, path=path))
+
+    confounds = audit(Records(tuple(rows), drawn.class_names, patients_known=True)).confounds
+
+    assert confounds["format"] == confounds["all"] == 1.0
+    assert confounds["width"] == confounds["mode"] == 0.5
+
+
 def test_unknown_patients_are_said_to_be_unknown(image_tree: Path) -> None:
     from cxrtransfer.data import read_folder
 
-    assert "unknown: each image counts as its own" in str(audit(read_folder(image_tree)))
+    assert "each image treated as a separate patient" in str(audit(read_folder(image_tree)))
 
 
 def test_without_splits_nothing_is_said_of_them(drawn: Records) -> None:
@@ -159,9 +172,9 @@ def test_without_splits_nothing_is_said_of_them(drawn: Records) -> None:
 
     text = str(audit(replace(drawn, rows=rows)))
 
-    assert "there are no splits yet" in text
+    assert "no splits to compare" in text
     assert "across splits" not in text
-    assert "in two splits" not in text
+    assert "more than one split" not in text
     assert "across classes" in text
 
 
@@ -186,8 +199,8 @@ def test_shared_patients_are_told_where_others_are_unknown(drawn: Records, tmp_p
     )
 
     assert report.leaks
-    assert "1 patients of train are in test too" in str(report)
-    assert "others may be" in str(report)
+    assert "1 patients in both train and test" in str(report)
+    assert "there may be more" in str(report)
 
 
 def test_unreadable_images_are_listed(drawn: Records, tmp_path: Path) -> None:
@@ -199,16 +212,27 @@ def test_unreadable_images_are_listed(drawn: Records, tmp_path: Path) -> None:
     assert "the file is empty" in str(report)
 
 
-def test_a_report_can_be_kept(drawn: Records) -> None:
-    report = audit(drawn)
+def test_a_result_survives_json(drawn: Records, tmp_path: Path) -> None:
+    data = drawn.where("test")[0].path.read_bytes()
+    records = with_copy(resplit(drawn, group_by=None), tmp_path, data, split="train")
+    report = audit(records, max_distance=0.3)
+    assert report.shared_patients
+    assert report.duplicates
+    assert report.near_duplicates
 
-    kept = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    restored = AuditResult.from_dict(json.loads(json.dumps(report.as_dict(), allow_nan=False)))
 
-    assert kept["num_images"] == 120
-    assert kept["confounds"]["width"] == 0.5
-    assert kept["class_shares"]["test"]["PNEUMONIA"] == pytest.approx(
-        drawn.where("test").labels.mean()
-    )
+    assert restored == report
+
+
+def test_an_unknown_or_missing_value_of_a_result_is_an_error(drawn: Records) -> None:
+    values = audit(drawn, read_content=False).as_dict()
+
+    with pytest.raises(TypeError, match="surprise"):
+        AuditResult.from_dict(values | {"surprise": 1})
+    del values["unreadable"]
+    with pytest.raises(TypeError, match="unreadable"):
+        AuditResult.from_dict(values)
 
 
 def test_too_few_patients_for_a_confound_give_none(drawn: Records) -> None:
@@ -218,6 +242,7 @@ def test_too_few_patients_for_a_confound_give_none(drawn: Records) -> None:
 
     assert np.isnan(report.confounds["width"])
     assert report.as_dict()["confounds"]["width"] is None
+    assert np.isnan(AuditResult.from_dict(report.as_dict()).confounds["width"])
 
 
 def test_nothing_to_look_at(drawn: Records) -> None:

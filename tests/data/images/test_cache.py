@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from cxrtransfer.data import StratifiedResplit, decode_image, decode_once
+from cxrtransfer.data import StratifiedResplit, decode_image
+from cxrtransfer.data.images.cache import decode_once
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.types import InputSpec
 
@@ -33,7 +34,7 @@ def build(paths: list[Path], folder: Path) -> np.ndarray:
 BUILD = """
 import sys
 from pathlib import Path
-from cxrtransfer.data import decode_once
+from cxrtransfer.data.images.cache import decode_once
 
 folder, *paths = sys.argv[1:]
 print("ready", flush=True)
@@ -182,7 +183,7 @@ def test_two_processes_may_build_it_at_once(paths: list[Path], tmp_path: Path) -
 def test_a_full_disk_is_said_and_leaves_nothing(
     paths: list[Path], tmp_path: Path, size: int, limit: int
 ) -> None:
-    with files_of_at_most(limit), pytest.raises(OSError, match="give another cache folder"):
+    with files_of_at_most(limit), pytest.raises(OSError, match="choose another cache folder"):
         decode_once(paths, size, folder=tmp_path / "cache")
 
     assert stored(tmp_path / "cache") == []
@@ -210,20 +211,20 @@ def test_a_dataset_from_the_cache_equals_one_from_memory(image_tree: Path, tmp_p
 def test_a_skipped_image_is_counted_listed_and_stored(
     image_tree: Path, tmp_path: Path, cached: bool
 ) -> None:
-    broken = "test/NORMAL/image001.png"
+    broken = "test/NORMAL/01.png"
     (image_tree / broken).write_bytes(b"not an image")
     cache = tmp_path / "cache" if cached else None
 
-    with pytest.warns(UserWarning, match="1 unreadable images of test are left out"):
+    with pytest.warns(UserWarning, match="skipped 1 unreadable images of the test split"):
         dataset = StratifiedResplit(
             image_tree, "test", input_spec=SPEC, on_error="skip", cache=cache
         )
 
-    assert dataset.skipped == {broken: "not an image of a known format"}
+    assert dataset.skipped == {broken: "not an image of a supported format"}
     assert len(dataset) == len(dataset.labels) == 11
     assert broken not in dataset.ids
-    assert "1 unreadable left out" in repr(dataset)
+    assert "1 unreadable skipped" in repr(dataset)
     for index, row in enumerate(dataset.records):
         np.testing.assert_array_equal(dataset.image(index), decode_image(row.path, 24))
-    with pytest.raises(UnreadableImagesError, match="image001"):
+    with pytest.raises(UnreadableImagesError, match=r"NORMAL.01\.png"):
         StratifiedResplit(image_tree, "test", input_spec=SPEC, cache=cache)

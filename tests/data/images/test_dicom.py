@@ -127,7 +127,7 @@ def test_color_becomes_gray() -> None:
 
 
 def test_several_frames_are_refused() -> None:
-    with pytest.raises(ValueError, match="DICOM with 2 frames"):
+    with pytest.raises(ValueError, match="one frame, got 2"):
         decode_image(dicom(np.stack([RAMP, RAMP]), NumberOfFrames=2), 64)
 
 
@@ -137,7 +137,7 @@ def test_a_report_without_pixels_is_refused() -> None:
     file = io.BytesIO()
     dataset.save_as(file)
 
-    with pytest.raises(ValueError, match="DICOM without pixels"):
+    with pytest.raises(ValueError, match="must have pixel data"):
         decode_image(file.getvalue(), 64)
 
 

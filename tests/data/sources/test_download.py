@@ -11,13 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrtransfer.data import (
-    RemoteFile,
-    download_kermany,
-    download_pneumonia_mnist,
-    fetch,
-    unzip,
-)
+from cxrtransfer.data import download_kermany, download_pneumonia_mnist
+from cxrtransfer.data.sources.download import RemoteFile, fetch, unzip
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -112,7 +107,7 @@ def test_a_cut_download_goes_on_where_it_was(server: ThreadingHTTPServer, tmp_pa
 
 def test_another_call_goes_on_too(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     server.mood = "cut at the same place"
-    with pytest.raises(OSError, match="call again to go on after 50,000 bytes"):
+    with pytest.raises(OSError, match="call again to resume after 50,000 bytes"):
         get(server, tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file.part"]
     server.mood, server.requests = "well", []
@@ -137,7 +132,7 @@ def test_what_is_not_the_file_is_not_kept(
 ) -> None:
     server.mood = mood
 
-    with pytest.raises(ValueError, match="did not send the file with sha256"):
+    with pytest.raises(ValueError, match="must have the sha256 digest"):
         get(server, tmp_path / "file")
 
     assert list(tmp_path.iterdir()) == []
@@ -252,7 +247,7 @@ def test_there_is_no_other_size(tmp_path: Path) -> None:
 def test_no_member_gets_outside(tmp_path: Path, name: str) -> None:
     (tmp_path / "x.zip").write_bytes(packed({"a/good.png": b"x", name: b"x"}))
 
-    with pytest.raises(ValueError, match="outside the folder"):
+    with pytest.raises(ValueError, match="must be inside the folder"):
         unzip(tmp_path / "x.zip", tmp_path / "deep" / "xrays")
 
     assert not list(tmp_path.rglob("*.png"))
@@ -262,14 +257,14 @@ def test_no_member_gets_outside(tmp_path: Path, name: str) -> None:
 def test_links_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(packed({"a.png": b"x"}, link="etc"))
 
-    with pytest.raises(ValueError, match="'etc' is a link"):
+    with pytest.raises(ValueError, match="must not be links, got 'etc'"):
         unzip(tmp_path / "x.zip", tmp_path / "xrays")
 
 
 def test_bombs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(packed({"big.png": bytes(2_000_000)}))
 
-    with pytest.raises(ValueError, match="1 files of 2,000,000 bytes, more than"):
+    with pytest.raises(ValueError, match="got 1 files and 2,000,000 bytes"):
         unzip(tmp_path / "x.zip", tmp_path / "xrays", max_bytes=1_000_000)
     assert not (tmp_path / "xrays").exists()
 
@@ -279,6 +274,6 @@ def test_a_bomb_that_lies_about_its_size_is_broken(tmp_path: Path) -> None:
     honest, lie = (2_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")
     (tmp_path / "x.zip").write_bytes(data.replace(honest, lie))
 
-    with pytest.raises(ValueError, match=r"big.png is broken"):
+    with pytest.raises(ValueError, match=r"big.png is damaged"):
         unzip(tmp_path / "x.zip", tmp_path / "xrays", max_bytes=1_000_000)
     assert not (tmp_path / "xrays").exists()

@@ -32,7 +32,7 @@ def test_every_pixel_and_split_arrives(tmp_path: Path) -> None:
 def test_more_classes_need_names(tmp_path: Path) -> None:
     path = archive(tmp_path, train_labels=np.array([0, 1, 2, 1]))
 
-    with pytest.raises(ValueError, match=r"train .* an index into .* give class_names"):
+    with pytest.raises(ValueError, match=r"train_labels .* index into .* pass class_names"):
         unpack_medmnist(path, tmp_path / "images")
     assert not (tmp_path / "images").exists()
 
@@ -40,14 +40,14 @@ def test_more_classes_need_names(tmp_path: Path) -> None:
 def test_a_missing_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", train_images=IMAGES)
 
-    with pytest.raises(ValueError, match="must hold train_images and train_labels"):
+    with pytest.raises(ValueError, match="must have train_images and train_labels"):
         unpack_medmnist(tmp_path / "x.npz", tmp_path / "images")
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "images" / "mine").mkdir(parents=True)
 
-    with pytest.raises(FileExistsError, match="not empty"):
+    with pytest.raises(FileExistsError, match="must be empty"):
         unpack_medmnist(archive(tmp_path), tmp_path / "images")
 
 

@@ -119,9 +119,9 @@ def test_a_drawn_study_is_not_drawn_again(tmp_path: Path) -> None:
 def test_nothing_else_is_overwritten(tmp_path: Path, image_tree: Path) -> None:
     draw_radiographs(tmp_path / "a", num_images=20, size=32)
 
-    with pytest.raises(FileExistsError, match="holds something else"):
+    with pytest.raises(FileExistsError, match="must be empty"):
         draw_radiographs(tmp_path / "a", num_images=24, size=32)
-    with pytest.raises(FileExistsError, match="holds something else"):
+    with pytest.raises(FileExistsError, match="must be empty"):
         draw_radiographs(image_tree)
 
 
@@ -136,5 +136,5 @@ def test_too_few_or_too_small(tmp_path: Path) -> None:
 def test_other_images_have_no_masks(image_tree: Path) -> None:
     from cxrtransfer.data import read_folder
 
-    with pytest.raises(FileNotFoundError, match="only drawn radiographs have masks"):
+    with pytest.raises(FileNotFoundError, match="masks require images of draw_radiographs"):
         lesion_masks(read_folder(image_tree))

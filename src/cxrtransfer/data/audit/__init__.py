@@ -1,4 +1,4 @@
-"""Audit a data set: leakage between splits, duplicates, confounders."""
+"""Audit of a data set for leakage between splits, duplicates and shortcuts."""
 
 from .audit import audit
 from .duplicates import near_pairs

@@ -1,4 +1,4 @@
-"""What could make a reported number better than it is."""
+"""Audit of a data set for leakage between splits, duplicates and shortcuts."""
 
 import hashlib
 from collections import defaultdict
@@ -8,17 +8,20 @@ from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
-from sklearn.tree import DecisionTreeClassifier
 
-from cxrtransfer.data.images.decode import ImageInfo, gray_square, in_threads, read_file, reason
+from cxrtransfer.data.images.decode import (
+    ImageInfo,
+    catch_errors,
+    decode_with_info,
+    read_file,
+    thread_map,
+)
 from cxrtransfer.data.records import Record, Records
-from cxrtransfer.data.splits import k_folds
-from cxrtransfer.errors import MissingExtraError
 from cxrtransfer.types import Split
 
 from .duplicates import THUMBNAIL_SIZE, near_pairs
 from .results import NO_SPLIT, AuditResult, Duplicates, NearDuplicates, SharedPatients
+from .shortcuts import shortcut_aurocs
 
 __all__ = ["audit"]
 
@@ -31,45 +34,45 @@ def audit(
     max_distance: float = 0.10,
     read_content: bool = True,
 ) -> AuditResult:
-    """Look for whatever lets a number leak: patients, copies, and files that tell their class.
+    """Check a data set for patients and duplicates in several splits, and for shortcuts.
 
-    Every file is read once, on all cores; no two images are compared unless they are already
-    close, so the time grows with the number of images, not with its square.
+    Each file is read once, in parallel threads. Only nearest neighbors are compared pixel by
+    pixel, so the time does not grow with the square of the number of images.
 
     Args:
         records: The images, with their splits.
-        max_distance: How much two images may differ to be reported as nearly identical; see
-            :func:`cxrtransfer.data.near_pairs`. The default finds copies that were saved again,
-            resized, brightened, mirrored, shifted, cropped by 5% a side or turned by 3 degrees.
-        read_content: False checks patients and classes only, which takes no time.
+        max_distance: Maximum distance of near-duplicates; see :func:`near_pairs`. The default
+            finds copies that were recompressed, resized, brightened, mirrored, translated, cropped
+            by 5% per side or rotated by 3 degrees.
+        read_content: Whether to read the files; if False, only patients and classes are checked.
 
     Returns:
-        The report.
+        The result of all checks.
 
     Raises:
-        ValueError: If there is no image.
-        MissingExtraError: If there is DICOM and pydicom is not installed.
+        ValueError: If there are no images.
+        MissingExtraError: If a file is DICOM and pydicom is not installed.
     """
     if not len(records):
-        raise ValueError("there must be images to look at, got none")
-    contents = list(in_threads(_look_at, records)) if read_content else []
-    looked_at = [(index, c) for index, c in enumerate(contents) if isinstance(c, _Content)]
-    duplicates = _duplicates(records, looked_at)
-    counts = _class_counts(records)
+        raise ValueError("records must have at least one image, got none")
+    contents = list(thread_map(catch_errors(_read), records)) if read_content else []
+    readable = [(index, item) for index, item in enumerate(contents) if isinstance(item, _Content)]
     return AuditResult(
         num_images=len(records),
         patients_known=records.patients_known,
-        class_shares={
-            split: {name: count / sum(of.values()) for name, count in of.items()}
-            for split, of in counts.items()
-        },
-        class_counts=counts,
+        class_counts=_class_counts(records),
         shared_patients=_shared_patients(records),
-        duplicates=duplicates,
-        near_duplicates=_near_duplicates(records, looked_at, max_distance),
-        confounds=_confounds(records, looked_at) if read_content else {},
+        duplicates=_duplicates(records, readable),
+        near_duplicates=_near_duplicates(records, readable, max_distance),
+        confounds=shortcut_aurocs(
+            records.take(index for index, _ in readable), [content.info for _, content in readable]
+        )
+        if read_content
+        else {},
         unreadable={
-            name: c for name, c in zip(records.ids, contents, strict=False) if isinstance(c, str)
+            name: item
+            for name, item in zip(records.ids, contents, strict=False)
+            if isinstance(item, str)
         },
         content_read=read_content,
     )
@@ -77,22 +80,14 @@ def audit(
 
 @dataclass(frozen=True)
 class _Content:
-    """What is kept of a file."""
-
     digest: bytes
     thumbnail: npt.NDArray[np.uint8]
     info: ImageInfo
 
 
-def _look_at(row: Record) -> _Content | str:
-    try:
-        data = read_file(row.path)
-        thumbnail, info = gray_square(data, THUMBNAIL_SIZE)
-    except MissingExtraError:
-        raise
-    except Exception as error:  # noqa: BLE001  (decoders raise anything on broken bytes)
-        return reason(error)
-    return _Content(hashlib.sha256(data).digest(), thumbnail, info)
+def _read(row: Record) -> _Content:
+    data = read_file(row.path)
+    return _Content(hashlib.sha256(data).digest(), *decode_with_info(data, THUMBNAIL_SIZE))
 
 
 def _class_counts(records: Records) -> dict[str, dict[str, int]]:
@@ -106,27 +101,27 @@ def _class_counts(records: Records) -> dict[str, dict[str, int]]:
 
 
 def _shared_patients(records: Records) -> tuple[SharedPatients, ...]:
-    found = []
+    results = []
     for first, second in combinations(_SPLITS, 2):
-        others = records.where(second).patient_ids
-        both = set(records.where(first).patient_ids) & set(others)
-        if both:
-            num_images = sum(patient in both for patient in others)
-            found.append(
-                SharedPatients(first, second, tuple(sorted(both)), num_images, len(others))
+        patient_ids = records.where(second).patient_ids
+        shared = set(records.where(first).patient_ids) & set(patient_ids)
+        if shared:
+            num_images = sum(patient_id in shared for patient_id in patient_ids)
+            results.append(
+                SharedPatients(first, second, tuple(sorted(shared)), num_images, len(patient_ids))
             )
-    return tuple(found)
+    return tuple(results)
 
 
 def _crossings(records: Records, indices: list[int]) -> tuple[bool, bool]:
-    """Tell whether these images are in different splits, and of different classes."""
+    """Return whether these images are in different splits, and of different classes."""
     rows = [records[index] for index in indices]
     return len({row.split for row in rows}) > 1, len({row.label for row in rows}) > 1
 
 
-def _duplicates(records: Records, looked_at: list[tuple[int, _Content]]) -> tuple[Duplicates, ...]:
+def _duplicates(records: Records, readable: list[tuple[int, _Content]]) -> tuple[Duplicates, ...]:
     groups = defaultdict(list)
-    for index, content in looked_at:
+    for index, content in readable:
         groups[content.digest].append(index)
     return tuple(
         Duplicates(tuple(records.ids[index] for index in group), *_crossings(records, group))
@@ -136,18 +131,18 @@ def _duplicates(records: Records, looked_at: list[tuple[int, _Content]]) -> tupl
 
 
 def _near_duplicates(
-    records: Records, looked_at: list[tuple[int, _Content]], max_distance: float
+    records: Records, readable: list[tuple[int, _Content]], max_distance: float
 ) -> tuple[NearDuplicates, ...]:
-    once = {content.digest: (index, content) for index, content in reversed(looked_at)}
-    kept = sorted(once.values(), key=lambda item: item[0])
-    if not kept:
+    unique = {content.digest: (index, content) for index, content in reversed(readable)}
+    compared = sorted(unique.values(), key=lambda item: item[0])
+    if not compared:
         return ()
-    thumbnails = np.stack([content.thumbnail for _, content in kept])
-    found: dict[tuple[int, int], NearDuplicates] = {}
+    thumbnails = np.stack([content.thumbnail for _, content in compared])
+    results: dict[tuple[int, int], NearDuplicates] = {}
     for mirrored in (False, True):
         pairs, distances = near_pairs(thumbnails, max_distance=max_distance, mirrored=mirrored)
         for (i, j), distance in zip(pairs.tolist(), distances.tolist(), strict=True):
-            first, second = kept[i][0], kept[j][0]
+            first, second = compared[i][0], compared[j][0]
             pair = NearDuplicates(
                 (records.ids[first], records.ids[second]),
                 *_crossings(records, [first, second]),
@@ -155,51 +150,5 @@ def _near_duplicates(
                 same_patient=records[first].patient_id == records[second].patient_id,
                 mirrored=mirrored,
             )
-            found.setdefault((first, second), pair)  # a symmetric image is like its copy both ways
-    return tuple(sorted(found.values(), key=lambda pair: pair.distance))
-
-
-def _confounds(records: Records, looked_at: list[tuple[int, _Content]]) -> dict[str, float]:
-    infos = [content.info for _, content in looked_at]
-    modes = sorted({info.mode for info in infos})
-    columns = {
-        "width": [info.width for info in infos],
-        "height": [info.height for info in infos],
-        "aspect": [info.width / info.height for info in infos],
-        "mode": [modes.index(info.mode) for info in infos],
-    }
-    seen = records.take([index for index, _ in looked_at])
-    table = np.array(list(columns.values()), dtype=np.float64).T  # (N, 4)
-    folds = _folds(seen)
-    aurocs = {
-        name: _auroc(table[:, [column]], seen.labels, folds) for column, name in enumerate(columns)
-    }
-    return aurocs | {"all four": _auroc(table, seen.labels, folds)}
-
-
-def _folds(records: Records) -> npt.NDArray[np.int64] | None:
-    """Deal patients into five folds; None where a class has too few."""
-    try:
-        return k_folds(records.labels, records.patient_ids, num_folds=5, seed=0)
-    except ValueError:
-        return None
-
-
-def _auroc(
-    table: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.int64],
-    folds: npt.NDArray[np.int64] | None,
-) -> float:
-    """Return the out-of-fold AUROC of a small tree, averaged over classes if there are many."""
-    if folds is None:
-        return float("nan")
-    classes = np.unique(labels)
-    probabilities = np.zeros((len(labels), len(classes)))
-    for fold in np.unique(folds):
-        fitted = DecisionTreeClassifier(
-            max_depth=4, min_samples_leaf=5, class_weight="balanced", random_state=0
-        ).fit(table[folds != fold], labels[folds != fold])
-        probabilities[folds == fold] = fitted.predict_proba(table[folds == fold])
-    probabilities = probabilities.round(6)  # trees that saw nothing differ in the last digits
-    scores = probabilities[:, 1] if len(classes) == 2 else probabilities
-    return float(roc_auc_score(labels, scores, multi_class="ovr"))
+            results.setdefault((first, second), pair)  # a symmetric image matches in both ways
+    return tuple(sorted(results.values(), key=lambda pair: pair.distance))

@@ -1,7 +1,7 @@
-"""Images that are nearly the same: found without comparing every pair.
+"""Detection of near-duplicate images without comparing all pairs.
 
-Candidates come from a k-d tree over coordinates that a copy hardly changes, however it was cropped
-or turned; each pair of candidates is then laid over one another and compared pixel by pixel.
+Candidate pairs are nearest neighbors in coordinates that are insensitive to cropping and rotation.
+The images of each candidate pair are registered and compared pixel by pixel.
 """
 
 import numpy as np
@@ -15,15 +15,15 @@ from torch.nn import functional
 __all__ = ["THUMBNAIL_SIZE", "near_pairs"]
 
 THUMBNAIL_SIZE = 48
-_NUM_AXES = 24  # enough to tell strangers apart, few enough for a tree
+_NUM_AXES = 24  # enough to separate different images, few enough for a k-d tree
 _NUM_NEIGHBORS = 8
-_NUM_MIRRORED = 4  # a mirror image has no cousins in the set that crowd its original out
-# The tree may give neighbors up to twice as far as the true ones. At 100,000 images that takes a
-# sixth of the time, and no copy was lost by it: a copy is much nearer than strangers are.
-_SLACK = 1.0
-_NUM_LEARNED_FROM = 2000  # copies that the coordinates are learned from
-_MARGIN = 0.1  # of each half, not compared: markers, frames, and what a crop took away
-_KEPT = 0.9  # of the pixels, those that differ least: a burnt-in text makes no stranger
+_NUM_MIRRORED = 4  # a mirror image has few similar images in the set
+# Approximate search: neighbors can be up to twice as far as the true ones. With 100,000 images
+# this takes a sixth of the time and loses no copy: copies are much closer than other images.
+_SEARCH_TOLERANCE = 1.0
+_NUM_FITTED = 2000  # images that the coordinates are fitted to
+_MARGIN = 0.1  # of each half, not compared: markers, borders, cropped parts
+_COMPARED_FRACTION = 0.9  # of the pixels, those with the smallest differences: tolerates text
 _CHUNK = 512
 
 Pairs = npt.NDArray[np.int64]
@@ -32,28 +32,27 @@ Pairs = npt.NDArray[np.int64]
 def near_pairs(
     thumbnails: npt.NDArray[np.uint8], *, max_distance: float, mirrored: bool = False
 ) -> tuple[Pairs, npt.NDArray[np.float64]]:
-    """Find the pairs of images that differ by little but place, size, turn, and exposure.
+    """Find pairs of images that are equal up to translation, scale, rotation and exposure.
 
-    One image of a pair is moved onto the other by the affine map that makes them most alike
-    (Gauss-Newton on the gray values, as in Lucas and Kanade 1981). Their distance is the root mean
-    square difference of the gray values, each image brought to mean 0 and standard deviation 1,
-    over the nine tenths of the pixels that differ least and without the outermost 5% of each
-    side. So text and markers do not matter, nor do brightness and contrast. A negative is not
-    recognized, and a mirror image only if asked for.
+    The images of a pair are registered by an affine transform (Gauss-Newton on the gray values,
+    as in Lucas and Kanade 1981). Their distance is the root mean square difference of the gray
+    values, each image standardized to mean 0 and standard deviation 1, over the 90% of the pixels
+    with the smallest differences and without the outermost 5% of each side. Text, markers,
+    brightness and contrast therefore have little influence. Negatives are not detected.
 
-    Only near neighbors are compared, eight of an image or four of its mirror image, found in a
-    k-d tree. Its coordinates are linear discriminants (Fisher 1936) that take each image for a
-    class of its own: axes along which the images differ much, and cropped, turned or shifted
-    copies of them little.
+    Only nearest neighbors are compared, eight per image or four per mirror image, found with a
+    k-d tree. The coordinates are linear discriminants (Fisher 1936) with each image as its own
+    class: axes along which images differ much, and their cropped, rotated or translated copies
+    little.
 
     Args:
         thumbnails: Gray values, uint8 ``(N, 48, 48)``.
-        max_distance: Largest distance reported, positive.
-        mirrored: Find the pairs of which one is the other's mirror image, left for right, instead.
+        max_distance: Maximum distance of the pairs, positive.
+        mirrored: Find pairs of an image and a mirror image (left to right) instead.
 
     Returns:
-        Positions int64 ``(P, 2)``, the smaller first, and distances float64 ``(P,)``; sorted by
-        distance.
+        Pairs of positions int64 ``(P, 2)``, the smaller first, and distances float64 ``(P,)``;
+        sorted by distance.
 
     Raises:
         ValueError: If the thumbnails have another shape, or ``max_distance`` is not positive.
@@ -73,12 +72,12 @@ def near_pairs(
     candidates = _candidates(thumbnails, mirrored)
     if not len(candidates):
         return candidates, np.empty(0)
-    found = [
+    parts = [
         _compare(thumbnails, candidates[start : start + _CHUNK], max_distance, mirrored)
         for start in range(0, len(candidates), _CHUNK)
     ]
-    pairs = np.concatenate([pairs for pairs, _ in found])
-    distances = np.concatenate([distances for _, distances in found])
+    pairs = np.concatenate([pairs for pairs, _ in parts])
+    distances = np.concatenate([distances for _, distances in parts])
     order = np.argsort(distances, kind="stable")
     return pairs[order], distances[order]
 
@@ -86,47 +85,49 @@ def near_pairs(
 def _compare(
     thumbnails: npt.NDArray[np.uint8], pairs: Pairs, max_distance: float, mirrored: bool
 ) -> tuple[Pairs, npt.NDArray[np.float64]]:
-    """Measure pairs, at half the size first, and keep the near ones."""
+    """Return the pairs within the maximum distance, pre-selected at half the size."""
     first, second = (_gray(thumbnails[pairs[:, column]]) for column in (0, 1))
     if mirrored:
         second = second.flip(-1)
-    unmoved = torch.eye(2, 3).repeat(len(pairs), 1, 1)
-    rough, maps = _lay_over(_coarse(first), _coarse(second), unmoved, steps=3)
+    identity = torch.eye(2, 3).repeat(len(pairs), 1, 1)
+    rough, maps = _register(_coarse(first), _coarse(second), identity, steps=3)
     likely = rough <= 1.25 * max_distance
     if not likely.any():
         return pairs[:0], np.empty(0)
-    distances, _ = _lay_over(first[likely], second[likely], maps[likely], steps=3)
+    distances, _ = _register(first[likely], second[likely], maps[likely], steps=3)
     near = distances <= max_distance
     return pairs[likely.numpy()][near.numpy()], distances[near].double().numpy()
 
 
 def _candidates(thumbnails: npt.NDArray[np.uint8], mirrored: bool) -> Pairs:
-    """List each image (or its mirror image) with its neighbors, every pair once."""
+    """Return the pairs of images (or mirror images) and their neighbors, each pair once."""
     if len(thumbnails) < 2:
         return np.empty((0, 2), dtype=np.int64)
     axes = _axes(thumbnails)
     points = _points(thumbnails, axes)
-    asked = _points(thumbnails[:, :, ::-1], axes) if mirrored else points
-    # An image is its own first neighbor.
-    num_found = min(_NUM_MIRRORED if mirrored else _NUM_NEIGHBORS + 1, len(points))
-    neighbors = cKDTree(points).query(asked, k=num_found, eps=_SLACK, workers=-1)[1]
-    first = np.repeat(np.arange(len(points)), num_found)
+    queries = _points(thumbnails[:, :, ::-1], axes) if mirrored else points
+    # The first neighbor of an image is the image itself.
+    num_neighbors = min(_NUM_MIRRORED if mirrored else _NUM_NEIGHBORS + 1, len(points))
+    neighbors = cKDTree(points).query(queries, k=num_neighbors, eps=_SEARCH_TOLERANCE, workers=-1)[
+        1
+    ]
+    first = np.repeat(np.arange(len(points)), num_neighbors)
     pairs = np.sort(np.stack([first, neighbors.ravel()], axis=1), axis=1)
     return np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
 
 
 def _points(thumbnails: npt.NDArray[np.uint8], axes: Tensor) -> npt.NDArray[np.float32]:
-    """Place images along the axes, float32 ``(N, axes)``."""
+    """Return the coordinates of images, float32 ``(N, axes)``."""
     chunks = (thumbnails[start : start + _CHUNK] for start in range(0, len(thumbnails), _CHUNK))
     return np.concatenate([(_features(_gray(chunk)) @ axes).numpy() for chunk in chunks])
 
 
 def _axes(thumbnails: npt.NDArray[np.uint8]) -> Tensor:
-    """Learn the axes along which images differ much and their copies little, ``(F, axes)``."""
+    """Fit the axes along which images differ much and their copies little, ``(F, axes)``."""
     generator = torch.Generator().manual_seed(0)
-    chosen = torch.randint(len(thumbnails), (_NUM_LEARNED_FROM,), generator=generator)
+    chosen = torch.randint(len(thumbnails), (_NUM_FITTED,), generator=generator)
     images = _gray(thumbnails[chosen.numpy()])
-    features, moved = _features(images), _features(_move_a_little(images, generator))
+    features, moved = _features(images), _features(_perturb(images, generator))
     change = (moved - features).double().numpy()
     within = change.T @ change / len(change)
     within += (1e-2 * np.trace(within) / len(within) + 1e-9) * np.eye(len(within))
@@ -138,8 +139,8 @@ def _features(images: Tensor) -> Tensor:
     return _standardize(functional.avg_pool2d(images, 4).flatten(1))  # (N, 144)
 
 
-def _move_a_little(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn by up to 3.4 degrees, scale by up to 10% and shift by up to 4%, each its own way."""
+def _perturb(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate by up to 3.4 degrees, scale by up to 10% and translate by up to 4%, at random."""
     draws = 2 * torch.rand(4, len(images), generator=generator) - 1
     angle, scale, across, down = draws * torch.tensor([[0.06], [0.1], [0.08], [0.08]])
     cos, sin = angle.cos() * (1 + scale), angle.sin() * (1 + scale)
@@ -147,17 +148,17 @@ def _move_a_little(images: Tensor, generator: torch.Generator) -> Tensor:
     return _move(images, torch.stack(rows, dim=1))[0]
 
 
-def _lay_over(first: Tensor, second: Tensor, maps: Tensor, *, steps: int) -> tuple[Tensor, Tensor]:
-    """Move the second images onto the first.
+def _register(first: Tensor, second: Tensor, maps: Tensor, *, steps: int) -> tuple[Tensor, Tensor]:
+    """Register the second images to the first.
 
     Args:
         first: Gray values, float32 ``(P, 1, S, S)``.
         second: The same shape.
-        maps: Where to begin: affine maps as in ``affine_grid``, ``(P, 2, 3)``.
+        maps: Initial affine transforms as in ``affine_grid``, ``(P, 2, 3)``.
         steps: Number of Gauss-Newton steps.
 
     Returns:
-        Distances ``(P,)``, and the maps arrived at.
+        Distances ``(P,)`` and the fitted transforms ``(P, 2, 3)``.
     """
     side = first.shape[-1]
     x, y = _grid(side)
@@ -167,56 +168,55 @@ def _lay_over(first: Tensor, second: Tensor, maps: Tensor, *, steps: int) -> tup
     for step in range(steps + 1):
         moved, furthest = _move(second, maps)
         seen = inner & (furthest <= 1 - _MARGIN)  # (P, S * S)
-        ours, theirs = (_standardize(image.flatten(1), seen) for image in (first, moved))
-        difference = (ours - theirs) * seen
+        fixed, moving = (_standardize(image.flatten(1), seen) for image in (first, moved))
+        difference = (fixed - moving) * seen
         if step == steps:
             break
-        mean = ((ours + theirs) / 2).view_as(first)
+        mean = ((fixed + moving) / 2).view_as(first)
         slopes = torch.gradient(mean, spacing=2 / side, dim=(2, 3))
         down, across = (slope.flatten(1) * seen for slope in slopes)
-        # A change of the map by (a, b, c; d, e, f) changes the gray value at (x, y) by
+        # A change of the transform by (a, b, c; d, e, f) changes the gray value at (x, y) by
         # across (a x + b y + c) + down (d x + e y + f).
         squares = torch.stack([across * across, across * down, down * down], dim=1) @ products
         aa, ad, dd = squares.view(-1, 3, 3, 3).unbind(dim=1)
         normal = torch.cat([torch.cat([aa, ad], dim=2), torch.cat([ad, dd], dim=2)], dim=1)
-        wanted = torch.stack([across * difference, down * difference], dim=1) @ basis
-        change = torch.linalg.solve(normal + 1e-3 * torch.eye(6), wanted.flatten(1))
+        gradient = torch.stack([across * difference, down * difference], dim=1) @ basis
+        change = torch.linalg.solve(normal + 1e-3 * torch.eye(6), gradient.flatten(1))
         maps = maps + change.view(-1, 2, 3).clamp(-0.1, 0.1)
     return _trimmed_rms(difference, seen), maps
 
 
 def _trimmed_rms(difference: Tensor, seen: Tensor) -> Tensor:
-    """Root of the mean square over the seen pixels that differ least, ``(P,)``."""
+    """Return the root mean square of the smallest differences of visible pixels, ``(P,)``."""
     squares = torch.where(seen, difference.square(), torch.inf)
-    squares = torch.from_numpy(np.sort(squares.numpy(), axis=1))  # torch sorts far more slowly
-    num_kept = (_KEPT * seen.sum(dim=1, keepdim=True)).long()
-    kept = torch.arange(squares.shape[1]) < num_kept
-    total = torch.where(kept, squares, 0).sum(dim=1)
-    return torch.where(num_kept[:, 0] > 0, (total / num_kept[:, 0]).sqrt(), torch.inf)
+    squares = torch.from_numpy(np.sort(squares.numpy(), axis=1))  # much faster than torch.sort
+    num = (_COMPARED_FRACTION * seen.sum(dim=1, keepdim=True)).long()
+    total = torch.where(torch.arange(squares.shape[1]) < num, squares, 0).sum(dim=1)
+    return torch.where(num[:, 0] > 0, (total / num[:, 0]).sqrt(), torch.inf)
 
 
 def _move(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample square images at affine maps, black from outside.
+    """Transform square images, black outside, and return the distance of each source position.
 
-    Also say how far from the middle each place is, 1 at the border, ``(P, S * S)``.
+    The distances are from the center, 1 at the border, ``(P, S * S)``.
     """
     side = images.shape[-1]
     x, y = _grid(side)
     across, down = (row[:, :1] * x + row[:, 1:2] * y + row[:, 2:] for row in maps.unbind(dim=1))
-    places = torch.stack([across, down], dim=-1).view(-1, side, side, 2)
-    moved = functional.grid_sample(images, places, align_corners=False)
+    positions = torch.stack([across, down], dim=-1).view(-1, side, side, 2)
+    moved = functional.grid_sample(images, positions, align_corners=False)
     return moved, torch.maximum(across.abs(), down.abs())
 
 
 def _grid(side: int) -> tuple[Tensor, Tensor]:
-    """Where the pixels of a square lie, -1 to 1: across and down, each ``(S * S,)``."""
+    """Return the pixel positions of a square in [-1, 1], x and y, each ``(S * S,)``."""
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
     down, across = torch.meshgrid(axis, axis, indexing="ij")
     return across.flatten(), down.flatten()
 
 
 def _standardize(flat: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Bring rows to mean 0 and standard deviation 1 over what is seen."""
+    """Standardize rows to mean 0 and standard deviation 1 over the visible pixels."""
     seen = torch.ones_like(flat) if seen is None else seen.float()
     num = seen.sum(dim=1, keepdim=True).clamp(min=1)
     flat = flat - (flat * seen).sum(dim=1, keepdim=True) / num
@@ -228,5 +228,5 @@ def _gray(thumbnails: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def _coarse(images: Tensor) -> Tensor:
-    """Halve the size, smoothed over 4 pixels: of a blurred pair the smaller slips into place."""
+    """Halve the size with a 4-pixel average, which helps the registration to converge."""
     return functional.avg_pool2d(images, 4, 2, padding=1, count_include_pad=False)

@@ -1,4 +1,4 @@
-"""The report of an audit: what it found, and how that reads."""
+"""Result types of an audit."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from cxrtransfer.types import Split
 __all__ = ["NO_SPLIT", "AuditResult", "Duplicates", "NearDuplicates", "SharedPatients"]
 
 NO_SPLIT = "no split"
-_UNDIVIDED = "there are no splits yet that could share one; divide with resplit() and audit again"
+_MAX_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class SharedPatients:
     """Patients with images in two splits.
 
     Attributes:
-        first: The split learned from.
-        second: The split looked at.
-        patient_ids: The patients in both, sorted.
-        num_images: Images of ``second`` whose patient is in ``first`` too.
-        num_images_in_second: All images of ``second``.
+        first: The earlier of the two splits (of training, validation and test).
+        second: The later of the two.
+        patient_ids: The patients in both splits, sorted.
+        num_images: Number of images of ``second`` whose patient is also in ``first``.
+        num_images_in_second: Number of all images of ``second``.
     """
 
     first: Split
@@ -33,16 +33,17 @@ class SharedPatients:
     num_images_in_second: int
 
     def __str__(self) -> str:
-        share = self.num_images / self.num_images_in_second
+        fraction = self.num_images / self.num_images_in_second
         return (
-            f"{len(self.patient_ids):,} patients of {self.first} are in {self.second} too, behind "
-            f"{self.num_images:,} of its {self.num_images_in_second:,} images ({share:.0%})"
+            f"{len(self.patient_ids):,} patients in both {self.first} and {self.second}, with "
+            f"{self.num_images:,} of {self.num_images_in_second:,} {self.second} images "
+            f"({fraction:.1%})"
         )
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Files with the same bytes.
+    """Files with identical content.
 
     Attributes:
         ids: Their ids, at least two.
@@ -60,12 +61,12 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class NearDuplicates(Duplicates):
-    """Two images that look the same, and whose files differ.
+    """Two similar images in different files.
 
     Attributes:
-        distance: How much they differ; see :func:`cxrtransfer.data.near_pairs`.
-        same_patient: Whether they are said to be of one patient.
-        mirrored: Whether one is the other's mirror image, left for right.
+        distance: Their distance; see :func:`cxrtransfer.data.near_pairs`.
+        same_patient: Whether they have the same ``patient_id``.
+        mirrored: Whether one is the mirror image of the other, left to right.
     """
 
     distance: float
@@ -73,31 +74,29 @@ class NearDuplicates(Duplicates):
     mirrored: bool
 
     def __str__(self) -> str:
-        return f"{super().__str__()} mirrored" if self.mirrored else super().__str__()
+        return f"{super().__str__()} (mirrored)" if self.mirrored else super().__str__()
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What :func:`audit` found; ``print`` it, or keep :meth:`as_dict` with the run.
+    """Result of :func:`audit`; ``print`` shows it as text.
 
     Attributes:
-        num_images: Number of images looked at.
-        patients_known: Whether sharing of patients could be checked at all.
-        class_shares: Share of each class in each split.
+        num_images: Number of images.
+        patients_known: Whether the patient of each image is known.
         class_counts: Number of images of each class in each split.
-        shared_patients: One entry for each two splits that share a patient.
-        duplicates: Groups of files with the same bytes.
-        near_duplicates: Pairs that look the same, nearest first.
-        confounds: How well a small tree tells the class without seeing a pixel, from the image's
-            width, height, aspect ratio or mode alone and from all together: AUROC on patients it
-            was not fitted to, nan where a class has too few. 0.5 is chance.
-        unreadable: Why images could not be looked at, by id.
+        shared_patients: One entry for each pair of splits that share patients.
+        duplicates: Groups of files with identical content.
+        near_duplicates: Pairs of similar images, sorted by distance.
+        confounds: AUROC of the class predicted without any pixel, from the width, height, aspect
+            ratio, mode or format of the image file alone and from all together, by a small
+            decision tree on held-out patients; NaN if a class has too few patients. 0.5 is chance level.
+        unreadable: Error message of each unreadable image, by id.
         content_read: Whether the files were read; if not, only patients and classes were checked.
     """
 
     num_images: int
     patients_known: bool
-    class_shares: Mapping[str, Mapping[str, float]]
     class_counts: Mapping[str, Mapping[str, int]]
     shared_patients: tuple[SharedPatients, ...]
     duplicates: tuple[Duplicates, ...]
@@ -108,58 +107,90 @@ class AuditResult:
 
     @property
     def leaks(self) -> bool:
-        """Whether anything is on both sides of a split, be it a patient, a file or a near copy."""
+        """Whether a patient, a file or a near-duplicate is in more than one split."""
         copies = (*self.duplicates, *self.near_duplicates)
         return bool(self.shared_patients) or any(group.crosses_split for group in copies)
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether the images are assigned to splits."""
+        return set(self.class_counts) != {NO_SPLIT}
+
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON knows; a missing AUROC is None."""
+        """Return the result as JSON values; NaN becomes None."""
         values = asdict(self)
         values["confounds"] = {
             name: None if np.isnan(auroc) else auroc for name, auroc in self.confounds.items()
         }
         return values
 
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "AuditResult":
+        """Restore a result from the values of :meth:`as_dict`, also after a round trip to JSON.
+
+        Raises:
+            TypeError: If a value is missing or unknown.
+        """
+        return AuditResult(
+            **{
+                **values,
+                "shared_patients": tuple(
+                    SharedPatients(**_with_tuple(item, "patient_ids"))
+                    for item in values["shared_patients"]
+                ),
+                "duplicates": tuple(
+                    Duplicates(**_with_tuple(item, "ids")) for item in values["duplicates"]
+                ),
+                "near_duplicates": tuple(
+                    NearDuplicates(**_with_tuple(item, "ids"))
+                    for item in values["near_duplicates"]
+                ),
+                "confounds": {
+                    name: np.nan if auroc is None else auroc
+                    for name, auroc in values["confounds"].items()
+                },
+            }
+        )
+
     def __str__(self) -> str:
-        lines = [f"Leakage report on {self.num_images:,} images", "", "Classes"]
+        lines = [f"Audit of {self.num_images:,} images", "", "Classes"]
         for split, counts in self.class_counts.items():
+            total = sum(counts.values())
             classes = ", ".join(
-                f"{count:,} {name} ({self.class_shares[split][name]:.1%})"
-                for name, count in counts.items()
+                f"{count:,} {name} ({count / total:.1%})" for name, count in counts.items()
             )
-            lines.append(f"  {split}: {sum(counts.values()):,} images, {classes}")
+            lines.append(f"  {split}: {total:,} images, {classes}")
         lines += ["Patients", *self._patient_lines()]
         if self.content_read:
-            lines += ["Copies", *self._copy_lines("byte-identical groups", self.duplicates)]
-            lines += self._copy_lines("nearly identical pairs", self.near_duplicates)
-            lines += ["Class told from the file alone (AUROC, 0.5 is chance)"]
-            lines += [f"  {name}: {auroc:.2f}" for name, auroc in self.confounds.items()]
+            lines += ["Duplicates", *self._copy_lines("identical files", self.duplicates)]
+            lines += self._copy_lines("near-duplicate pairs", self.near_duplicates)
+            lines += ["Class predicted from file properties (AUROC; 0.5 is chance level)"]
+            lines += [f"  {name}: {auroc:.3f}" for name, auroc in self.confounds.items()]
         if self.unreadable:
-            lines += ["Unreadable", *(f"  {name}: {why}" for name, why in self.unreadable.items())]
+            lines += ["Unreadable", *(f"  {id_}: {text}" for id_, text in self.unreadable.items())]
         return "\n".join(lines)
-
-    @property
-    def _divided(self) -> bool:
-        """Whether there are splits that something could be shared between."""
-        return set(self.class_counts) != {NO_SPLIT}
 
     def _patient_lines(self) -> list[str]:
         lines = [f"  {shared}" for shared in self.shared_patients]
-        if not self._divided:
-            lines = [f"  {_UNDIVIDED}"]
+        if not self.has_splits:
+            lines = ["  no splits to compare; assign them with resplit() and audit the result"]
         if self.patients_known:
-            return lines or ["  none is in two splits"]
+            return lines or ["  no patient is in more than one split"]
         if self.shared_patients:
-            return [*lines, "  others may be: not every image's patient is known"]
-        return [*lines, "  unknown: each image counts as its own, so sharing cannot be seen"]
+            return [*lines, "  there may be more: the patient of some images is unknown"]
+        return [*lines, "  unknown: each image treated as a separate patient"]
 
     def _copy_lines(self, title: str, groups: tuple[Duplicates, ...]) -> list[str]:
         crossing = [group for group in groups if group.crosses_split or group.crosses_class]
         splits = sum(group.crosses_split for group in groups)
         classes = sum(group.crosses_class for group in groups)
-        across = f"{splits} across splits, " if self._divided else ""
+        across = f"{splits} across splits, " if self.has_splits else ""
         lines = [f"  {title}: {len(groups)} ({across}{classes} across classes)"]
-        lines += [f"    {group}" for group in crossing[:10]]
-        if len(crossing) > 10:
-            lines.append(f"    and {len(crossing) - 10} more across")
+        lines += [f"    {group}" for group in crossing[:_MAX_SHOWN]]
+        if len(crossing) > _MAX_SHOWN:
+            lines.append(f"    and {len(crossing) - _MAX_SHOWN} more")
         return lines
+
+
+def _with_tuple(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {**values, name: tuple(values[name])}

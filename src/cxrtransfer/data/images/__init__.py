@@ -1,32 +1,5 @@
-"""Decode image files, DICOM included, and cache the decoded pixels."""
+"""Decoding of image files, DICOM included, and the cache of decoded images."""
 
-from .cache import MappedImages, decode_once
-from .decode import (
-    DECODER_VERSION,
-    Fit,
-    ImageInfo,
-    Interpolation,
-    check_images,
-    decode_image,
-    decode_images,
-    gray_square,
-    in_threads,
-    read_file,
-    reason,
-)
+from .decode import ImageInfo, decode_image, decode_images, decode_with_info, thread_map
 
-__all__ = [
-    "DECODER_VERSION",
-    "Fit",
-    "ImageInfo",
-    "Interpolation",
-    "MappedImages",
-    "check_images",
-    "decode_image",
-    "decode_images",
-    "decode_once",
-    "gray_square",
-    "in_threads",
-    "read_file",
-    "reason",
-]
+__all__ = ["ImageInfo", "decode_image", "decode_images", "decode_with_info", "thread_map"]

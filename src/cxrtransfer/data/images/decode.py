@@ -1,9 +1,10 @@
-"""From a file to gray pixels."""
+"""Decoding of image files to gray pixels."""
 
 import io
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -14,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cxrtransfer.data.records import Record
-from cxrtransfer.errors import MissingExtraError, UnreadableImagesError
+from cxrtransfer.errors import MissingExtraError
 from cxrtransfer.types import StrPath
 
 from .dicom import is_dicom, read_dicom
@@ -25,43 +25,48 @@ __all__ = [
     "Fit",
     "ImageInfo",
     "Interpolation",
-    "check_images",
+    "catch_errors",
     "decode_image",
     "decode_images",
-    "gray_square",
-    "in_threads",
+    "decode_with_info",
+    "error_message",
     "read_file",
-    "reason",
+    "thread_map",
 ]
 
 Fit = Literal["squash", "pad"]
 Interpolation = Literal["bilinear", "bicubic"]
 Gray = npt.NDArray[np.uint8]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
-DECODER_VERSION = 2  # goes up whenever the same file would give other pixels; caches look at it
-MAX_PIXELS = 80_000_000  # ten times a large radiograph; more is taken for a decompression bomb
+DECODER_VERSION = 3  # part of the cache key; increase when the same file gives other pixels
+MAX_PIXELS = 80_000_000  # ten times a large radiograph; guards against decompression bombs
 MAX_BYTES = 2**29
-_PHOTOMETRIC = 262  # TIFF's tag, 0 where zero means white
-_DEPTHS = (8, 10, 12, 14, 16)  # bits of a detector's gray values
+# No format whose decoder runs another program: Pillow passes EPS to Ghostscript.
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PHOTOMETRIC = 262  # TIFF tag PhotometricInterpretation: 0 if zero is white
+_DEPTHS = (8, 10, 12, 14, 16)  # bits per pixel of detectors
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """How an image was stored, before anything was done to it.
+    """Size, mode and format of an image file.
 
     Attributes:
         width: Width in pixels.
         height: Height in pixels.
-        mode: Kind of pixels, as Pillow names them (``"L"``, ``"RGB"``, ...) or DICOM does.
+        mode: Mode in Pillow (``"L"``, ``"RGB"``, ...) or photometric interpretation in DICOM.
+        format: ``"JPEG"``, ``"PNG"``, ..., ``"DICOM"``.
     """
 
     width: int
     height: int
     mode: str
+    format: str
 
 
 def decode_image(
@@ -71,67 +76,78 @@ def decode_image(
     fit: Fit = "squash",
     interpolation: Interpolation = "bilinear",
 ) -> Gray:
-    """Read an image as a square of gray pixels.
+    """Decode an image to a square of gray pixels.
 
-    The content decides how a file is read, not its name: anything Pillow knows, and DICOM. The
-    orientation noted in EXIF is applied, transparent pixels become black.
+    The format is recognized by the content of the file, not by its name: JPEG, PNG, TIFF, BMP,
+    GIF, WebP, JPEG 2000 or DICOM. No other program is run. The EXIF orientation is applied;
+    transparent pixels become black.
 
-    A 16-bit file does not say how many of its bits the detector used. They are taken to be the
-    fewest of 8, 10, 12, 14 or 16 that hold its brightest pixel, and white is the largest value
-    of so many bits: 4,095 for an image that reaches 3,000 or 3,800. So 12-bit images do not come
-    out black, images of one detector keep their relative brightness, and no single pixel sets
-    the scale.
+    A 16-bit file does not record the bit depth of the detector. It is assumed to be the smallest
+    of 8, 10, 12, 14 and 16 bits that holds the brightest pixel, and the maximum value of that
+    depth is white: 4,095 for an image whose maximum is 3,000 or 3,800. Thus 12-bit images are not
+    nearly black, images of one detector keep their relative brightness, and a single bright pixel
+    does not change the scale.
 
     Args:
         source: An image file, or its content.
-        size: Height and width wanted, in pixels.
-        fit: ``"squash"`` stretches the image to the square, as the paper did; ``"pad"`` keeps
-            its proportions and fills the rest with black.
-        interpolation: Filter of the resize, widened when shrinking so that nothing aliases.
+        size: Height and width of the result, in pixels.
+        fit: ``"squash"`` resizes the image to the square, as the paper did; ``"pad"`` keeps the
+            aspect ratio and fills the rest with black.
+        interpolation: Filter of the resize, antialiased when shrinking.
 
     Returns:
         Gray values, uint8 ``(size, size)``; in a radiograph, bone is bright.
 
     Raises:
-        OSError: If the file cannot be opened or is cut short.
-        ValueError: If it is empty, of no known format, has several frames, too many pixels, or
-            pixels with no fixed meaning as gray values.
+        OSError: If the file cannot be opened or is truncated.
+        ValueError: If it is empty, of an unknown format, has several frames, too many pixels, or
+            pixels without a defined white.
         MissingExtraError: If it is DICOM and pydicom, or the codec it needs, is not installed.
     """
-    data = source if isinstance(source, bytes) else read_file(source)
-    return gray_square(data, size, fit=fit, interpolation=interpolation)[0]
+    return decode_with_info(source, size, fit=fit, interpolation=interpolation)[0]
 
 
 def read_file(path: StrPath) -> bytes:
-    """Read an image file whole, unless it is no ordinary file or beyond all bounds.
+    """Read the content of a regular file of at most ``MAX_BYTES``.
 
     Raises:
         OSError: If the file cannot be opened.
-        ValueError: If it is a folder, a pipe or the like, or larger than any radiograph.
+        ValueError: If it is not a regular file or too large.
     """
     path = Path(path)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("not a file")
+        raise ValueError("not a regular file")
     if status.st_size > MAX_BYTES:
-        raise ValueError(f"{status.st_size:,} bytes are more than {MAX_BYTES:,}")
+        raise ValueError(f"file must have at most {MAX_BYTES:,} bytes, got {status.st_size:,}")
     return path.read_bytes()
 
 
-def gray_square(
-    data: bytes,
+def decode_with_info(
+    source: StrPath | bytes,
     size: int,
     *,
     fit: Fit = "squash",
     interpolation: Interpolation = "bilinear",
 ) -> tuple[Gray, ImageInfo]:
-    """Decode an image file's content, and tell how it was stored; see :func:`decode_image`."""
+    """Decode an image to a square of gray pixels, and return its original properties.
+
+    Args:
+        source: As in :func:`decode_image`.
+        size: As in :func:`decode_image`.
+        fit: As in :func:`decode_image`.
+        interpolation: As in :func:`decode_image`.
+
+    Returns:
+        Gray values, uint8 ``(size, size)``, and the size, mode and format of the image file.
+    """
+    data = source if isinstance(source, bytes) else read_file(source)
     if is_dicom(data):
         pixels, mode = read_dicom(data)
         gray = Image.fromarray(pixels)
-        info = ImageInfo(gray.width, gray.height, mode)
+        info = ImageInfo(gray.width, gray.height, mode, "DICOM")
     else:
-        gray, info = _read_with_pillow(data, size)
+        gray, info = _read_with_pillow(data)
     resample = _FILTERS[interpolation]
     if fit == "pad":
         gray = ImageOps.pad(gray, (size, size), method=resample)
@@ -140,38 +156,58 @@ def gray_square(
     return np.array(gray), info
 
 
-def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
+def _read_with_pillow(data: bytes) -> tuple[Image.Image, ImageInfo]:
     if not data:
         raise ValueError("the file is empty")
+    if data.startswith(_PNG):
+        _check_png(data)
     try:
-        opened = Image.open(io.BytesIO(data))
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise ValueError("not an image of a known format") from None
+        raise ValueError("not an image of a supported format") from None
     with opened as image:
-        info = ImageInfo(image.width, image.height, image.mode)
+        info = ImageInfo(image.width, image.height, image.mode, str(image.format))
         if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
-        # MPO is a JPEG with its own preview behind it; anything else with frames is ambiguous.
+            raise ValueError(
+                f"image must have at most {MAX_PIXELS:,} pixels, "
+                f"got {image.width} x {image.height}"
+            )
+        # MPO is a JPEG followed by its own preview; other files with several frames are ambiguous.
         num_frames = getattr(image, "n_frames", 1)
         if image.format != "MPO" and num_frames > 1:
-            raise ValueError(f"{num_frames} frames in one file; save the one that is meant")
-        if image.format == "JPEG":
-            # Decodes at a half, quarter or eighth where that is still large enough, and color
-            # straight to gray: far fewer pixels to work on.
-            image.draft("L", (size, size))
-        # Two things that Pillow does in silence to 16 bits: of color it keeps the upper 8, and
-        # gray of a TIFF whose zero means white it leaves inverted.
-        cut = image.mode in {"RGB", "RGBA"} and any(";16" in str(tile[3]) for tile in image.tile)
+            raise ValueError(f"image must have one frame, got {num_frames}; save a single frame")
+        # JPEG is not decoded at a reduced size (Image.draft): the result is softer than that of the
+        # same pixels in another format, so that a network could learn the format of the files.
+        # Pillow keeps only the upper 8 of 16 bits of color, and leaves 16-bit gray of a TIFF
+        # whose zero is white inverted, both without a warning.
+        truncated = image.mode in {"RGB", "RGBA"} and any(
+            ";16" in str(tile[3]) for tile in image.tile
+        )
         inverted = image.mode.startswith("I") and (
             image.format == "TIFF" and image.getexif().get(_PHOTOMETRIC) == 0
         )
         upright = ImageOps.exif_transpose(image)
-        if cut and np.asarray(upright.convert("RGB")).max() < 2**6:
+        if truncated and np.asarray(upright.convert("RGB")).max() < 2**6:
             raise ValueError(
-                "16-bit color whose values stay below 16,384 would be nearly black; save as gray"
+                "16-bit color with values below 16,384 would be nearly black; save as 16-bit gray"
             )
         gray = _to_gray(upright)
         return (ImageOps.invert(gray) if inverted else gray), info
+
+
+def _check_png(data: bytes) -> None:
+    """Verify the checksums, which Pillow does not for the chunks of the pixels."""
+    start = len(_PNG)
+    while start < len(data):
+        length, kind = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8]
+        end = start + 8 + length
+        if len(data) < end + 4:
+            raise ValueError("truncated PNG file")
+        if zlib.crc32(memoryview(data)[start + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            raise ValueError(f"damaged PNG file: wrong checksum of the chunk {kind!r}")
+        if kind == b"IEND":
+            return
+        start = end + 4
 
 
 def _to_gray(image: Image.Image) -> Image.Image:
@@ -181,7 +217,7 @@ def _to_gray(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return Image.fromarray(_sixteen_to_eight_bits(np.asarray(image)))
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed white; save 8 or 16 bits instead")
+        raise ValueError("pixels must be integers, got floating point; save as 8 or 16 bits")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
@@ -189,10 +225,10 @@ def _to_gray(image: Image.Image) -> Image.Image:
 
 
 def _sixteen_to_eight_bits(pixels: npt.NDArray[np.integer]) -> Gray:
-    """Scale from the fewest bits of a detector that hold all values."""
+    """Scale from the smallest bit depth that holds all values."""
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high >= 2**16:
-        raise ValueError(f"gray values must lie in 0 to 65,535, got {low} to {high}")
+        raise ValueError(f"gray values must be in [0, 65535], got {low} to {high}")
     white = 2 ** next(bits for bits in _DEPTHS if high < 2**bits) - 1
     gray: Gray = np.round(pixels * (255.0 / white)).astype(np.uint8)
     return gray
@@ -205,69 +241,62 @@ def decode_images(
     fit: Fit = "squash",
     interpolation: Interpolation = "bilinear",
 ) -> tuple[Gray, dict[Path, str]]:
-    """Decode many files, on all cores, and collect what fails.
+    """Decode files in parallel threads, and collect the errors.
 
     Args:
         paths: The image files.
-        size: Height and width wanted, in pixels.
+        size: Height and width of the results, in pixels.
         fit: As in :func:`decode_image`.
         interpolation: As in :func:`decode_image`.
 
     Returns:
-        Gray values, uint8 ``(N, size, size)``, and why each unreadable file is so, by its path.
-        Rows of unreadable files are zero.
+        Gray values, uint8 ``(N, size, size)``, zero for unreadable files; and the error message
+        of each unreadable file by its path.
 
     Raises:
-        MissingExtraError: If there is DICOM and pydicom is not installed.
+        MissingExtraError: If a file is DICOM and pydicom is not installed.
     """
     images = np.zeros((len(paths), size, size), dtype=np.uint8)
 
-    def decode(index: int) -> str | None:
+    def decode(index: int) -> None:
+        images[index] = decode_image(paths[index], size, fit=fit, interpolation=interpolation)
+
+    messages = zip(paths, thread_map(catch_errors(decode), range(len(paths))), strict=True)
+    return images, {path: message for path, message in messages if message is not None}
+
+
+def catch_errors(read: Callable[[_T], _R]) -> Callable[[_T], _R | str]:
+    """Make a function that reads a file return the error message if the file is unreadable."""
+
+    def read_or_message(item: _T) -> _R | str:
         try:
-            images[index] = decode_image(paths[index], size, fit=fit, interpolation=interpolation)
+            return read(item)
         except MissingExtraError:
             raise
-        except Exception as error:  # noqa: BLE001  (decoders raise anything on broken bytes)
-            return reason(error)
-        return None
+        except Exception as error:  # noqa: BLE001  (decoders raise any exception on damaged files)
+            return error_message(error)
 
-    reasons = in_threads(decode, range(len(paths)))
-    return images, {path: why for path, why in zip(paths, reasons, strict=True) if why is not None}
+    return read_or_message
 
 
-def check_images(records: Iterable[Record]) -> None:
-    """Decode every image once, and name all that cannot be read.
-
-    Args:
-        records: The images.
-
-    Raises:
-        UnreadableImagesError: If there is one; its ``reasons`` hold them all.
-        MissingExtraError: If there is DICOM and pydicom is not installed.
-    """
-    _, unreadable = decode_images([row.path for row in records], 1)
-    raise_if_unreadable(unreadable)
-
-
-def raise_if_unreadable(unreadable: Mapping[Path, str]) -> None:
-    """Raise the error that names them all, if there are any."""
-    if unreadable:
-        raise UnreadableImagesError(unreadable)
-
-
-def reason(error: Exception) -> str:
-    """Say in a line why a file could not be read."""
+def error_message(error: Exception) -> str:
+    """Return the message of an error in reading a file, never empty."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
-def in_threads(
-    function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 256
-) -> Iterator[Result]:
-    """Map over items on all cores, in order, with few results waiting at any time.
+def thread_map(
+    function: Callable[[_T], _R], items: Iterable[_T], *, chunk: int = 256
+) -> Iterator[_R]:
+    """Apply a function to items in parallel threads, and yield the results in order.
 
-    Threads suffice: reading, decoding, resizing and hashing let go of the interpreter lock.
+    Reading, decoding, resizing and hashing release the interpreter lock.
+
+    Args:
+        function: The function of one item.
+        items: The items.
+        chunk: Maximum number of results held in memory.
     """
     if hasattr(os, "sched_getaffinity"):
         num_threads = len(os.sched_getaffinity(0))

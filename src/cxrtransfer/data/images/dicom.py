@@ -1,4 +1,4 @@
-"""DICOM: from stored values to gray as a radiologist would see it."""
+"""Decoding of DICOM files to the gray values of a display."""
 
 import io
 from typing import Any
@@ -18,35 +18,35 @@ _GRAY = ("MONOCHROME1", "MONOCHROME2")
 
 
 def is_dicom(data: bytes) -> bool:
-    """Tell DICOM by its preamble."""
+    """Return whether a file has the preamble of DICOM."""
     return data[128:132] == b"DICM"
 
 
 def read_dicom(data: bytes) -> tuple[npt.NDArray[np.uint8], str]:
-    """Decode the one image in a DICOM file.
+    """Decode a single-frame DICOM file.
 
-    Stored values go through the modality's table or slope, then the table or window for viewing
-    (the first, where there are several), as PS3.3 C.11 has it; without either, the darkest and
-    brightest pixels become black and white, padding left out. MONOCHROME1, where low values are
-    bright, is inverted, so that bone is always bright.
+    Stored values pass through the modality LUT or rescale slope, then through the VOI LUT or
+    window (the first of several), as in DICOM PS3.3 C.11. Without either, the minimum and maximum
+    of the pixels without padding become black and white. MONOCHROME1, where low values are bright,
+    is inverted, so that bone is always bright.
 
     Args:
-        data: The file's content.
+        data: The content of the file.
 
     Returns:
-        Gray values, uint8 ``(H, W)``, and the file's photometric interpretation.
+        Gray values, uint8 ``(H, W)``, and the photometric interpretation of the file.
 
     Raises:
-        MissingExtraError: If pydicom or the codec for these pixels is not installed.
-        ValueError: If there is no image, or more than one frame.
+        MissingExtraError: If pydicom or the codec of the pixels is not installed.
+        ValueError: If the file has no image, or several frames.
     """
     pydicom = require("pydicom", "dicom")
     dataset = pydicom.dcmread(io.BytesIO(data))
     if "PixelData" not in dataset:
-        raise ValueError("DICOM without pixels")
+        raise ValueError("DICOM file must have pixel data")
     num_frames = int(dataset.get("NumberOfFrames") or 1)
     if num_frames > 1:
-        raise ValueError(f"DICOM with {num_frames} frames; save the one that is meant")
+        raise ValueError(f"DICOM file must have one frame, got {num_frames}; save a single frame")
     pixels = _pixels(dataset)
     interpretation = str(dataset.PhotometricInterpretation)
     if interpretation not in _GRAY:
@@ -59,13 +59,13 @@ def read_dicom(data: bytes) -> tuple[npt.NDArray[np.uint8], str]:
 
 def _pixels(dataset: Any) -> npt.NDArray[Any]:  # noqa: ANN401  (pydicom's Dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
-    # No codec for lossless JPEG is in the extra: of those that there are, one is GPL, and GDCM was
-    # seen to crash the process on a broken file, which nothing in Python can catch.
+    # The extra has no codec for lossless JPEG: pylibjpeg-libjpeg is GPL, and GDCM can crash the
+    # process on a damaged file, which cannot be caught in Python.
     if syntax.is_compressed and not _pixels_module().get_decoder(syntax).is_available:
         raise MissingExtraError(
-            f"these pixels are packed as {syntax.name}, and no installed codec unpacks them; "
-            "pip install 'cxrtransfer[dicom]' brings codecs for JPEG 2000 and JPEG-LS, "
-            "pip install python-gdcm one for lossless JPEG"
+            f"no codec for {syntax.name} is installed; install one with: "
+            "pip install 'cxrtransfer[dicom]' (JPEG 2000, JPEG-LS), "
+            "pip install python-gdcm (lossless JPEG)"
         )
     pixels: npt.NDArray[Any] = dataset.pixel_array
     return pixels
@@ -76,7 +76,7 @@ def _pixels_module() -> Any:  # noqa: ANN401  (a module)
 
 
 def _window(pixels: npt.NDArray[Any], dataset: Any) -> Values:  # noqa: ANN401
-    """Map stored values to brightness in [0, 1]."""
+    """Return the display brightness of stored values, in [0, 1]."""
     lut = _pixels_module()
     values = np.asarray(lut.apply_modality_lut(pixels, dataset))
     center, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
@@ -92,13 +92,13 @@ def _window(pixels: npt.NDArray[Any], dataset: Any) -> Values:  # noqa: ANN401
         brightness = 1 / (1 + np.exp(-4 * (values - center) / width))
     elif dataset.get("VOILUTFunction") == "LINEAR_EXACT":
         brightness = (values - center) / width + 0.5
-    else:  # PS3.3 C.11.2.1.2.1: the window's ends lie on pixel values
+    else:  # LINEAR, PS3.3 C.11.2.1.2.1: the ends of the window are pixel values
         brightness = (values - (center - 0.5)) / max(width - 1, 1e-12) + 0.5
     return brightness.clip(0, 1)
 
 
 def _first(value: Any) -> float | None:  # noqa: ANN401
-    """Take the first of one or several numbers; None where there is none."""
+    """Return the first of one or several numbers, or None."""
     if value is None or value == "":
         return None
     if isinstance(value, str | int | float):

@@ -1,4 +1,7 @@
-"""Files from the network: resumed after a cut, checked, unpacked without trust."""
+"""Download of data sets, with resume and verification, and safe unpacking.
+
+Not with pooch 1.9: it does not resume an interrupted download and has no maximum size.
+"""
 
 import hashlib
 import logging
@@ -18,7 +21,7 @@ from cxrtransfer.data.records import Records
 from cxrtransfer.files import fresh_folder
 from cxrtransfer.types import StrPath
 
-from .kermany import load_kermany
+from .folder import load_kermany
 from .medmnist import unpack_medmnist
 
 __all__ = [
@@ -37,13 +40,13 @@ _BLOCK = 2**20
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the network, and how to know it.
+    """A file to download and its digest.
 
     Attributes:
         url: Its address, http or https.
-        algorithm: Name of a digest that :mod:`hashlib` knows.
-        digest: The digest of the whole file, in hexadecimal digits.
-        max_size: Bytes beyond which it cannot be the file.
+        algorithm: Name of a digest algorithm of :mod:`hashlib`.
+        digest: The digest of the file, in hexadecimal digits.
+        max_size: Maximum number of bytes.
     """
 
     url: str
@@ -74,20 +77,20 @@ def download_kermany(
 ) -> Records:
     """Download and unpack the Kermany chest X-rays, version 2 (1.2 GB; CC BY 4.0).
 
-    Stopped half way, the same call goes on where it was: until the archive is whole and has the
-    right digest it is ``ROOT.zip.part``, and ``root`` appears only once it is complete.
+    After an interruption the same call resumes: the incomplete archive is ``ROOT.zip.part``, and
+    ``root`` is created only when it is complete.
 
     Args:
-        root: The folder to make; if it is already there, it is read.
+        root: The folder to create; if it exists, it is read.
         source: The archive.
-        progress: Whether to show a bar on the standard error stream.
+        progress: Whether to show a progress bar on standard error.
 
     Returns:
-        The records: train (5,232 images) and test (624). The archive has no val.
+        The records: 5,232 training and 624 test images. The archive has no validation images.
 
     Raises:
-        OSError: If the server cannot be reached or keeps cutting the line.
-        ValueError: If what it sends is not the archive, or not safe to unpack.
+        OSError: If the server cannot be reached or the connection is lost repeatedly.
+        ValueError: If the file has another digest or is not safe to unpack.
     """
     root = Path(root)
     if not root.is_dir() or not any(root.iterdir()):
@@ -104,21 +107,21 @@ def download_pneumonia_mnist(
     source: RemoteFile | None = None,
     progress: bool = True,
 ) -> Records:
-    """Download PneumoniaMNIST, the same images cropped to a square and resized (CC BY 4.0).
+    """Download PneumoniaMNIST, the Kermany images cropped to squares and resized (CC BY 4.0).
 
     Args:
-        root: The folder to make, of PNG images.
+        root: The folder to create, with PNG images.
         size: 28, 64, 128 or 224 pixels.
-        source: The archive; by default MedMNIST's of that size.
-        progress: Whether to show a bar on the standard error stream.
+        source: The archive; by default that of MedMNIST.
+        progress: Whether to show a progress bar on standard error.
 
     Returns:
-        The records: 4,708 / 524 / 624 images, of unknown patients.
+        The records: 4,708 / 524 / 624 images of unknown patients.
 
     Raises:
-        OSError: If the server cannot be reached or keeps cutting the line.
-        ValueError: If there is no such size, or what the server sends is not the archive.
-        FileExistsError: If the folder holds anything.
+        OSError: If the server cannot be reached or the connection is lost repeatedly.
+        ValueError: If ``size`` is not available, or the file has another digest.
+        FileExistsError: If the folder exists and is not empty.
     """
     if size not in PNEUMONIA_MNIST:
         raise ValueError(f"size must be one of {sorted(PNEUMONIA_MNIST)}, got {size}")
@@ -140,69 +143,68 @@ def fetch(
     timeout_s: float = 30.0,
     progress: bool = True,
 ) -> Path:
-    """Download a file, going on where an earlier attempt or call was cut.
+    """Download a file, resuming interrupted attempts and calls.
 
-    The bytes gather in ``TARGET.part``; ``target`` appears when the digest is right. Bytes that
-    turn out wrong are removed. What the server says of lengths is not believed: only the digest
-    tells that the file is whole.
+    The data are collected in ``TARGET.part``, which is renamed to ``target`` when its digest is
+    correct and removed when it is not. Lengths announced by the server are not trusted.
 
     Args:
         remote: The file.
-        target: Where to put it; if it is there with the right digest, nothing is done.
-        attempts: How often to try without getting any further, before giving up.
+        target: The file to create; if it exists with the correct digest, nothing is downloaded.
+        attempts: Maximum number of consecutive attempts without new data.
         wait_s: Seconds to wait after such an attempt, doubled each time.
-        timeout_s: Seconds without a byte that count as a cut.
-        progress: Whether to show a bar on the standard error stream.
+        timeout_s: Seconds without data after which a connection counts as lost.
+        progress: Whether to show a progress bar on standard error.
 
     Returns:
         ``target``.
 
     Raises:
-        OSError: If the server cannot be reached or keeps cutting the line.
-        ValueError: If the address is not http or https, or the bytes are not the file.
+        OSError: If the server cannot be reached or the connection is lost repeatedly.
+        ValueError: If the address is not http or https, or the file has another digest.
     """
     if not remote.url.startswith(("http://", "https://")):
-        raise ValueError(f"the address must be http or https, got {remote.url!r}")
+        raise ValueError(f"url must be http or https, got {remote.url!r}")
     target = Path(target)
     if target.is_file() and _digest(target, remote.algorithm) == remote.digest:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    most, failures, resumed = _size(part), 0, part.is_file()
+    received, failures, resumed = _size(part), 0, part.is_file()
     while not (part.is_file() and _digest(part, remote.algorithm) == remote.digest):
-        trouble = _receive(remote, part, timeout_s, progress)
-        if _size(part) > most:
-            most, failures = _size(part), 0
-        elif trouble is None:
-            # There is nothing more to come. Perhaps the beginning was left by another file: then
-            # once more from the start.
+        error = _receive(remote, part, timeout_s, progress)
+        if _size(part) > received:
+            received, failures = _size(part), 0
+        elif error is None:
+            # The transfer is complete and wrong. If it was resumed, the first part may be of
+            # another file: try once from the start.
             part.unlink(missing_ok=True)
             if not resumed:
                 raise ValueError(
-                    f"{remote.url} did not send the file with {remote.algorithm} "
-                    f"{remote.digest}; nothing was kept"
+                    f"file from {remote.url} must have the {remote.algorithm} digest "
+                    f"{remote.digest}, got another one; removed the download"
                 )
-            most, resumed = 0, False
+            received, resumed = 0, False
         else:
             failures += 1
             if failures >= attempts:
                 raise OSError(
-                    f"nothing new came from {remote.url} in {attempts} attempts: {trouble}; "
-                    f"call again to go on after {most:,} bytes"
-                ) from trouble
-            _log.info("cut after %d bytes: %s", _size(part), trouble)
+                    f"no new data from {remote.url} in {attempts} attempts: {error}; "
+                    f"call again to resume after {received:,} bytes"
+                ) from error
+            _log.info("connection lost after %d bytes: %s", _size(part), error)
             time.sleep(wait_s * 2 ** (failures - 1))
     part.replace(target)
     return target
 
 
 def _receive(remote: RemoteFile, part: Path, timeout_s: float, progress: bool) -> Exception | None:
-    """Append what the server sends; return what cut it short, or None if it came to an end."""
+    """Append data from the server; return the error of an incomplete transfer, or None."""
     offset = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(remote.url, headers={"Range": f"bytes={offset}-"})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310
-            # A server that ignores Range answers 200, and sends everything from the start.
+            # A server that ignores Range answers 200 and sends the whole file.
             resuming = response.status == 206 and _starts_at(response, offset)
             offset = offset if resuming else 0
             announced = response.length
@@ -210,7 +212,7 @@ def _receive(remote: RemoteFile, part: Path, timeout_s: float, progress: bool) -
                 received = _copy(response, file, remote, offset, progress)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # nothing after what we have: whole, or not the file
+        if error.code == 416:  # no data after the offset: complete, or another file
             return None
         if 400 <= error.code < 500 and error.code not in (408, 429):
             raise
@@ -218,7 +220,7 @@ def _receive(remote: RemoteFile, part: Path, timeout_s: float, progress: bool) -
     except (OSError, HTTPException) as error:
         return error
     if announced is not None and received < announced:
-        return OSError(f"{received:,} of {announced:,} announced bytes came")
+        return OSError(f"received {received:,} of {announced:,} announced bytes")
     return None
 
 
@@ -241,7 +243,7 @@ def _copy(
         while block := response.read(_BLOCK):
             received += len(block)
             if offset + received > remote.max_size:
-                break  # it cannot be the file; the digest will say so
+                break  # the digest will differ
             file.write(block)
             bar.update(len(block))
     return received
@@ -265,27 +267,28 @@ def unzip(
     max_bytes: int = 2**33,
     max_files: int = 200_000,
 ) -> None:
-    """Unpack a zip archive that is not trusted into a folder, which is complete or absent.
+    """Unpack an untrusted zip archive to a folder, atomically.
 
     Args:
         archive: The archive.
-        root: The folder to make.
-        strip: A folder in the archive whose content goes directly into ``root``; what lies
-            outside it is left out.
-        max_bytes: Most bytes to write.
-        max_files: Most files to write.
+        root: The folder to create.
+        strip: A folder of the archive whose content goes directly into ``root``; members outside
+            it are left out.
+        max_bytes: Maximum number of bytes to write.
+        max_files: Maximum number of files to write.
 
     Raises:
-        ValueError: If a member would land outside, is a link, is broken, or there are too many.
-        FileExistsError: If the folder holds anything.
+        ValueError: If a member is damaged, a link, or outside the folder, or the archive is too
+            large.
+        FileExistsError: If the folder exists and is not empty.
     """
     with zipfile.ZipFile(archive) as packed, fresh_folder(root) as folder:
         members = [member for member in packed.infolist() if not member.is_dir()]
         total = sum(member.file_size for member in members)
         if len(members) > max_files or total > max_bytes:
             raise ValueError(
-                f"{archive} would unpack to {len(members):,} files of {total:,} bytes, more than "
-                f"{max_files:,} or {max_bytes:,}"
+                f"{archive} must have at most {max_files:,} files and {max_bytes:,} bytes, got "
+                f"{len(members):,} files and {total:,} bytes"
             )
         for member in members:
             path = _inside(member, strip)
@@ -293,19 +296,19 @@ def unzip(
                 continue
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             try:
-                # Reads no further than the size checked above, and verifies the checksum.
+                # Reads at most the size checked above, and verifies the checksum.
                 (folder / path).write_bytes(packed.read(member))
             except (zipfile.BadZipFile, EOFError) as error:
-                raise ValueError(f"{archive}: {member.filename} is broken: {error}") from error
+                raise ValueError(f"{archive}: {member.filename} is damaged: {error}") from error
 
 
 def _inside(member: zipfile.ZipInfo, strip: str) -> PurePosixPath | None:
-    """Return where a member goes below the root; None for litter of macOS and what is left out."""
+    """Return the path of a member below the root, or None for members to leave out."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise ValueError(f"{member.filename!r} would be unpacked outside the folder")
+        raise ValueError(f"archive members must be inside the folder, got {member.filename!r}")
     if stat.S_ISLNK(member.external_attr >> 16):
-        raise ValueError(f"{member.filename!r} is a link, which is not unpacked")
+        raise ValueError(f"archive members must not be links, got {member.filename!r}")
     if "__MACOSX" in path.parts or path.name.startswith("."):
         return None
     if not strip:

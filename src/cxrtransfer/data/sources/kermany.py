@@ -1,38 +1,74 @@
-"""The pediatric chest X-rays of Kermany, Zhang and Goldbaum (2018), doi:10.17632/rscbjbr9sj."""
+"""File names of the Kermany chest X-rays, doi:10.17632/rscbjbr9sj."""
 
-from cxrtransfer.data.records import Records
-from cxrtransfer.types import StrPath
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import PurePath
 
-from .folder import read_folder
+__all__ = ["kermany_patient_id", "kermany_patients"]
 
-__all__ = ["load_kermany"]
+_NAMES = (
+    # Version 2: person12_bacteria_34.jpeg, IM-0115-0001.jpeg, NORMAL2-IM-0095-0001-0002.jpeg
+    re.compile(r"(person\d+_(?:bacteria|virus))(?:_\d+)+"),
+    re.compile(r"((?:NORMAL2-)?IM-\d+)(?:-\d+)+"),
+    # Version 3: BACTERIA-1008087-0001.jpeg, VIRUS-... and NORMAL-...
+    re.compile(r"((?:BACTERIA|VIRUS|NORMAL)-\d+)(?:-\d+)+"),
+)
+# IM-... and NORMAL-... occur in other data sets: OsiriX and Horos export IM-SERIES-IMAGE.
+_SPECIFIC = ("person", "BACTERIA", "VIRUS")
 
 
-def load_kermany(root: StrPath) -> Records:
-    """Read the Kermany chest X-rays and the patient of each.
+def kermany_patient_id(name: str) -> str | None:
+    """Return the patient of a file of the Kermany chest X-rays, version 2 or 3.
+
+    The patient id consists of the disease and a number: ``person12_bacteria`` and
+    ``person12_virus`` are different children, because the patients of each disease were numbered
+    separately. With these ids no patient of the original test split is in the training split;
+    with the number alone most of them would be.
 
     Args:
-        root: The unpacked folder, of version 2 (with or without the ``val`` of the common copy) or
-            of version 3: the one that holds ``train`` and ``test``.
+        name: A file name, without folders.
 
     Returns:
-        The records, with classes ``("NORMAL", "PNEUMONIA")`` and every patient known.
+        The patient, or None if it is not a file name of this data set.
 
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If the classes or any file name are not of this data set.
+    Example:
+        >>> kermany_patient_id("person12_virus_34.jpeg")
+        'person12_virus'
+        >>> kermany_patient_id("NORMAL2-IM-0095-0001-0002.jpeg")
+        'NORMAL2-IM-0095'
+        >>> kermany_patient_id("holiday.jpeg") is None
+        True
     """
-    records = read_folder(root)
-    if records.class_names != ("NORMAL", "PNEUMONIA"):
-        raise ValueError(
-            f"the Kermany chest X-rays have the classes NORMAL and PNEUMONIA, {root} has "
-            f"{records.class_names}; use read_folder() for other images"
-        )
-    if not records.patients_known:
-        own = next(
-            name for name, row in zip(records.ids, records, strict=True) if row.patient_id == name
-        )
-        raise ValueError(
-            f"no patient can be told from the name {own!r}; use read_folder() for other images"
-        )
-    return records
+    stem = PurePath(name).stem
+    return next((match[1] for pattern in _NAMES if (match := pattern.fullmatch(stem))), None)
+
+
+def kermany_patients(paths: Sequence[PurePath]) -> list[str] | None:
+    """Return the patient of each file if the files as a whole are the Kermany data set.
+
+    They are if all names are of that data set, some names occur in no other, and the files of
+    each patient are in one folder.
+
+    Args:
+        paths: The files, relative to the folder of their split.
+
+    Warns:
+        UserWarning: If most, but not all names are of the data set.
+    """
+    patient_ids = [kermany_patient_id(path.name) for path in paths]
+    known = [patient_id for patient_id in patient_ids if patient_id is not None]
+    if not any(patient_id.startswith(_SPECIFIC) for patient_id in known):
+        return None
+    if len(known) < len(paths):
+        if len(known) > len(paths) / 2:
+            other = paths[patient_ids.index(None)].as_posix()
+            warnings.warn(
+                f"only {len(known)} of {len(paths)} file names are of the Kermany data set, unlike"
+                f" {other!r}; each image is treated as a separate patient; remove the other files "
+                "or pass patient_id",
+                stacklevel=3,
+            )
+        return None
+    folders = {(patient_id, path.parent) for patient_id, path in zip(known, paths, strict=True)}
+    return known if len(folders) == len(set(known)) else None

@@ -1,4 +1,4 @@
-"""MedMNIST archives: images in a .npz file."""
+"""Unpacking of MedMNIST archives."""
 
 import zipfile
 from collections.abc import Sequence
@@ -23,31 +23,32 @@ def unpack_medmnist(
     *,
     class_names: Sequence[str] = ("NORMAL", "PNEUMONIA"),
 ) -> Records:
-    """Write the images of a MedMNIST archive into a folder, as PNG without loss.
+    """Write the images of a MedMNIST archive to a folder, as PNG.
 
-    MedMNIST's own split is kept. It says nothing of patients, so each image counts as its own;
-    PneumoniaMNIST was split by image, with patients of train in val.
+    The split of MedMNIST is kept. The archive has no patients, so each image is treated as a
+    separate patient; PneumoniaMNIST was split by image, with patients in both training and
+    validation split.
 
     Args:
-        archive: The ``.npz`` file, of any size (28 to 224 px), gray or color.
-        root: The folder to make, complete at the end or absent.
-        class_names: The classes in label order; the default is PneumoniaMNIST's. They are read
-            back from the folder in alphabetical order.
+        archive: The ``.npz`` file, of any image size (28 to 224 px), gray or color.
+        root: The folder to create, atomically.
+        class_names: The classes in label order; by default those of PneumoniaMNIST. The classes
+            of the result are in alphabetical order.
 
     Returns:
         The records of the folder.
 
     Raises:
-        FileExistsError: If the folder holds anything.
-        ValueError: If the file is no such archive, lacks an array, or holds other images than gray
-            or color of 8 bits, or labels without a name.
+        FileExistsError: If the folder exists and is not empty.
+        ValueError: If the file is not such an archive, an array is missing, or images are not
+            8-bit gray or color, or a label has no class name.
     """
     if not zipfile.is_zipfile(archive):
-        raise ValueError(f"{archive} must be an .npz archive; it is another file or cut short")
+        raise ValueError(f"{archive} must be an .npz archive, got another or a truncated file")
     with np.load(archive, allow_pickle=False) as arrays, fresh_folder(root) as folder:
         for split in get_args(Split):
             if not {f"{split}_images", f"{split}_labels"} <= set(arrays):
-                raise ValueError(f"{archive} must hold {split}_images and {split}_labels")
+                raise ValueError(f"{archive} must have {split}_images and {split}_labels")
             images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"].reshape(-1)
             if images.dtype != np.uint8 or images.shape[3:] not in {(), (3,)} or images.ndim < 3:
                 raise ValueError(
@@ -58,8 +59,8 @@ def unpack_medmnist(
                 range(len(class_names))
             ):
                 raise ValueError(
-                    f"{split} of {archive} must have one label per image, an index into "
-                    f"{tuple(class_names)}; give class_names"
+                    f"{split}_labels of {archive} must have one index into {tuple(class_names)} "
+                    "per image; pass class_names"
                 )
             _write(folder / split, images, labels.astype(np.int64), class_names)
     return read_folder(Path(root))

@@ -1,8 +1,8 @@
-"""Drawn radiographs, so that everything runs without a download.
+"""Synthetic chest radiographs with known lesions, for examples and tests.
 
-They look like chest X-rays from across the room: thorax, lungs, ribs, clavicles, heart, diaphragm
-and the burnt-in R marker. Pneumonia is one or more hazy opacities in the lungs, of varying size,
-place and contrast. Their place is known exactly, so an explanation can be scored against it.
+The images show thorax, lungs, ribs, clavicles, heart, diaphragm and an R marker. Pneumonia
+consists of one or more hazy opacities in the lungs, of varying size, position and contrast, whose
+masks are known.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from cxrtransfer.types import StrPath
 
 from .folder import read_folder
 
-__all__ = ["Anatomy", "draw_radiograph", "draw_radiographs", "lesion_masks"]
+__all__ = ["draw_radiograph", "draw_radiographs", "lesion_masks"]
 
 Field = npt.NDArray[np.float64]
 
@@ -33,16 +33,10 @@ _MARKER = np.array(
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """What stays the same in every image of one patient; lengths in half image widths.
+class _Anatomy:
+    """Anatomy of a synthetic patient; lengths in half image widths.
 
-    Attributes:
-        chest_width: Half width of the thorax.
-        lung_width: Half width of a lung.
-        lung_height: Half height of a lung.
-        heart_size: Radius of the heart.
-        rib_count: Number of ribs over the image's height.
-        rib_contrast: Brightness of the ribs over the lungs.
+    Widths of thorax and lungs are half widths.
     """
 
     chest_width: float
@@ -53,9 +47,9 @@ class Anatomy:
     rib_contrast: float
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> "Anatomy":
-        """Draw a patient at random."""
-        return Anatomy(
+    def draw(rng: np.random.Generator) -> "_Anatomy":
+        """Draw a random patient."""
+        return _Anatomy(
             chest_width=rng.uniform(0.78, 0.92),
             lung_width=rng.uniform(0.27, 0.34),
             lung_height=rng.uniform(0.52, 0.64),
@@ -66,41 +60,41 @@ class Anatomy:
 
 
 def draw_radiograph(
-    rng: np.random.Generator,
-    size: int,
-    *,
-    pneumonia: bool,
-    anatomy: Anatomy | None = None,
+    rng: np.random.Generator, size: int, *, pneumonia: bool
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """Draw one chest radiograph.
+    """Draw a synthetic chest radiograph.
 
-    The mean brightness is drawn apart from the class, as exposure is, so it tells nothing of it.
+    The mean brightness is independent of the class.
 
     Args:
-        rng: Source of chance; the same state gives the same image.
+        rng: Random generator; the same state gives the same image.
         size: Height and width in pixels, at least 16.
         pneumonia: Whether to draw opacities.
-        anatomy: The patient; by default drawn too.
 
     Returns:
-        Gray values, uint8 ``(size, size)``, and where the opacities are, bool ``(size, size)``,
+        Gray values, uint8 ``(size, size)``, and the mask of the opacities, bool ``(size, size)``,
         all False without pneumonia.
 
     Raises:
-        ValueError: If ``size`` is too small to show anything.
+        ValueError: If ``size`` is too small.
 
     Example:
         >>> image, lesion = draw_radiograph(np.random.default_rng(0), 64, pneumonia=True)
         >>> image.shape, image.dtype, bool(lesion.any())
         ((64, 64), dtype('uint8'), True)
     """
+    return _draw(rng, size, pneumonia, _Anatomy.draw(rng))
+
+
+def _draw(
+    rng: np.random.Generator, size: int, pneumonia: bool, anatomy: _Anatomy
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     if size < 16:
         raise ValueError(f"size must be at least 16 pixels, got {size}")
-    anatomy = anatomy or Anatomy.draw(rng)
     x, y = _positioned_grid(rng, size)
     lungs = _lungs(anatomy, x, y)
     picture = _chest(anatomy, lungs, x, y)
-    picture += 0.05 * _haze(rng, size) * lungs  # vessels, in every lung
+    picture += 0.05 * _haze(rng, size) * lungs  # vessels
     opacity = _opacities(rng, anatomy, x, y) * lungs if pneumonia else np.zeros_like(x)
     picture = picture + opacity * (0.75 - picture).clip(0)
     lesion = opacity > 0.4 * opacity.max() if pneumonia else np.zeros(x.shape, dtype=bool)
@@ -112,7 +106,7 @@ def draw_radiograph(
 
 
 def _positioned_grid(rng: np.random.Generator, size: int) -> tuple[Field, Field]:
-    """Give coordinates in [-1, 1] of a patient who stands slightly off, tilted, near or far."""
+    """Return coordinates in [-1, 1] with a random shift, rotation and scale."""
     axis = (np.arange(size) + 0.5) / size * 2 - 1
     x, y = np.meshgrid(axis, axis)
     angle, scale = rng.normal(0, 0.04), rng.uniform(0.92, 1.08)
@@ -121,8 +115,8 @@ def _positioned_grid(rng: np.random.Generator, size: int) -> tuple[Field, Field]
     return cos * x - sin * y, sin * x + cos * y
 
 
-def _lungs(anatomy: Anatomy, x: Field, y: Field) -> Field:
-    """Give the lungs as 1 inside, 0 outside; the diaphragm cuts them off below."""
+def _lungs(anatomy: _Anatomy, x: Field, y: Field) -> Field:
+    """Return the lungs as 1 inside and 0 outside, bounded below by the diaphragm."""
     center = anatomy.lung_width + 0.13
     left, right = (
         _disc((x - side * center) / anatomy.lung_width, (y + 0.05) / anatomy.lung_height)
@@ -132,8 +126,8 @@ def _lungs(anatomy: Anatomy, x: Field, y: Field) -> Field:
     return np.maximum(left, right) * _step((dome - y) / 0.04)
 
 
-def _chest(anatomy: Anatomy, lungs: Field, x: Field, y: Field) -> Field:
-    """Draw a healthy chest: soft tissue and bone bright, air dark."""
+def _chest(anatomy: _Anatomy, lungs: Field, x: Field, y: Field) -> Field:
+    """Return a healthy chest: soft tissue and bone bright, air dark."""
     thorax = _disc(x / anatomy.chest_width, (y - 0.25) / 1.25, softness=0.05)
     arc = y + 0.35 * np.abs(x) - 0.1 * x**2
     ribs = (0.5 + 0.5 * np.cos(np.pi * anatomy.rib_count * arc)) ** 2 * _step((0.5 - y) / 0.1)
@@ -146,8 +140,8 @@ def _chest(anatomy: Anatomy, lungs: Field, x: Field, y: Field) -> Field:
     return np.maximum(chest, heart * 0.62)
 
 
-def _opacities(rng: np.random.Generator, anatomy: Anatomy, x: Field, y: Field) -> Field:
-    """Give the density of one to three hazy, patchy blobs whose centers lie in a lung."""
+def _opacities(rng: np.random.Generator, anatomy: _Anatomy, x: Field, y: Field) -> Field:
+    """Return the density of one to three hazy, patchy blobs with centers in a lung."""
     density = np.zeros_like(x)
     for _ in range(rng.integers(1, 4)):
         side = rng.choice((-1, 1))
@@ -160,13 +154,13 @@ def _opacities(rng: np.random.Generator, anatomy: Anatomy, x: Field, y: Field) -
 
 
 def _haze(rng: np.random.Generator, size: int) -> Field:
-    """Give smooth noise of about unit size."""
+    """Return smooth noise with a standard deviation of about 1."""
     coarse = Image.fromarray(rng.normal(0, 1, (10, 10)).astype(np.float32))
     return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float64)
 
 
 def _burn_in_marker(rng: np.random.Generator, picture: Field) -> None:
-    """Set the letter R in the upper left corner, on the patient's right side."""
+    """Draw the letter R in the upper left corner, the right side of the patient."""
     dot = max(1, round(len(picture) / 64))
     letter = np.kron(_MARKER, np.ones((dot, dot)))
     top, left = (int(len(picture) * rng.uniform(0.03, 0.10)) for _ in range(2))
@@ -179,33 +173,32 @@ def _disc(x: Field, y: Field, softness: float = 0.08) -> Field:
 
 
 def _step(distance: Field) -> Field:
-    """Go smoothly from 0 to 1 where ``distance`` changes sign."""
+    """Return a smooth step from 0 to 1 where ``distance`` changes sign."""
     return 0.5 + 0.5 * np.tanh(distance)
 
 
 def draw_radiographs(
     root: StrPath, *, num_images: int = 400, size: int = 96, seed: int = 0
 ) -> Records:
-    """Draw a whole study into a folder laid out and named like the Kermany data set.
+    """Draw a synthetic data set with the folders and file names of the Kermany data set.
 
-    As there, val is far too small, patients have one to four images each, pneumonia is commoner
-    in train than in test, and no patient is in two splits. The lesions of the image
-    ``ROOT/train/PNEUMONIA/x.png`` are in ``ROOT/masks/train/PNEUMONIA/x.png``; see
-    :func:`lesion_masks`.
+    As in that data set, the validation split is small, patients have one to four images each,
+    pneumonia is more frequent in the training than in the test split, and no patient is in two
+    splits. The lesion mask of ``ROOT/train/PNEUMONIA/x.png`` is
+    ``ROOT/masks/train/PNEUMONIA/x.png``; see :func:`lesion_masks`.
 
     Args:
-        root: The folder, complete at the end or absent. If the same study was already drawn
-            there it is read.
-        num_images: Number of images: a fifth to test, 2% to val, the rest to train.
+        root: The folder to create, atomically; if it has the same data set, it is read.
+        num_images: Number of images: 20% test, 2% validation, the rest training.
         size: Height and width in pixels.
-        seed: Seed of everything drawn.
+        seed: Random seed.
 
     Returns:
         The records of all three splits.
 
     Raises:
-        FileExistsError: If the folder holds anything else.
-        ValueError: If there are fewer than 20 images.
+        FileExistsError: If the folder has any other content.
+        ValueError: If ``num_images`` is below 20.
     """
     if num_images < 20:
         raise ValueError(f"num_images must be at least 20, got {num_images}")
@@ -218,7 +211,7 @@ def draw_radiographs(
 
 
 def _draw_study(root: Path, manifest: dict[str, int]) -> None:
-    """Draw all splits and write the manifest."""
+    """Draw all splits and write the manifest file."""
     num_images, size, seed = (manifest[name] for name in ("num_images", "size", "seed"))
     num_test, num_val = num_images // 5, max(4, num_images // 50)
     counts = {"train": num_images - num_test - num_val, "val": num_val, "test": num_test}
@@ -241,7 +234,7 @@ def _draw_class(
     patient: int,
     rng: np.random.Generator,
 ) -> int:
-    """Draw the images of one class in one split; return the last patient's number."""
+    """Draw the images of a class in a split; return the number of the last patient."""
     pneumonia = class_name == "PNEUMONIA"
     images, masks = folder / split / class_name, folder / "masks" / split / class_name
     images.mkdir(parents=True)
@@ -250,10 +243,10 @@ def _draw_class(
     left = number
     while left:
         patient += 1
-        anatomy = Anatomy.draw(rng)
+        anatomy = _Anatomy.draw(rng)
         cause = rng.choice(("bacteria", "virus"))
         for view in range(1, 1 + min(left, int(rng.integers(1, 5)))):
-            image, lesion = draw_radiograph(rng, size, pneumonia=pneumonia, anatomy=anatomy)
+            image, lesion = _draw(rng, size, pneumonia, anatomy)
             name = (
                 f"person{patient}_{cause}_{10 * patient + view}.png"
                 if pneumonia
@@ -267,24 +260,26 @@ def _draw_class(
 
 
 def lesion_masks(records: Records) -> npt.NDArray[np.bool_]:
-    """Read where the lesions of drawn radiographs are.
+    """Read the lesion masks of synthetic radiographs.
 
     Args:
-        records: Records of a folder that :func:`draw_radiographs` made, all or some.
+        records: Records of a folder of :func:`draw_radiographs`, all or some.
 
     Returns:
-        Masks, bool ``(N, H, W)`` at the size drawn; all False for a normal image.
+        Masks, bool ``(N, H, W)``; all False for normal images.
 
     Raises:
-        FileNotFoundError: If the folder was not drawn.
+        FileNotFoundError: If the folder is not of :func:`draw_radiographs`.
     """
     if records.root is None or not (records.root / _MANIFEST).is_file():
-        raise FileNotFoundError(f"only drawn radiographs have masks, {records.root} holds others")
+        raise FileNotFoundError(
+            f"masks require images of draw_radiographs(), got others in {records.root}"
+        )
     size = read_json(records.root / _MANIFEST)["size"]
     masks = np.zeros((len(records), size, size), dtype=bool)
     for index, name in enumerate(records.ids):
         path = records.root / "masks" / name
         if path.is_file():
-            with Image.open(path) as mask:
+            with Image.open(path, formats=["PNG"]) as mask:
                 masks[index] = np.asarray(mask)
     return masks
