@@ -5,7 +5,7 @@ from cxrtransfer.config import TrainConfig, TrainSettings
 from .averaging import average_weights
 from .callbacks import Callback, StatefulCallback, TensorBoard
 from .history import History
-from .losses import weighted_cross_entropy
+from .losses import resolve_class_weights, weighted_cross_entropy
 from .trainer import WeightedTrainer
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "TrainSettings",
     "WeightedTrainer",
     "average_weights",
+    "resolve_class_weights",
     "weighted_cross_entropy",
 ]

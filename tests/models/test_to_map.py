@@ -43,5 +43,5 @@ def test_tokens_become_rows_and_those_in_front_are_left_out(num_extra, size):
     [((2, 5), (8, 8)), ((2, 3, 4), (64, 32 + 1)), ((1, 2, 3, 4, 5), (8, 8))],
 )
 def test_refuses_what_has_no_positions_and_names_the_layer(shape, image_size):
-    with pytest.raises(ValueError, match=r"'blocks\.3' returned"):
+    with pytest.raises(ValueError, match=r"'blocks\.3' must return"):
         to_map(torch.zeros(shape), image_size, "blocks.3")
