@@ -197,6 +197,7 @@ class WeightedTrainer:
                 batches=batches,
                 train=train,
                 val=val,
+                val_labels=val_labels,
                 features=features,
                 identity=identity,
                 run_dir=self.run_dir,
