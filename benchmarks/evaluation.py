@@ -17,11 +17,11 @@ from sklearn.metrics import roc_auc_score
 
 from cxrtransfer.evaluation import (
     Predictions,
-    auroc_covariance,
     evaluate,
     reliability,
     resampled_weights,
 )
+from cxrtransfer.evaluation.intervals import auroc_covariance
 from cxrtransfer.evaluation.samples import rank_metrics
 
 

@@ -20,6 +20,7 @@ html_title = f"cxrtransfer {release}"
 
 autosummary_generate = True
 autosummary_ignore_module_all = False
+autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -45,8 +46,9 @@ else:
         (r"py:.*", r"(Tensor|Path|Axes|Figure|NDArray|ArrayLike|Dataset|DataLoader|Module|Self)"),
         (r"py:.*", r"(os|typing|types|contextlib|nn|str|int|float|bool|tuple)\b.*"),
         (r"py:.*", r"[A-Z]\w*Error"),
-        (r"py:.*", r".*\._T|hashlib"),
+        (r"py:.*", r".*\._[TR]|hashlib"),
         (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None)"),
         (r"py:class", r"Cell"),  # an alias of Literal, which autodoc does not list
         (r"py:.*", r"cxrtransfer\.runtime\..*"),  # private
+        (r"py:class", r"cxrtransfer\.evaluation\.samples\.\w+"),  # what a metric is computed from
     ]

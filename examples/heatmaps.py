@@ -51,7 +51,13 @@ model = nn.Sequential(
     nn.Linear(64, 2),
 )
 trainer = WeightedTrainer(
-    model, lr=5e-3, schedule="one-cycle", epochs=arguments.epochs, progress=False
+    model,
+    lr=5e-3,
+    weight_decay=0.0,
+    schedule="one-cycle",
+    batch_size=16,
+    epochs=arguments.epochs,
+    progress=False,
 )
 trainer.fit(train, val)
 predictions = trainer.predict(test)

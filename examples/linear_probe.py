@@ -49,6 +49,8 @@ for name in arguments.models:
         model,
         class_weights="balanced",
         lr=1e-3,
+        weight_decay=0.0,
+        schedule="constant",
         batch_size=64,
         epochs=arguments.epochs,
         early_stopping=10,

@@ -4,10 +4,11 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "InputSpec", "Split", "StrPath"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "InputSpec", "Precision", "Split", "StrPath"]
 
 StrPath = str | os.PathLike[str]
 Split = Literal["train", "val", "test"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

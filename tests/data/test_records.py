@@ -187,3 +187,73 @@ def test_repr_says_whether_patients_are_known() -> None:
 
     assert repr(RECORDS) == "Records(3 images of 3 patients: 1 A, 2 B)"
     assert "patients unknown" in repr(unknown)
+
+
+def test_spaces_around_cells_and_headers_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "path, label,patient_id ,split\na.png,COVID-19 , p01, train\nb.png,COVID-19,p01,train \n"
+        "c.png,\u00a0none,p02,\n"
+    )
+
+    records = Records.from_csv(tmp_path / "t.csv")
+
+    assert records.class_names == ("COVID-19", "none")
+    assert records.patient_ids == ("p01", "p01", "p02")
+    assert [row.split for row in records] == ["train", "train", None]
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", " ", "<NA>", "N/A", "#N/A", "null"])
+def test_a_missing_label_is_no_class(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "t.csv").write_text(f"path,label\na.png,A\nb.png,{missing}\nc.png,B\n")
+
+    with pytest.raises(ValueError, match=r"row 3 .* label must not be empty"):
+        Records.from_csv(tmp_path / "t.csv")
+
+
+def test_a_label_function_that_returns_nan_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path\na.png\nb.png\n")
+
+    with pytest.raises(ValueError, match=r"row 2 .* label must not be empty"):
+        Records.from_csv(tmp_path / "t.csv", label=lambda _: float("nan"))
+
+
+@pytest.mark.parametrize("missing", ["", "nan", " ", "<NA>"])
+def test_missing_patients_are_not_one_patient(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "t.csv").write_text(
+        f"path,label,patient_id\na.png,A,{missing}\nb.png,B,{missing}\nc.png,B,p\n"
+    )
+
+    records = Records.from_csv(tmp_path / "t.csv")
+
+    assert records.patient_ids == ("a.png", "b.png", "p")
+    assert not records.patients_known
+
+
+@pytest.mark.parametrize("other", ["covid", "\uff23\uff2f\uff36\uff29\uff24"])
+def test_names_that_differ_in_case_or_width_are_reported(tmp_path: Path, other: str) -> None:
+    (tmp_path / "t.csv").write_text(f"path,label,patient_id\na,COVID,p1\nb,{other},p2\nc,x,P2\n")
+
+    with pytest.warns(UserWarning, match="only in case or width") as warned:
+        Records.from_csv(tmp_path / "t.csv")
+
+    assert [str(warning.message).split(" ")[0] for warning in warned] == ["classes", "patients"]
+    assert f"'COVID' and '{other}'" in str(warned[0].message)
+
+
+@pytest.mark.parametrize(
+    "name", ["", " A", "A\n", "A\0B", "x" * 201], ids=["empty", "space", "line", "NUL", "long"]
+)
+def test_class_names_that_cannot_be_shown_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="class names must"):
+        Records((), ("B", name))
+
+
+def test_one_class_name_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="class names must be unique"):
+        Records((), ("A", "A"))
+
+
+def test_a_blank_line_is_no_row(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,label\na.png,A\n,\n\n , \nb.png,B\n\n")
+
+    assert Records.from_csv(tmp_path / "t.csv").ids == ("a.png", "b.png")

@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrtransfer.evaluation import bootstrap_metrics, patient_codes, resampled_weights
+from cxrtransfer.evaluation.bootstrap import (
+    bootstrap_metrics,
+    patient_codes,
+    resampled_weights,
+)
 
 
 def weights_of(codes, **options):
@@ -31,7 +35,7 @@ def test_every_patient_is_drawn_once_on_average():
 
 def test_the_draws_do_not_depend_on_the_size_of_blocks(monkeypatch):
     whole = weights_of(np.arange(30), resamples=40, seed=3)
-    monkeypatch.setattr("cxrtransfer.evaluation.bootstrap._NUMBERS_AT_ONCE", 70)
+    monkeypatch.setattr("cxrtransfer.evaluation.bootstrap._MAX_BLOCK", 70)
 
     np.testing.assert_array_equal(weights_of(np.arange(30), resamples=40, seed=3), whole)
 

@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from cxrtransfer.evaluation import (
-    Predictions,
-    auroc_covariance,
-    auroc_interval,
-    evaluate,
-    proportion_interval,
-)
+from cxrtransfer.evaluation import Predictions, evaluate
+from cxrtransfer.evaluation.intervals import auroc_covariance, auroc_interval, proportion_interval
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from cxrtransfer.evaluation import Estimate, auroc_interval, proportion_interval, wilson_interval
-from cxrtransfer.evaluation.intervals import bootstrap_interval
+from cxrtransfer.evaluation import Estimate, wilson_interval
+from cxrtransfer.evaluation.intervals import (
+    auroc_interval,
+    bootstrap_interval,
+    proportion_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +165,7 @@ def test_a_metric_that_never_changes_is_not_called_certain():
     estimate = bootstrap_interval(1.0, np.ones(50), np.ones(10))
 
     assert math.isnan(estimate.low)
-    assert estimate.reason == "it is the same on every resample, which does not make it certain"
+    assert estimate.reason == "degenerate bootstrap: equal on every resample"
 
 
 def test_too_many_undefined_resamples_leave_no_interval():
@@ -170,7 +174,7 @@ def test_too_many_undefined_resamples_leave_no_interval():
     estimate = bootstrap_interval(0.5, resampled, np.ones(3))
 
     assert math.isnan(estimate.low)
-    assert estimate.reason == "10% of the resamples leave it undefined"
+    assert estimate.reason == "undefined on 10% of the resamples"
     assert bootstrap_interval(0.5, resampled[6:], np.ones(3)).low > 0.1
 
 

@@ -1,14 +1,28 @@
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cxrtransfer.evaluation import Predictions
-from cxrtransfer.study import StudyResults, load_study
+from cxrtransfer.study import RunConfig, RunResult, StudyResults, load_study
 
 WithScores = Callable[..., StudyResults]
+
+
+def with_config(run: RunResult, **changes: Any) -> RunResult:
+    """Change settings of a loaded run, training settings included."""
+    own = {field.name for field in fields(RunConfig)} & changes.keys()
+    config = replace(run.config, **{name: changes.pop(name) for name in own})
+    manifest = replace(run.manifest, config=config.with_training(**changes))
+    return replace(run, manifest=manifest)
+
+
+@pytest.fixture(scope="session", name="with_config")
+def _with_config() -> Callable[..., RunResult]:
+    return with_config
 
 
 @pytest.fixture(scope="session")
@@ -42,4 +56,5 @@ def three_classes(study: StudyResults, with_scores: WithScores) -> StudyResults:
     noise = np.random.default_rng(0).dirichlet(np.ones(3), len(labels))
     scores = np.eye(3)[labels] * 0.2 + noise
     scores /= scores.sum(axis=1, keepdims=True)
-    return with_scores(labels, scores, "NORMAL", "PNEUMONIA", "TB")
+    changed = with_scores(labels, scores, "NORMAL", "PNEUMONIA", "TB")
+    return replace(changed, runs=(replace(changed.chosen, val=changed.chosen.test),))

@@ -83,23 +83,23 @@ def test_each_figure_appears_once_and_is_described(page: str, sections: list[Sec
         assert not figure.title.endswith((".", "?"))
 
 
-def test_every_row_has_a_cell_per_column(sections: list[Section]) -> None:
+def test_all_rows_of_a_table_have_the_same_columns(sections: list[Section]) -> None:
     tables = [table for section in sections for table in section.tables]
 
     assert len(tables) >= 6
     for table in tables:
-        assert {len(row) for row in table.rows} == {len(table.columns)}
+        assert len({tuple(row) for row in table.rows}) == 1
 
 
 @pytest.mark.parametrize(
     "pattern",
     [
-        r"\?</(h2|strong|p|li)>", r"\bval\b", r"told apart", r"elsewhere", r"p = 0\.000", r"\bnan\b",
-        r"one half", r"believed", r"f1_macro", r"balanced_accuracy", r"\bNone\b", r"\d %",
+        r"\?</(h2|strong|p|li)>", r"\bval\b", r"told apart", r"elsewhere", r"p = 0\.000",
+        r"\bnan\b", r"one half", r"believed", r"f1_macro", r"_accuracy", r"\bNone\b", r"\d %",
     ],
 )  # fmt: skip
 def test_the_page_is_written_in_the_terms_of_the_field(page: str, pattern: str) -> None:
-    text = re.sub(r"base64,[^\"]*|<style.*?</style>", "", page, flags=re.DOTALL)
+    text = re.sub(r"base64,[^\"]*|<style.*?</style>|<pre>.*?</pre>", "", page, flags=re.DOTALL)
 
     assert re.findall(pattern, text) == []
 

@@ -1,9 +1,11 @@
 import json
+from typing import get_type_hints
 
 import pytest
 
 from cxrtransfer.report import PUBLISHED, published_for
 from cxrtransfer.study import RunConfig, paper_grid
+from cxrtransfer.training import TrainConfig, TrainSettings
 
 
 def test_the_paper_has_six_cells_and_one_early_stopped_run() -> None:
@@ -23,12 +25,17 @@ def test_the_paper_has_six_cells_and_one_early_stopped_run() -> None:
     ]
     assert [c.training.early_stopping is not None for c in configs].count(True) == 1
     assert {c.training.lr for c in configs} == {1e-5}
+    assert {c.training.schedule for c in configs} == {"constant"}
+
+
+def test_the_keyword_arguments_of_a_trainer_are_the_settings() -> None:
+    assert get_type_hints(TrainSettings) == get_type_hints(TrainConfig)
 
 
 def test_every_run_of_the_paper_finds_its_own_printed_row() -> None:
-    found = [published_for(config) for config in paper_grid()]
+    rows = [published_for(config) for config in paper_grid()]
 
-    assert sorted(map(repr, found)) == sorted(map(repr, PUBLISHED))
+    assert sorted(map(repr, rows)) == sorted(map(repr, PUBLISHED))
 
 
 def test_a_run_the_paper_does_not_have_finds_none() -> None:
@@ -64,6 +71,18 @@ def test_a_config_survives_json() -> None:
 def test_an_unknown_setting_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="'learning_rate'"):
         RunConfig.from_dict({"name": "a", "model": "resnet18", "learning_rate": 1})
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"mode": "probe"}, "mode must be one of finetune, features, got 'probe'"),
+        ({"image_size": 0}, "image_size must be a positive integer, got 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RunConfig(name="a", model="resnet18", **setting)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b"])

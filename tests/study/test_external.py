@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrtransfer.data import read_folder
+from cxrtransfer.data import kermany_patient_id, read_folder
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Estimate, evaluate, metric_drops
-from cxrtransfer.report import write_report
-from cxrtransfer.report.wording import external_sentences, image_sentences
+from cxrtransfer.report import external_sentences, image_sentences
 from cxrtransfer.study import ExternalTest, external_test, load_network, load_run
 from cxrtransfer.study.external import load_external_test
 
@@ -45,7 +44,9 @@ def test_at_home_nothing_changes_and_it_says_that_the_images_are_known(
     assert there == pytest.approx(here, nan_ok=True)
     assert [shift.distance for shift in found.shifts] == [0] * len(found.shifts)
     assert found.known == 48
-    assert external_sentences(found)[0].startswith("48 of 48 images have an id or a patient that")
+    assert external_sentences(found)[0].startswith(
+        "48 of 48 images have an id or patient that also"
+    )
 
 
 def test_known_patients_are_counted_also_where_some_images_have_none(
@@ -54,7 +55,8 @@ def test_known_patients_are_counted_also_where_some_images_have_none(
     away = shutil.copytree(kermany_tree / "test", tmp_path / "away")
     (away / "NORMAL" / "IM-2000-0000.png").rename(away / "NORMAL" / "nobody.png")
 
-    assert external_test(run, away).known == 47
+    records = read_folder(away, patient_id=kermany_patient_id)
+    assert external_test(run, records).known == 47
 
 
 @pytest.fixture
@@ -75,15 +77,18 @@ def test_new_images_are_measured_and_compared_with_home(
     expected = metric_drops(home, elsewhere.external)
     assert [str(drop) for drop in elsewhere.drops] == [str(drop) for drop in expected]
     shifts = {shift.quantity: shift.distance for shift in elsewhere.shifts}
-    assert shifts["intensity that 50% of pixels stay below"] == 1
-    assert shifts["thousands of pixels"] == 0
+    assert shifts["intensity, 50% quantile"] == 1
+    assert shifts["size in thousands of pixels"] == 0
 
 
 def test_features_tell_places_apart_class_by_class(elsewhere: ExternalTest) -> None:
     assert list(elsewhere.separability) == ["NORMAL", "PNEUMONIA"]
     assert all(found.low > 0.5 for found in elsewhere.separability.values())
     assert elsewhere.separable == ("NORMAL", "PNEUMONIA")
-    assert "separate NORMAL and PNEUMONIA images by site" in image_sentences(elsewhere)[0]
+    assert (
+        "separate the NORMAL and PNEUMONIA images of the two sites"
+        in image_sentences(elsewhere)[0]
+    )
 
 
 def test_features_that_may_or_may_not_tell_places_apart_are_no_answer(
@@ -97,7 +102,7 @@ def test_features_that_may_or_may_not_tell_places_apart_are_no_answer(
         return image_sentences(replace(elsewhere, separability=found))[0]
 
     nan = float("nan")
-    assert "do not separate the sites" in look((0.45, 0.6), (0.4, 0.6))
+    assert "do not separate the two sites" in look((0.45, 0.6), (0.4, 0.6))
     assert "inconclusive for PNEUMONIA images" in look((0.45, 0.6), (0.3, 0.9))
     assert "inconclusive for NORMAL images" in look((nan, nan), (0.4, 0.6))
 
@@ -158,7 +163,7 @@ def test_a_place_without_disease_is_nan_with_a_reason(
 
     found = external_test(run, healthy)
 
-    assert "Whether the AUROC generalizes is undefined" in external_sentences(found)[0]
+    assert "No conclusion on generalization: " in external_sentences(found)[0]
     assert "undefined: a class has no image" in str(found)
 
 
@@ -192,16 +197,3 @@ def test_the_network_of_a_run_is_the_one_that_was_tested(kermany_study: Path) ->
 
     assert not network.training
     assert network.classifier[1].out_channels == 2
-
-
-def test_the_studys_page_shows_it(kermany_study: Path, tmp_path: Path, draw_chests: Draw) -> None:
-    study = shutil.copytree(kermany_study, tmp_path / "study")
-    assert "no run of this study was tested on images from elsewhere" in write_report(
-        study
-    ).read_text("utf-8")
-
-    found = external_test(study / "plain", draw_chests(tmp_path / "far", 20, seed=9))
-    page = write_report(study).read_text("utf-8")
-
-    assert "plain on far" in page
-    assert all(f"{drop.other}" in page for drop in found.drops)

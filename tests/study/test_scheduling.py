@@ -93,9 +93,9 @@ def test_a_run_that_fails_names_itself_and_the_others_are_made(
     assert "run 'broken' failed: " in caplog.text
     assert "Traceback" not in caplog.text  # the error says what is wrong
     page = write_report(tmp_path).read_text("utf-8")
-    short = page[page.index("In short") : page.index("What are the networks worth?")]
-    assert "The only run that ended is a." in short
-    assert "The run broken failed and is not on this page (NonFiniteLossError: " in short
+    summary = page[page.index("Summary") : page.index("Performance on the test set")]
+    assert "a is the only completed run." in summary
+    assert "Run broken failed and is not included (NonFiniteLossError: " in summary
     before = (tmp_path / "a" / "manifest.json").stat().st_mtime_ns
     run_study(BOTH, tree, tmp_path, progress=False)
 

@@ -14,8 +14,9 @@ from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImag
 from cxrtransfer.evaluation import evaluate
 from cxrtransfer.report import write_report
 from cxrtransfer.study import RunConfig, load_run, load_study, run_experiment, run_study
-from cxrtransfer.study.folders import RunFolder
-from cxrtransfer.study.run import Datasets, plan_run
+from cxrtransfer.study.image_files import ImageFiles, read_image_files
+from cxrtransfer.study.run import Datasets, Plan, plan_run
+from cxrtransfer.study.run_folder import RunFolder
 from cxrtransfer.training import TrainConfig
 from cxrtransfer.types import InputSpec
 
@@ -164,7 +165,7 @@ def test_a_leaking_split_is_logged_and_on_the_page(
     run_study([CONFIG.with_training(epochs=1)], leaking, tmp_path / "out", progress=False)
 
     assert "are in more than one split" in caplog.text
-    assert "Beware: patients, files or near-duplicates are in more than one split" in (
+    assert "Caution: Patients, files or near-duplicates occur in more than one split" in (
         write_report(tmp_path / "out").read_text("utf-8")
     )
 
@@ -183,7 +184,7 @@ def test_a_skipped_image_is_warned_of_stored_and_on_the_page(tree: Path, tmp_pat
     assert len(result.test.ids) == 11
     assert list(load_study(out).audit.skipped) == ["test/NORMAL/03.png"]
     page = write_report(out).read_text("utf-8")
-    assert "Left out as unreadable" in page
+    assert "Unreadable images, excluded" in page
     assert "test/NORMAL/03.png" in page
 
 
@@ -192,7 +193,7 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
     for index in range(6):
         (unequal / "train" / "NORMAL" / f"{index:02d}.png").unlink()
     config = replace(CONFIG, augment=True, upsample=True)
-    plan = plan_run(config, read_folder(unequal), RunFolder(tmp_path / "run"))
+    plan = _plan(config, unequal, tmp_path)
     splits = Datasets(None).prepare(plan, InputSpec(size=32))
 
     images = {split: np.bincount(data.labels).tolist() for split, data in splits.items()}
@@ -203,6 +204,12 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
     assert not torch.equal(splits["train"][0][0], splits["train"][0][0])
     for split in ("val", "test"):
         assert torch.equal(splits[split][0][0], splits[split][0][0])
+
+
+def _plan(config: RunConfig, tree: Path, tmp_path: Path) -> Plan:
+    records = read_folder(tree)
+    images = read_image_files(records, ImageFiles({}))
+    return plan_run(config, records, RunFolder(tmp_path / "run"), images)
 
 
 def test_the_global_generators_are_left_alone(tree: Path, tmp_path: Path) -> None:
@@ -238,8 +245,8 @@ def test_the_page_gives_intervals_leakage_and_comparisons(study: Path) -> None:
     page = write_report(study).read_text("utf-8")
 
     accuracy = evaluate(load_run(study / "plain").test, patients=_own_patients())["accuracy"]
-    assert f"{accuracy.low:.3f} to {accuracy.high:.3f}" in page
-    assert "plain - weighted" in page
+    assert f"{accuracy.low:.3f}\N{EN DASH}{accuracy.high:.3f}" in page
+    assert "plain \N{MINUS SIGN} weighted" in page
     assert "Audit of 44 images" in page
 
 

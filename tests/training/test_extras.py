@@ -84,5 +84,5 @@ def test_a_checkpoint_of_another_program_is_refused(
     with pytest.raises(RunFolderError, match="must be a checkpoint of format 3, got None"):
         trainer.fit(data, data)
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(RunFolderError, match="cannot be read as a checkpoint"):
+    with pytest.raises(RunFolderError, match="is not a readable checkpoint"):
         trainer.fit(data, data)

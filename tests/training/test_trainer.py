@@ -19,8 +19,8 @@ COLUMNS = [
 
 def make(model: nn.Module, **settings: object) -> WeightedTrainer:
     defaults = {
-        "lr": 0.02, "batch_size": 8, "device": "cpu", "progress": False, "epochs": 4,
-        "precision": "fp32",
+        "class_weights": None, "lr": 0.02, "weight_decay": 0.0, "batch_size": 8, "epochs": 4,
+        "schedule": "constant", "device": "cpu", "precision": "fp32", "progress": False,
     }  # fmt: skip
     return WeightedTrainer(model, **{**defaults, **settings})
 
@@ -262,9 +262,9 @@ def test_a_wholly_frozen_network_is_refused(network: nn.Module, data: TensorData
     ("setting", "message"),
     [
         ({"lr": 0.0}, "lr must be positive"),
-        ({"weight_decay": -1.0}, "weight_decay must be zero or more"),
-        ({"epochs": 0}, "at least 1"),
-        ({"early_stopping": 0}, "early_stopping must be None or at least 1"),
+        ({"weight_decay": -1.0}, "weight_decay must be non-negative"),
+        ({"epochs": 0}, "epochs must be a positive integer"),
+        ({"early_stopping": 0}, "early_stopping must be a positive integer"),
     ],
 )
 def test_settings_out_of_range_are_refused(

@@ -1,4 +1,4 @@
-"""Two processes do what one does, and end together."""
+"""Training with two processes equals training with one; both end together."""
 
 import multiprocessing
 import os

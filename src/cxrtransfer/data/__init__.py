@@ -1,12 +1,13 @@
 """Data sets: records, splits, decoding, torch datasets and audits."""
 
-from .audit import AuditResult, audit, near_pairs
+from .audit import AuditResult, Duplicates, NearDuplicates, SharedPatients, audit, near_pairs
 from .augment import Augment
 from .dataset import StratifiedResplit
 from .images import ImageInfo, decode_image, decode_images, decode_with_info, thread_map
 from .records import Record, Records
-from .samplers import upsampling_sampler, weighted_sampler
+from .samplers import EpochSampler, upsampling_sampler, weighted_sampler
 from .sources import (
+    RemoteFile,
     download_kermany,
     download_pneumonia_mnist,
     draw_radiograph,
@@ -24,9 +25,14 @@ from .transforms import to_model_input
 __all__ = [
     "AuditResult",
     "Augment",
+    "Duplicates",
+    "EpochSampler",
     "ImageInfo",
+    "NearDuplicates",
     "Record",
     "Records",
+    "RemoteFile",
+    "SharedPatients",
     "StratifiedResplit",
     "audit",
     "decode_image",

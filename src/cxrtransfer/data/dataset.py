@@ -162,7 +162,7 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The id of each image: its path in the source."""
+        """The id of each image, its path in the source."""
         return tuple(self.records.ids[index] for index in self._order)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:

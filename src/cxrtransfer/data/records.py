@@ -2,6 +2,9 @@
 
 import csv
 import logging
+import unicodedata
+import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +17,14 @@ import numpy.typing as npt
 from cxrtransfer.files import atomic_path, text_digest
 from cxrtransfer.types import Split, StrPath
 
-__all__ = ["Record", "Records"]
+__all__ = ["Record", "Records", "warn_of_similar_names"]
 
 _log = logging.getLogger(__name__)
 
 Column = str | Callable[[Mapping[str, str]], object]
+
+MAX_CLASS_NAME = 200  # characters
+_MISSING = {"", "nan", "<na>", "n/a", "#n/a", "null"}  # in lower case; written for missing values
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,9 @@ class Records(Sequence[Record]):
         patients_known: Whether ``patient_id`` names a patient in every row.
 
     Raises:
-        ValueError: If a label is not an index into ``class_names`` or two rows have the same id.
+        ValueError: If a label is not an index into ``class_names``; two rows have the same id; a
+            class name is not unique, printable and of at most 200 characters; or the name of a
+            class or patient is empty, a missing value such as ``nan``, or has spaces around it.
 
     Example:
         >>> rows = (Record(Path("a.png"), 0, "ann"), Record(Path("b.png"), 1, "bob"))
@@ -65,7 +73,20 @@ class Records(Sequence[Record]):
     patients_known: bool = False
 
     def __post_init__(self) -> None:
-        for row in self.rows:
+        for name in self.class_names:
+            if not _is_name(name) or not name.isprintable() or len(name) > MAX_CLASS_NAME:
+                raise ValueError(
+                    f"class names must be printable, without spaces around them and of at most "
+                    f"{MAX_CLASS_NAME} characters, got {name[: MAX_CLASS_NAME + 1]!r}"
+                )
+        if len(set(self.class_names)) < len(self.class_names):
+            raise ValueError(f"class names must be unique, got {self.class_names}")
+        for name, row in zip(self.ids, self.rows, strict=True):
+            if row.patient_id != name and not _is_name(row.patient_id):
+                raise ValueError(
+                    "patient ids must not be empty, a missing value or have spaces around them, "
+                    f"got {row.patient_id!r} for {row.path}"
+                )
             if not 0 <= row.label < len(self.class_names):
                 raise ValueError(
                     f"label must be an index into class_names {self.class_names}, "
@@ -115,7 +136,7 @@ class Records(Sequence[Record]):
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The id of each image: its path relative to ``root``, with forward slashes.
+        """The id of each image, its path relative to ``root`` with forward slashes.
 
         For an image outside ``root``, the whole path.
         """
@@ -208,8 +229,11 @@ class Records(Sequence[Record]):
             The records, equal to those written if ``root`` and ``class_names`` are.
 
         Raises:
-            ValueError: If a column or a cell is missing, a label is empty, a class or split is
-                unknown, or rows of one image disagree.
+            ValueError: If a column or a cell is missing, a label is empty or NaN, a class or
+                split is unknown, or rows of one image disagree.
+
+        Warns:
+            UserWarning: If names of classes or patients differ only in case or width.
 
         Example:
             Three large public tables::
@@ -234,7 +258,7 @@ class Records(Sequence[Record]):
                 f"missing columns {sorted(required - set(columns))} in {path}; "
                 f"its columns are {list(columns)}"
             )
-        labels = [_cell(row, label) for row in table]
+        labels = [_stripped(_cell(row, label)) for row in table]
         names = tuple(class_names or sorted({name for name in labels if name is not None}))
         index = {name: number for number, name in enumerate(names)}
         rows: dict[str, Record] = {}
@@ -243,22 +267,23 @@ class Records(Sequence[Record]):
             if class_name is None:
                 continue
             where = f"row {number} of {path}"
-            if not class_name:
+            if _is_missing(class_name):
                 raise ValueError(
                     f"{where}: label must not be empty; to leave out rows without a label, pass "
                     "a function as label that returns None for them"
                 )
             if class_name not in index:
                 raise ValueError(f"{where}: label must be one of {names}, got {class_name!r}")
-            name, patient_id = _cell(cells, image), _cell(cells, patient)
-            if not name:
+            name, patient_id = _cell(cells, image), _stripped(_cell(cells, patient))
+            if name is None or _is_missing(name):
                 raise ValueError(f"{where}: the image path must not be empty")
-            known = known and bool(patient_id)
+            if patient_id is None or _is_missing(patient_id):
+                known, patient_id = False, name
             record = Record(
                 folder / name,
                 index[class_name],
-                patient_id or name,
-                _split(_cell(cells, split), where),
+                patient_id,
+                _split(_stripped(_cell(cells, split)), where),
             )
             if rows.setdefault(name, record) != record:
                 raise ValueError(
@@ -272,27 +297,65 @@ class Records(Sequence[Record]):
                 len(table),
                 path,
             )
-        return Records(tuple(rows.values()), names, folder, known and bool(rows))
+        records = Records(tuple(rows.values()), names, folder, known and bool(rows))
+        warn_of_similar_names(records)
+        return records
+
+
+def warn_of_similar_names(records: Records) -> None:
+    """Warn if names of classes or patients differ only in case or (East Asian) width."""
+    patients = {
+        row.patient_id
+        for name, row in zip(records.ids, records, strict=True)
+        if row.patient_id != name
+    }
+    for kind, names in (("classes", records.class_names), ("patients", patients)):
+        similar = defaultdict(set)
+        for name in names:
+            similar[unicodedata.normalize("NFKC", name).casefold()].add(name)
+        groups = [sorted(group) for group in similar.values() if len(group) > 1]
+        if groups:
+            warnings.warn(
+                f"{kind} must not differ only in case or width, e.g. "
+                f"{' and '.join(map(repr, groups[0]))} are counted as different; rename them if "
+                "they are the same",
+                stacklevel=3,
+            )
 
 
 def _read_cells(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Read a table's column names and rows."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        columns = tuple(reader.fieldnames or ())
+        columns = reader.fieldnames = tuple(name.strip() for name in reader.fieldnames or ())
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"columns of {path} must have different names, got {list(columns)}")
         table = []
         for number, row in enumerate(reader, start=2):
             if None in row or None in row.values():
                 raise ValueError(
                     f"row {number} of {path} must have {len(columns)} cells, like the header"
                 )
-            table.append(row)
+            if any(cell.strip() for cell in row.values()):
+                table.append(row)
         return columns, table
 
 
 def _cell(row: Mapping[str, str], column: Column) -> str | None:
     value = row[column] if isinstance(column, str) else column(row)
     return None if value is None else str(value)  # a function may return a bool or a number
+
+
+def _stripped(cell: str | None) -> str | None:
+    return None if cell is None else cell.strip()
+
+
+def _is_missing(cell: str) -> bool:
+    return cell.strip().lower() in _MISSING
+
+
+def _is_name(text: str) -> bool:
+    return text == text.strip() and not _is_missing(text)
 
 
 def _split(cell: str | None, where: str) -> Split | None:

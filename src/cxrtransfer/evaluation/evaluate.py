@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
 
 from .bootstrap import bootstrap_metrics, jackknife_metrics, patient_codes
-from .calibration import calibration_error_by_chance
+from .calibration import null_calibration_error
 from .intervals import Estimate, auroc_interval, bootstrap_interval, proportion_interval
 from .metrics import METRICS, weighted_metrics
 from .predictions import Predictions
@@ -69,6 +69,14 @@ class Evaluation:
         return "\n".join([head, *rows])
 
 
+# So that help() and the reference define every metric, from its one declaration.
+Evaluation.__doc__ = f"{Evaluation.__doc__}\n" + "".join(
+    f"\n    - ``{name}`` ({metric.label}): {metric.definition}"
+    + (f" Undefined if {metric.undefined}." if metric.undefined else "")
+    for name, metric in METRICS.items()
+)
+
+
 def evaluate(
     predictions: Predictions,
     *,
@@ -78,29 +86,28 @@ def evaluate(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure predictions over the whole set at once, and say how sure each number is.
+    """Compute every metric of the pooled predictions, with confidence intervals.
 
-    Shares (accuracy, precision, recall, specificity, NPV) have Wilson's interval, the AUROC of
-    two classes DeLong's, everything else a bootstrap's (BCa). All three take a patient's images
-    together where ``patients`` is given, as images of one patient repeat each
-    other; without it the intervals are too narrow if patients repeat.
+    Proportions (accuracy, precision, recall, specificity, NPV) have Wilson's interval, the
+    AUROC of two classes DeLong's, everything else a BCa bootstrap's. All three account for the
+    correlation of a patient's images if ``patients`` is given; without it the intervals are too
+    narrow where patients have several images.
 
     Args:
         predictions: Labels and probabilities.
         patients: The patient of each image, in the order of ``predictions.ids``.
-        threshold: Probability from which an image is called positive; for two classes. Choose it
-            on other images than these, as with
-            :func:`cxrtransfer.evaluation.threshold_for_youden`.
-        confidence: Between 0 and 1.
-        resamples: How many bootstrap resamples.
-        seed: Of the resampling; the same seed gives the same intervals.
+        threshold: Probability from which an image is predicted positive, for two classes. Choose
+            it on validation, e.g. with :func:`threshold_for_youden`.
+        confidence: Level of the intervals, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling; the same seed gives the same intervals.
 
     Returns:
-        The metrics; see :class:`Evaluation` for when one is nan.
+        An estimate of every metric of :data:`METRICS`.
 
     Raises:
-        ValueError: If there are not as many patients as images, only one patient in all, or an
-            argument is out of its range.
+        ValueError: If the number of patients is not that of images, all images are of one
+            patient, or an argument is out of range.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -161,7 +168,7 @@ def evaluate(
                 positive, predictions.scores, codes, confidence=confidence
             )
         else:
-            chance = calibration_error_by_chance(
+            chance = null_calibration_error(
                 predictions, patients=patients, confidence=confidence, seed=seed
             )
             reason = f"biased upward; a perfectly calibrated model would show up to {chance:.3f}"

@@ -19,23 +19,24 @@ def evaluate_groups(
     threshold: float = 0.5,
     confidence: float = 0.95,
 ) -> dict[str, Estimate]:
-    """Measure the share of right answers in each group of images.
+    """Compute the accuracy in each subgroup of the images.
 
-    Groups may be of one class each, as bacterial, viral and no pneumonia are: the share is then
-    that group's sensitivity or specificity.
+    In a subgroup of one class, such as bacterial pneumonia, the accuracy is the sensitivity or
+    specificity in that subgroup.
 
     Args:
         predictions: Labels and probabilities.
         groups: The group of each image, in the order of ``predictions.ids``.
-        patients: The patient of each image, likewise; None takes each image for its own.
+        patients: The patient of each image, in the same order; None treats each image as a
+            separate patient.
         threshold: As in :func:`evaluate`.
-        confidence: Between 0 and 1.
+        confidence: Level of the intervals, between 0 and 1.
 
     Returns:
-        The accuracy in each group with Wilson's interval, by group in the order of their names.
+        The accuracy with Wilson's interval by subgroup, in alphabetical order.
 
     Raises:
-        ValueError: If there are not as many groups or patients as images, or one has no name.
+        ValueError: If the number of groups or patients is not that of images, or one has no name.
     """
     if len(groups) != len(predictions):
         raise ValueError(

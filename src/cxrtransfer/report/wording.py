@@ -3,7 +3,7 @@
 import math
 
 from cxrtransfer.data import AuditResult
-from cxrtransfer.evaluation import Estimate, Evaluation
+from cxrtransfer.evaluation import Estimate
 from cxrtransfer.study import ExternalTest, RunResult
 
 UNDEFINED = "\N{EN DASH}"
@@ -89,12 +89,6 @@ def joined(names: tuple[str, ...] | list[str]) -> str:
     return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
 
 
-def prevalence(evaluation: Evaluation) -> float:
-    """Return the fraction of positive images of an evaluated set."""
-    positive = evaluation.confusion_matrix[evaluation.positive_index].sum()
-    return float(positive / evaluation.num_images)
-
-
 def audit_warning(audit: AuditResult) -> str:
     """Warn of leakage, or of patients that are unknown; empty where the audit found neither."""
     if audit.leaks:
@@ -167,13 +161,13 @@ def image_sentences(test: ExternalTest) -> list[str]:
         )
     else:
         features = "The network's features do not separate the two sites."
-    shifted = [shift.quantity for shift in test.shifted]
-    if not shifted:
+    if not test.shifted:
         files = "The image files of the two sites do not differ beyond sampling variation."
     else:
+        largest = max(test.shifted, key=lambda shift: shift.distance)
         files = (
             "The image files of the two sites differ beyond sampling variation in "
-            f"{joined(shifted)}."
+            f"{len(test.shifted)} of {len(test.shifts)} properties, most in {largest.quantity}."
         )
     return [features, files]
 

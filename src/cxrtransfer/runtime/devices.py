@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from cxrtransfer.types import Precision
+
 __all__ = [
     "Precision",
     "autocast",
@@ -18,7 +20,6 @@ __all__ = [
     "training_autocast",
 ]
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ResolvedPrecision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -4,12 +4,13 @@ from .config import PAPER_MODELS, RunConfig, paper_grid
 from .crossval import CrossValidation, cross_validate, load_cross_validation
 from .explanations import Example, Explanations
 from .external import ExternalTest, external_test
-from .folders import RunFolder, StudyFolder
 from .manifests import RunManifest, SplitSummary, StudyAudit
 from .predict import ImagePredictions, predict_images
 from .run import run_experiment
+from .run_folder import RunFolder
 from .run_result import PositiveClass, RunResult, load_network, load_run
 from .study import run_study
+from .study_folder import StudyFolder
 from .study_results import StudyResults, load_study
 from .summary import StudySummary
 

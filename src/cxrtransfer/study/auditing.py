@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from cxrtransfer.data import Records, audit, decode_images, resplit
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.errors import RunFolderError, UnreadableImagesError
+from cxrtransfer.files import text_digest
 
 from .config import RunConfig
+from .image_files import ImageFiles
 from .manifests import StudyAudit
+from .study_folder import StudyFolder
 
 __all__ = ["audit_images", "find_unreadable", "leave_out"]
 
@@ -20,10 +23,18 @@ _logger = logging.getLogger(__name__)
 def audit_images(
     records: Records,
     config: RunConfig,
-    stored: StudyAudit | None,
+    images: ImageFiles,
+    folder: StudyFolder,
     on_error: Literal["raise", "skip"],
 ) -> StudyAudit:
-    """Audit the images as a configuration splits them; return the stored audit if it is of them.
+    """Audit the images as a configuration splits them, or read the audit if it is of the same.
+
+    Args:
+        records: The images.
+        config: Configuration that splits them.
+        images: State of the image files.
+        folder: Folder of the study, which may have an audit; nothing is written.
+        on_error: Whether unreadable images are refused.
 
     Raises:
         UnreadableImagesError: If images cannot be decoded and ``on_error`` is ``"raise"``.
@@ -39,10 +50,12 @@ def audit_images(
         )
 
     divided = split(records)
-    digest = divided.digest()
-    if stored is not None and stored.digest == digest:
-        result = stored
-    else:
+    digest = text_digest(divided.digest() + images.digest(divided.ids))
+    try:
+        result = folder.read_audit()
+    except RunFolderError:  # none yet, or damaged
+        result = None
+    if result is None or result.digest != digest:
         found = audit(divided)
         skipped = dict(found.unreadable)
         if skipped and on_error == "skip":

@@ -11,13 +11,15 @@ import torch
 from cxrtransfer.data import Records, fold_records, read_folder, resplit
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, evaluate
+from cxrtransfer.runtime import current_world
 from cxrtransfer.types import StrPath
 
 from .auditing import find_unreadable, leave_out
 from .config import RunConfig
-from .folders import CrossValidationFolder
-from .run import Datasets, perform, plan_run
+from .image_files import read_image_files
+from .run import Datasets, check_config, perform, plan_run
 from .run_result import RunResult, load_run
+from .study_folder import CrossValidationFolder
 
 __all__ = ["CrossValidation", "cross_validate", "load_cross_validation"]
 
@@ -50,7 +52,7 @@ class CrossValidation:
         :func:`cxrtransfer.evaluation.anova_over_folds` compares the scores of several networks.
 
         Args:
-            metric: Name of a metric, as :func:`cxrtransfer.evaluation.compute_metrics` returns it.
+            metric: A name of :data:`cxrtransfer.evaluation.METRICS`.
         """
         return np.array([compute_metrics(fold.val)[metric] for fold in self.folds])
 
@@ -102,6 +104,8 @@ def cross_validate(
         RunFolderError: If the folder of a fold holds a run with other settings or images.
     """
     records = source if isinstance(source, Records) else read_folder(source)
+    folder = CrossValidationFolder(Path(out))
+    check_config(config, records, folder.fold(num_folds - 1))
     unreadable = find_unreadable(records)
     if unreadable and on_error == "raise":
         raise UnreadableImagesError({Path(name): why for name, why in unreadable.items()})
@@ -120,7 +124,7 @@ def cross_validate(
             "cross-validation needs a test split that is in no fold, got none; "
             "set test_fraction (--test-fraction)"
         )
-    folder = CrossValidationFolder(Path(out))
+    images = read_image_files(records, folder.read_images())
     folds = fold_records(
         records, num_folds=num_folds, group_by=config.group_by, seed=config.split_seed
     )
@@ -129,9 +133,14 @@ def cross_validate(
             replace(config, name=f"{config.name}_fold{number}", val_fraction=0.0),
             fold,
             folder.fold(number),
+            images,
         )
         for number, fold in enumerate(folds)
     ]
+    if current_world().is_main:
+        folder.write_images(images)
+        for plan in plans:
+            plan.claim()
     datasets = Datasets(cache)
     runs = tuple(perform(plan, datasets, device=device, callbacks=()) for plan in plans)
     folder.write(config.name, num_folds)

@@ -26,9 +26,9 @@ from cxrtransfer.inference import extract_features, predict
 from cxrtransfer.models import input_spec
 from cxrtransfer.types import StrPath
 
-from .folders import ExternalFolder
 from .manifests import nan_as_none, none_as_nan
 from .profiles import profile_files
+from .run_folder import ExternalFolder
 from .run_result import RunResult, load_network, load_run
 
 __all__ = ["ExternalTest", "external_test", "load_external_test"]
@@ -102,7 +102,7 @@ class ExternalTest:
     @property
     def shifted(self) -> tuple[Shift, ...]:
         """Shifts larger than those of two samples of one distribution."""
-        return tuple(shift for shift in self.shifts if shift.distance > shift.chance)
+        return tuple(shift for shift in self.shifts if shift.distance > shift.critical_distance)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the predictions as values that JSON can hold; NaN becomes None."""
@@ -262,7 +262,7 @@ def load_external_test(folder: ExternalFolder) -> ExternalTest:
     Raises:
         RunFolderError: If the folder has no result, or one of another format.
     """
-    return ExternalTest.from_dict(folder.read_result(), folder.read_predictions())
+    return ExternalTest.from_dict(*folder.read())
 
 
 def _separability(
@@ -305,11 +305,12 @@ def _count_known(patients: Mapping[str, str], records: Records) -> int:
 
 def _counts(evaluation: Evaluation) -> dict[str, Any]:
     """Return all of an evaluation but its estimates, which are in the drops."""
-    values = {k: v for k, v in vars(evaluation).items() if not isinstance(v, Estimate)}
+    values = {name: getattr(evaluation, name) for name in _COUNTS}
     return {**values, "confusion_matrix": evaluation.confusion_matrix.tolist()}
 
 
 def _evaluation(counts: Mapping[str, Any], estimates: Mapping[str, Any]) -> Evaluation:
     matrix = np.array(counts["confusion_matrix"], dtype=np.int64)
     names = tuple(counts["class_names"])
-    return Evaluation(**{**estimates, **counts, "confusion_matrix": matrix, "class_names": names})
+    values = {**counts, "confusion_matrix": matrix, "class_names": names}
+    return Evaluation(_estimates=dict(estimates), **values)

@@ -28,6 +28,7 @@ class RunManifest:
     Attributes:
         config: Configuration of the run.
         data_digest: SHA-256 of ids, classes, patients and splits of the images.
+        content_digest: SHA-256 of the content of the image files.
         counts: Number of images of each class in each split.
         input: Input of the network.
         history: Training history.
@@ -39,10 +40,12 @@ class RunManifest:
         device: Device of the run.
         precision: Floating-point precision of training.
         versions: Version of Python and of each package that decides the numbers.
+        files: SHA-256 of each file of the run.
     """
 
     config: RunConfig
     data_digest: str
+    content_digest: str
     counts: Mapping[str, Mapping[str, int]]
     input: InputSpec
     history: History
@@ -54,6 +57,7 @@ class RunManifest:
     device: str
     precision: str
     versions: Mapping[str, str]
+    files: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return values that JSON can hold; NaN becomes None."""

@@ -11,22 +11,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
-from cxrtransfer.errors import RunFolderError
+from cxrtransfer.errors import IncompatibleWeightsError, RunFolderError, WeightsNotFoundError
 from cxrtransfer.evaluation import compute_metrics
 from cxrtransfer.models import build_finetune_model, input_spec
-from cxrtransfer.runtime import join_world, preserve_rng, resolve_device, seed_everything
-from cxrtransfer.training import Callback, History, WeightedTrainer
+from cxrtransfer.runtime import (
+    current_world,
+    join_world,
+    lock_folder,
+    preserve_rng,
+    resolve_device,
+    seed_everything,
+)
+from cxrtransfer.training import Callback, History, WeightedTrainer, resolve_class_weights
 from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .analysis import analyze
 from .config import RunConfig
-from .folders import RunFolder
+from .image_files import ImageFiles, read_image_files
 from .manifests import RunManifest
+from .run_folder import RunFolder
 from .run_result import RunResult, load_run, positive_class
 
-__all__ = ["Datasets", "Plan", "perform", "plan_run", "run_experiment"]
+__all__ = ["Datasets", "Plan", "check_config", "perform", "plan_run", "run_experiment"]
 
 _logger = logging.getLogger(__name__)
 
@@ -47,22 +56,47 @@ class Plan:
     config: RunConfig
     records: Records
     digest: str
+    content_digest: str
     folder: RunFolder
 
     def claim(self) -> None:
         """Write into a new folder what it is begun for."""
         if self.folder.read_claim() is None:
-            self.folder.write_claim(_claim(self.config, self.digest))
+            self.folder.write_claim(_claim(self.config, self.digest, self.content_digest))
 
 
-def plan_run(config: RunConfig, source: Records, folder: RunFolder) -> Plan:
-    """Split the images for a run, and check everything that could refuse it; write nothing.
+def check_config(config: RunConfig, records: Records, folder: RunFolder) -> None:
+    """Check the positive class, the class weights and the pretrained weights of a configuration.
 
     Raises:
-        ValueError: If the images cannot be split as configured, or the positive class is unknown.
+        ValueError: If the positive class is unknown, or the class weights do not fit the classes.
+        WeightsNotFoundError: If the pretrained weights cannot be found.
+        IncompatibleWeightsError: If they do not fit the network.
+    """
+    positive_class(config, records.class_names)
+    resolve_class_weights(config.training.class_weights, records.labels, records.class_names)
+    if config.pretrained and not folder.is_complete:
+        try:
+            _build(config, len(records.class_names))
+        except (WeightsNotFoundError, IncompatibleWeightsError):
+            raise
+        except Exception:
+            _logger.debug("%s cannot be built", config.model, exc_info=True)
+
+
+def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: ImageFiles) -> Plan:
+    """Split the images for a run, and check that its folder is free for it; write nothing.
+
+    Args:
+        config: Configuration of the run.
+        source: The images.
+        folder: Folder of the run.
+        images: State of the image files.
+
+    Raises:
+        ValueError: If the images cannot be split as configured.
         RunFolderError: If the folder holds a run with other settings or images.
     """
-    positive_class(config, source.class_names)
     records = resplit(
         source,
         val_fraction=config.val_fraction,
@@ -71,14 +105,15 @@ def plan_run(config: RunConfig, source: Records, folder: RunFolder) -> Plan:
         seed=config.split_seed,
     )
     digest = records.digest()
-    stored, wanted = folder.read_claim(), _claim(config, digest)
+    content_digest = images.digest(records.ids)
+    stored, wanted = folder.read_claim(), _claim(config, digest, content_digest)
     if stored is not None:
         _check_claim(_flat(stored), _flat(wanted), folder)
-    return Plan(config, records, digest, folder)
+    return Plan(config, records, digest, content_digest, folder)
 
 
-def _claim(config: RunConfig, digest: str) -> dict[str, Any]:
-    return {**config.to_dict(), "data digest": digest}
+def _claim(config: RunConfig, digest: str, content_digest: str) -> dict[str, Any]:
+    return {**config.to_dict(), "data digest": digest, "content of the images": content_digest}
 
 
 def _check_claim(stored: dict[str, Any], wanted: dict[str, Any], folder: RunFolder) -> None:
@@ -166,7 +201,13 @@ def run_experiment(
         RunFolderError: If the folder holds a run with other settings or images.
     """
     records = source if isinstance(source, Records) else read_folder(source)
-    plan = plan_run(config, records, RunFolder(Path(folder)))
+    run = RunFolder(Path(folder))
+    check_config(config, records, run)
+    images = read_image_files(records, run.read_images())
+    plan = plan_run(config, records, run, images)
+    if current_world().is_main:
+        plan.claim()
+        run.write_images(images)
     return perform(plan, Datasets(cache), device=device, callbacks=callbacks)
 
 
@@ -177,7 +218,9 @@ def perform(
     device: str | torch.device,
     callbacks: Sequence[Callback],
 ) -> RunResult:
-    """Perform a planned run, or load it if it is complete.
+    """Perform a planned run whose folder is claimed, or load it if it is complete.
+
+    A complete run with missing or changed files is repeated from its last checkpoint.
 
     Args:
         plan: The run.
@@ -187,20 +230,13 @@ def perform(
     """
     world, _ = join_world(resolve_device(device))
     config, folder = plan.config, plan.folder
-    if world.is_main:
-        plan.claim()
-    if world.broadcast_object(folder.is_complete):
+    if world.broadcast_object(world.is_main and _is_intact(folder)):
         _logger.info("%s is complete and is loaded", folder.path)
         return load_run(folder.path)
-    with preserve_rng():
-        seed_everything(config.training.seed)
-        model = build_finetune_model(
-            config.model,
-            num_classes=len(plan.records.class_names),
-            pretrained=config.pretrained,
-            mode=config.mode,
-            image_size=config.image_size,
-        )
+    if world.is_main:
+        with lock_folder(folder.path):
+            folder.remove_temporary()
+    model = _build(config, len(plan.records.class_names))
     splits = datasets.prepare(plan, input_spec(model))
     trainer = WeightedTrainer(
         model,
@@ -212,9 +248,34 @@ def perform(
     )
     history = trainer.fit(splits["train"], splits["val"])
     if world.is_main:
-        _write_results(plan, trainer, history, splits)
+        with lock_folder(folder.path):
+            _write_results(plan, trainer, history, splits)
     world.barrier()  # the others wait until the first process has written everything
     return load_run(folder.path)
+
+
+def _is_intact(folder: RunFolder) -> bool:
+    """Return whether the run is complete and undamaged."""
+    if not folder.is_complete:
+        return False
+    try:
+        folder.read_manifest()
+    except RunFolderError as error:
+        _logger.warning("%s; it is repeated", error)
+        return False
+    return True
+
+
+def _build(config: RunConfig, num_classes: int) -> nn.Module:
+    with preserve_rng():
+        seed_everything(config.training.seed)
+        return build_finetune_model(
+            config.model,
+            num_classes=num_classes,
+            pretrained=config.pretrained,
+            mode=config.mode,
+            image_size=config.image_size,
+        )
 
 
 def _write_results(
@@ -225,7 +286,8 @@ def _write_results(
 ) -> None:
     started = time.perf_counter()
     folder, model = plan.folder, trainer.model
-    folder.write_model(model)
+    folder.write_weights(model)
+    folder.write_history(history)
     folder.write_records(plan.records)
     positive = positive_class(plan.config, plan.records.class_names).index
     predictions = {}
@@ -245,6 +307,7 @@ def _write_results(
         RunManifest(
             config=plan.config,
             data_digest=plan.digest,
+            content_digest=plan.content_digest,
             counts=_counts(plan.records),
             input=input_spec(model),
             history=history,
@@ -256,6 +319,7 @@ def _write_results(
             device=str(trainer.device),
             precision=trainer.precision,
             versions=_versions(),
+            files=folder.file_digests(),
         )
     )
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torch import nn
 
 from cxrtransfer.data import Records
+from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, Predictions, compute_metrics
 from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.models import build_finetune_model
@@ -17,8 +18,9 @@ from cxrtransfer.types import StrPath
 
 from .config import RunConfig
 from .explanations import Example, Explanations
-from .folders import RunFolder
 from .manifests import RunManifest
+from .run_folder import RunFolder
+from .study_folder import StudyFolder
 
 __all__ = ["PositiveClass", "RunResult", "load_network", "load_run", "positive_class"]
 
@@ -151,9 +153,16 @@ def load_run(folder: StrPath) -> RunResult:
         folder: A folder that :func:`run_experiment` finished.
 
     Raises:
-        RunFolderError: If the folder has no manifest, or one of another format.
+        RunFolderError: If the folder has no manifest, or one of another format; or if a file of
+            the run is missing or has changed since it was completed.
     """
     run = RunFolder(Path(folder))
+    study = StudyFolder(run.path)
+    if not run.is_complete and study.is_finished:
+        runs = ", ".join(str(study.run(name).path) for name in study.read_manifest().runs)
+        raise RunFolderError(
+            f"{run.path} must hold a run, but holds a study; choose one of {runs}"
+        )
     manifest = run.read_manifest()
     val, test = run.read_predictions("val"), run.read_predictions("test")
     positive = positive_class(manifest.config, test.class_names).index
@@ -196,5 +205,5 @@ def load_network(run: RunResult) -> nn.Module:
         pretrained=False,
         image_size=run.config.image_size,
     )
-    run.folder.read_model(network)
+    run.folder.read_weights(network)
     return network.eval()

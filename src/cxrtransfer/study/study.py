@@ -10,18 +10,19 @@ from typing import Literal
 import torch
 
 from cxrtransfer.data import Records, read_folder
-from cxrtransfer.errors import RunsFailedError
+from cxrtransfer.errors import RunFolderError, RunsFailedError
 from cxrtransfer.models import parse_name
 from cxrtransfer.runtime import join_world, resolve_device
 from cxrtransfer.types import InputSpec, StrPath
 
 from .auditing import audit_images, leave_out
 from .config import RunConfig
-from .folders import StudyFolder
+from .image_files import read_image_files
 from .manifests import SplitSummary, StudyManifest
-from .run import Datasets, Plan, perform, plan_run
+from .run import Datasets, Plan, check_config, perform, plan_run
 from .run_result import PositiveClass, RunResult, load_run, positive_class
 from .scheduling import StudyBar, run_all
+from .study_folder import StudyFolder
 from .summary import summarize
 
 __all__ = ["run_study"]
@@ -133,17 +134,19 @@ def _prepare(
     is_main: bool,
 ) -> list[Plan]:
     """Audit the images and plan the runs; write only after everything has been checked."""
+    for config in configs:
+        check_config(config, records, folder.run(config.name))
     for positive in {positive_class(config, records.class_names) for config in configs}:
         if is_main:
             _report_positive(positive)
-    stored = folder.read_audit()
-    audit = audit_images(records, configs[0], stored, on_error)
+    images = read_image_files(records, folder.read_images())
+    audit = audit_images(records, configs[0], images, folder, on_error)
     used = leave_out(records, audit.skipped)
-    plans = [plan_run(config, used, folder.run(config.name)) for config in configs]
+    plans = [plan_run(config, used, folder.run(config.name), images) for config in configs]
     if is_main:
-        if audit is not stored:
-            folder.remove_summary()  # of other images
-            folder.write_audit(audit)
+        folder.remove_temporary(folder.figures)
+        folder.write_images(images)
+        folder.write_audit(audit)
         for plan in plans:
             plan.claim()
     return plans
@@ -175,7 +178,9 @@ def _finish(
     note: str,
 ) -> None:
     """Write the summary of the images and, last, the manifest of the study."""
-    if folder.read_summary() is None:
+    try:
+        folder.read_summary()
+    except RunFolderError:  # none yet, or damaged
         spec = InputSpec(size=plan.config.image_size or InputSpec().size)
         folder.write_summary(summarize(datasets.prepare(plan, spec)))
     folder.write_manifest(

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Evaluation, Predictions, evaluate
 from cxrtransfer.types import StrPath
 
 from .crossval import CrossValidation, load_cross_validation
 from .external import ExternalTest, load_external_test
-from .folders import StudyFolder
 from .manifests import SplitSummary, StudyAudit
 from .run_result import RunResult, load_run
+from .study_folder import StudyFolder
 from .summary import StudySummary
 
 __all__ = ["StudyResults", "load_study"]
@@ -100,12 +99,6 @@ def load_study(folder: StrPath) -> StudyResults:
     """
     study = StudyFolder(Path(folder))
     manifest = study.read_manifest()
-    audit, summary = study.read_audit(), study.read_summary()
-    if audit is None or summary is None:
-        raise RunFolderError(
-            f"{study.path} must hold a finished study, but its audit or summary is missing; "
-            "run the study again with the same folder"
-        )
     runs = tuple(load_run(study.run(name).path) for name in manifest.runs)
     return StudyResults(
         folder=study,
@@ -114,8 +107,8 @@ def load_study(folder: StrPath) -> StudyResults:
         runs=runs,
         failed=manifest.failed,
         split=manifest.split,
-        audit=audit,
-        summary=summary,
+        audit=study.read_audit(),
+        summary=study.read_summary(),
         patient_of={image: patient for run in runs for image, patient in run.patients().items()},
         cross_validations=tuple(
             load_cross_validation(part.path) for part in study.cross_validations()

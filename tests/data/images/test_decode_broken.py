@@ -129,3 +129,38 @@ def two_frames() -> bytes:
     frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
     return file.getvalue()
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("eps", EPS),
+        (
+            "eps with preview",
+            b"\xc5\xd0\xd3\xc6" + struct.pack("<II", 32, len(EPS)) + bytes(20) + EPS,
+        ),
+        ("fpx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4000)),
+        ("ppm", b"P5\n2 2\n255\n\0\1\2\3"),
+        ("pdf", b"%PDF-1.4\n"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_only_listed_formats_are_decoded(tmp_path: Path, name: str, data: bytes) -> None:
+    # EPS would be run by Ghostscript, a program with loops and file access.
+    (path,) = names(tmp_path, {f"{name}.png": data})
+
+    assert decode_images([path], 8)[1] == {path: "not an image of a supported format"}
+
+
+def test_every_flipped_bit_of_png_pixels_is_an_error() -> None:
+    data = WHOLE["PNG"]
+    start = data.index(b"IDAT")
+    for place in range(start, len(data) - 12):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << bit
+            with pytest.raises((ValueError, OSError, SyntaxError)):
+                decode_image(bytes(flipped), 16)

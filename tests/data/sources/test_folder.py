@@ -199,3 +199,58 @@ def test_a_name_that_is_not_utf8_is_named(tmp_path: Path, name: bytes) -> None:
 
     with pytest.raises(ValueError, match=r"must be UTF-8, got .*r\\udcf6ntgen.*rename it"):
         read_folder(tmp_path)
+
+
+def test_series_numbers_are_not_read_as_patients(tmp_path: Path) -> None:
+    # OsiriX and Horos export PATIENT/IM-SERIES-IMAGE; the same series numbers occur everywhere.
+    for label in ("NORMAL", "PNEUMONIA"):
+        for patient in range(4):
+            touch(tmp_path / label / f"{label}{patient}" / f"IM-000{patient % 2}-0001.png")
+
+    records = read_folder(tmp_path)
+
+    assert not records.patients_known
+    assert len(set(records.patient_ids)) == 8
+    with pytest.raises(ValueError, match="must be those of the Kermany data set"):
+        load_kermany(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("normal", "pneumonia"),
+    [("IM-0001-0001.png", "IM-0002-0001.png"), ("NORMAL-1-0001.png", "NORMAL-2-0001.png")],
+)
+def test_names_that_other_programs_use_are_not_enough(
+    tmp_path: Path, normal: str, pneumonia: str
+) -> None:
+    touch(tmp_path / "NORMAL" / normal, tmp_path / "PNEUMONIA" / pneumonia)
+
+    assert not read_folder(tmp_path).patients_known
+
+
+@pytest.mark.parametrize("place", ["NORMAL/a/IM-0001-0002.png", "PNEUMONIA/IM-0001-0002.png"])
+def test_an_id_in_several_folders_or_classes_is_no_patient(tmp_path: Path, place: str) -> None:
+    touch(tmp_path / "NORMAL" / "IM-0001-0001.png")
+    touch(tmp_path / "PNEUMONIA" / "person1_virus_2.png", tmp_path / place)
+
+    assert not read_folder(tmp_path).patients_known
+
+
+def test_a_patient_in_two_splits_is_still_a_patient(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        touch(tmp_path / split / "NORMAL" / "IM-0001-0001.png")
+        touch(tmp_path / split / "PNEUMONIA" / "person1_virus_2.png")
+
+    records = read_folder(tmp_path)
+
+    assert records.patients_known
+    assert len(set(records.patient_ids)) == 2
+
+
+def test_a_few_other_names_in_the_kermany_data_set_are_reported(tmp_path: Path) -> None:
+    touch(tmp_path / "NORMAL" / "IM-0001-0001.png", tmp_path / "NORMAL" / "holiday.png")
+    touch(tmp_path / "PNEUMONIA" / "person1_virus_2.png")
+
+    with pytest.warns(UserWarning, match=r"2 of 3 file names .* 'NORMAL/holiday.png'"):
+        records = read_folder(tmp_path)
+
+    assert not records.patients_known

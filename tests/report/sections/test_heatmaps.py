@@ -1,19 +1,20 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from cxrtransfer.explain import RandomizationCheck, compare_fractions
+from cxrtransfer.explain import RandomizationCheck, Rule, compare_fractions
 from cxrtransfer.report.sections import heatmaps
 from cxrtransfer.report.sections.heatmaps import heatmaps_section
-from cxrtransfer.study import Example, Explanations
+from cxrtransfer.study import Example, Explanations, RunFolder
 
 NUM_IMAGES = 48
 
 
 @pytest.fixture
-def render(study, monkeypatch):
+def render(study, tmp_path):
     """Build the section for a run with given explanations; half of its predictions are correct."""
     run = study.chosen
     labels = run.test.labels
@@ -21,17 +22,23 @@ def render(study, monkeypatch):
 
     def render(*, informative=True, check=None, examples=None, explanations=None, missing=None):
         probabilities = np.stack([1 - positive, positive], axis=1)
-        if informative:  # a ranking with some errors, well above chance
+        if informative:
             probabilities = 0.7 * np.eye(2)[labels] + 0.3 * probabilities
-        test = replace(run.test, probabilities=probabilities)
-        changed = replace(run, test=test)
-        stages = {
-            "randomization": check, "examples": examples, "explanations": explanations,
-        }  # fmt: skip
-        for name, value in stages.items():
-            monkeypatch.setattr(type(run), name, lambda self, value=value: value)
-        if missing:
-            monkeypatch.setattr(type(run), "missing", missing)
+        folder = RunFolder(tmp_path)
+        if check is not None:
+            folder.write_randomization(check)
+        if examples is not None:
+            folder.write_examples(examples)
+        if explanations is not None:
+            folder.write_explanations(explanations)
+        stages = ("randomization", "examples", "explanations")
+        missing = missing or dict.fromkeys(stages, "not computed")
+        changed = replace(
+            run,
+            folder=folder,
+            manifest=replace(run.manifest, missing=missing),
+            test=replace(run.test, probabilities=probabilities),
+        )
         return heatmaps_section(replace(study, runs=(changed,)))
 
     return render
@@ -107,7 +114,7 @@ def test_flat_coarse_or_few_maps_are_inconclusive(render, stages, reason):
     assert f"inconclusive, because {reason}. " in text[0]
 
 
-def test_border_fractions_are_compared_over_patients(render, study, monkeypatch):
+def test_border_fractions_are_compared_over_patients(render, study):
     test = study.chosen.test
     correct = np.arange(NUM_IMAGES) // 2 % 2 == 0
     explanations = _explanations(0.2, correct=correct)
@@ -151,8 +158,4 @@ def test_missing_stages_give_their_reasons(render):
 
 
 def test_every_rule_has_its_words():
-    from typing import get_args
-
-    from cxrtransfer.explain import Rule
-
     assert set(heatmaps.RULES) == set(get_args(Rule))

@@ -58,7 +58,7 @@ def test_a_significant_drop_from_validation_to_test_is_reported(study):
 @pytest.mark.parametrize(("wrong", "statement"), [(True, "are miscalibrated"), (False, "No misc")])
 def test_calibration_is_judged_against_a_calibrated_model(study, with_scores, wrong, statement):
     labels = study.chosen.test.labels
-    positive = np.where(labels == 1, 0.51, 0.49) if wrong else np.where(labels == 1, 1.0, 0.0)
+    positive = np.where(labels == 1, 0.6, 0.4) if wrong else np.where(labels == 1, 1.0, 0.0)
     probabilities = np.stack([1 - positive, positive], axis=1)
 
     points = summary_section(with_scores(labels, probabilities, "NORMAL", "PNEUMONIA")).points

@@ -2,6 +2,13 @@
 
 from .audit import audit
 from .duplicates import near_pairs
-from .results import AuditResult
+from .results import AuditResult, Duplicates, NearDuplicates, SharedPatients
 
-__all__ = ["AuditResult", "audit", "near_pairs"]
+__all__ = [
+    "AuditResult",
+    "Duplicates",
+    "NearDuplicates",
+    "SharedPatients",
+    "audit",
+    "near_pairs",
+]

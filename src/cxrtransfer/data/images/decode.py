@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,12 +37,15 @@ __all__ = [
 Fit = Literal["squash", "pad"]
 Interpolation = Literal["bilinear", "bicubic"]
 Gray = npt.NDArray[np.uint8]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
-DECODER_VERSION = 2  # part of the cache key; increase when the same file gives other pixels
+DECODER_VERSION = 3  # part of the cache key; increase when the same file gives other pixels
 MAX_PIXELS = 80_000_000  # ten times a large radiograph; guards against decompression bombs
 MAX_BYTES = 2**29
+# No format whose decoder runs another program: Pillow passes EPS to Ghostscript.
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PHOTOMETRIC = 262  # TIFF tag PhotometricInterpretation: 0 if zero is white
 _DEPTHS = (8, 10, 12, 14, 16)  # bits per pixel of detectors
 
@@ -50,17 +54,19 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Size and mode of an image file.
+    """Size, mode and format of an image file.
 
     Attributes:
         width: Width in pixels.
         height: Height in pixels.
         mode: Mode in Pillow (``"L"``, ``"RGB"``, ...) or photometric interpretation in DICOM.
+        format: ``"JPEG"``, ``"PNG"``, ..., ``"DICOM"``.
     """
 
     width: int
     height: int
     mode: str
+    format: str
 
 
 def decode_image(
@@ -72,8 +78,9 @@ def decode_image(
 ) -> Gray:
     """Decode an image to a square of gray pixels.
 
-    The format is recognized by the content of the file, not by its name: any format of Pillow,
-    and DICOM. The EXIF orientation is applied; transparent pixels become black.
+    The format is recognized by the content of the file, not by its name: JPEG, PNG, TIFF, BMP,
+    GIF, WebP, JPEG 2000 or DICOM. No other program is run. The EXIF orientation is applied;
+    transparent pixels become black.
 
     A 16-bit file does not record the bit depth of the detector. It is assumed to be the smallest
     of 8, 10, 12, 14 and 16 bits that holds the brightest pixel, and the maximum value of that
@@ -123,7 +130,7 @@ def decode_with_info(
     fit: Fit = "squash",
     interpolation: Interpolation = "bilinear",
 ) -> tuple[Gray, ImageInfo]:
-    """Decode an image to a square of gray pixels, and return its original size and mode.
+    """Decode an image to a square of gray pixels, and return its original properties.
 
     Args:
         source: As in :func:`decode_image`.
@@ -132,15 +139,15 @@ def decode_with_info(
         interpolation: As in :func:`decode_image`.
 
     Returns:
-        Gray values, uint8 ``(size, size)``, and the size and mode of the image file.
+        Gray values, uint8 ``(size, size)``, and the size, mode and format of the image file.
     """
     data = source if isinstance(source, bytes) else read_file(source)
     if is_dicom(data):
         pixels, mode = read_dicom(data)
         gray = Image.fromarray(pixels)
-        info = ImageInfo(gray.width, gray.height, mode)
+        info = ImageInfo(gray.width, gray.height, mode, "DICOM")
     else:
-        gray, info = _read_with_pillow(data, size)
+        gray, info = _read_with_pillow(data)
     resample = _FILTERS[interpolation]
     if fit == "pad":
         gray = ImageOps.pad(gray, (size, size), method=resample)
@@ -149,15 +156,17 @@ def decode_with_info(
     return np.array(gray), info
 
 
-def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
+def _read_with_pillow(data: bytes) -> tuple[Image.Image, ImageInfo]:
     if not data:
         raise ValueError("the file is empty")
+    if data.startswith(_PNG):
+        _check_png(data)
     try:
-        opened = Image.open(io.BytesIO(data))
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise ValueError("not an image of a supported format") from None
     with opened as image:
-        info = ImageInfo(image.width, image.height, image.mode)
+        info = ImageInfo(image.width, image.height, image.mode, str(image.format))
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(
                 f"image must have at most {MAX_PIXELS:,} pixels, "
@@ -167,9 +176,8 @@ def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
         num_frames = getattr(image, "n_frames", 1)
         if image.format != "MPO" and num_frames > 1:
             raise ValueError(f"image must have one frame, got {num_frames}; save a single frame")
-        if image.format == "JPEG":
-            # Decodes at 1/2, 1/4 or 1/8 of the size if that is large enough, and color to gray.
-            image.draft("L", (size, size))
+        # JPEG is not decoded at a reduced size (Image.draft): the result is softer than that of the
+        # same pixels in another format, so that a network could learn the format of the files.
         # Pillow keeps only the upper 8 of 16 bits of color, and leaves 16-bit gray of a TIFF
         # whose zero is white inverted, both without a warning.
         truncated = image.mode in {"RGB", "RGBA"} and any(
@@ -185,6 +193,21 @@ def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
             )
         gray = _to_gray(upright)
         return (ImageOps.invert(gray) if inverted else gray), info
+
+
+def _check_png(data: bytes) -> None:
+    """Verify the checksums, which Pillow does not for the chunks of the pixels."""
+    start = len(_PNG)
+    while start < len(data):
+        length, kind = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8]
+        end = start + 8 + length
+        if len(data) < end + 4:
+            raise ValueError("truncated PNG file")
+        if zlib.crc32(memoryview(data)[start + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            raise ValueError(f"damaged PNG file: wrong checksum of the chunk {kind!r}")
+        if kind == b"IEND":
+            return
+        start = end + 4
 
 
 def _to_gray(image: Image.Image) -> Image.Image:
@@ -242,10 +265,10 @@ def decode_images(
     return images, {path: message for path, message in messages if message is not None}
 
 
-def catch_errors(read: Callable[[Item], Result]) -> Callable[[Item], Result | str]:
+def catch_errors(read: Callable[[_T], _R]) -> Callable[[_T], _R | str]:
     """Make a function that reads a file return the error message if the file is unreadable."""
 
-    def read_or_message(item: Item) -> Result | str:
+    def read_or_message(item: _T) -> _R | str:
         try:
             return read(item)
         except MissingExtraError:
@@ -264,8 +287,8 @@ def error_message(error: Exception) -> str:
 
 
 def thread_map(
-    function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 256
-) -> Iterator[Result]:
+    function: Callable[[_T], _R], items: Iterable[_T], *, chunk: int = 256
+) -> Iterator[_R]:
     """Apply a function to items in parallel threads, and yield the results in order.
 
     Reading, decoding, resizing and hashing release the interpreter lock.

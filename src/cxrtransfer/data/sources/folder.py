@@ -1,14 +1,15 @@
 """Records of a folder with one subfolder per class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import get_args
 
-from cxrtransfer.data.records import Record, Records
+from cxrtransfer.data.records import Record, Records, warn_of_similar_names
 from cxrtransfer.types import Split, StrPath
 
-from .kermany import kermany_patient_id
+from .kermany import kermany_patient_id, kermany_patients
 
 __all__ = ["find_images", "load_kermany", "read_folder"]
 
@@ -19,7 +20,7 @@ _NOT_IMAGES = {"thumbs.db", "desktop.ini"}  # created by Windows
 
 
 def read_folder(
-    root: StrPath, *, patient_id: Callable[[str], str | None] = kermany_patient_id
+    root: StrPath, *, patient_id: Callable[[str], str | None] | None = None
 ) -> Records:
     """Read ``ROOT/{train,val,test}/CLASS/*`` or ``ROOT/CLASS/*``.
 
@@ -31,13 +32,17 @@ def read_folder(
     Args:
         root: The folder. If it contains ``train``, ``val`` or ``test``, these are the splits; else
             its subfolders are the classes, and the records have no split.
-        patient_id: Function from a file name to the patient, or None if unknown; by default for
-            the file names of the Kermany data set.
+        patient_id: Function from a file name to the patient, or None if unknown. By default,
+            patients are known only if the folder is the Kermany data set as a whole: all file
+            names are, and the files of each patient are in one folder.
 
     Returns:
         The records, sorted by id; classes sorted by name. ``patients_known`` is True if
-        ``patient_id`` returned a patient for each image; an image without is treated as a separate
-        patient.
+        each image has a patient; an image without is treated as a separate patient.
+
+    Warns:
+        UserWarning: If most, but not all file names are of the Kermany data set, or names of
+            classes or patients differ only in case or width.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
@@ -59,7 +64,7 @@ def read_folder(
         _check_no_class_is_a_split(root, class_names)
 
     index = {name: label for label, name in enumerate(class_names)}
-    rows, known = [], True
+    rows = []
     for split, part in parts.items():
         _check_no_stray_images(part)
         paths_of = {name: find_images(part / name) for name in class_names}
@@ -71,13 +76,20 @@ def read_folder(
                 )
             for path in paths:
                 _check_name(path.relative_to(root))
-                patient = patient_id(path.name)
-                known = known and patient is not None
-                rows.append(
-                    Record(path, index[name], patient or path.relative_to(root).as_posix(), split)
-                )
-    rows.sort(key=lambda row: row.path.relative_to(root).as_posix())
-    return Records(tuple(rows), class_names, root, known)
+                rows.append(Record(path, index[name], path.relative_to(root).as_posix(), split))
+    rows.sort(key=lambda row: row.patient_id)
+    if patient_id is None:
+        places = [row.path.relative_to(parts[row.split]) for row in rows]
+        patients: Sequence[str | None] = kermany_patients(places) or [None] * len(rows)
+    else:
+        patients = [(patient_id(row.path.name) or "").strip() or None for row in rows]
+    rows = [
+        replace(row, patient_id=patient or row.patient_id)
+        for row, patient in zip(rows, patients, strict=True)
+    ]
+    records = Records(tuple(rows), class_names, root, patients_known=None not in patients)
+    warn_of_similar_names(records)
+    return records
 
 
 def load_kermany(root: StrPath) -> Records:
@@ -94,17 +106,17 @@ def load_kermany(root: StrPath) -> Records:
         FileNotFoundError: If the folder does not exist.
         ValueError: If a class or file name is not of this data set.
     """
-    records = read_folder(root, patient_id=kermany_patient_id)
+    records = read_folder(root)
     if records.class_names != ("NORMAL", "PNEUMONIA"):
         raise ValueError(
             f"classes of the Kermany data set must be NORMAL and PNEUMONIA, got "
             f"{records.class_names} in {root}; use read_folder() for other images"
         )
-    unknown = [name for name in records.ids if kermany_patient_id(name.rsplit("/", 1)[-1]) is None]
-    if unknown:
+    if not records.patients_known:
+        names = [name for name in records.ids if kermany_patient_id(Path(name).name) is None]
         raise ValueError(
-            f"file names must be those of the Kermany data set, got {unknown[0]!r}; use "
-            "read_folder() for other images"
+            "file names must be those of the Kermany data set, with each patient in one folder, "
+            f"got {(names or records.ids)[0]!r}; use read_folder() for other images"
         )
     return records
 

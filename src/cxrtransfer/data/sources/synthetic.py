@@ -19,7 +19,7 @@ from cxrtransfer.types import StrPath
 
 from .folder import read_folder
 
-__all__ = ["Anatomy", "draw_radiograph", "draw_radiographs", "lesion_masks"]
+__all__ = ["draw_radiograph", "draw_radiographs", "lesion_masks"]
 
 Field = npt.NDArray[np.float64]
 
@@ -33,16 +33,10 @@ _MARKER = np.array(
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class _Anatomy:
     """Anatomy of a synthetic patient; lengths in half image widths.
 
-    Attributes:
-        chest_width: Half width of the thorax.
-        lung_width: Half width of a lung.
-        lung_height: Half height of a lung.
-        heart_size: Radius of the heart.
-        rib_count: Number of ribs over the height of the image.
-        rib_contrast: Brightness of the ribs relative to the lungs.
+    Widths of thorax and lungs are half widths.
     """
 
     chest_width: float
@@ -53,9 +47,9 @@ class Anatomy:
     rib_contrast: float
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> "Anatomy":
+    def draw(rng: np.random.Generator) -> "_Anatomy":
         """Draw a random patient."""
-        return Anatomy(
+        return _Anatomy(
             chest_width=rng.uniform(0.78, 0.92),
             lung_width=rng.uniform(0.27, 0.34),
             lung_height=rng.uniform(0.52, 0.64),
@@ -66,11 +60,7 @@ class Anatomy:
 
 
 def draw_radiograph(
-    rng: np.random.Generator,
-    size: int,
-    *,
-    pneumonia: bool,
-    anatomy: Anatomy | None = None,
+    rng: np.random.Generator, size: int, *, pneumonia: bool
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Draw a synthetic chest radiograph.
 
@@ -80,7 +70,6 @@ def draw_radiograph(
         rng: Random generator; the same state gives the same image.
         size: Height and width in pixels, at least 16.
         pneumonia: Whether to draw opacities.
-        anatomy: The patient; by default a random one.
 
     Returns:
         Gray values, uint8 ``(size, size)``, and the mask of the opacities, bool ``(size, size)``,
@@ -94,9 +83,14 @@ def draw_radiograph(
         >>> image.shape, image.dtype, bool(lesion.any())
         ((64, 64), dtype('uint8'), True)
     """
+    return _draw(rng, size, pneumonia, _Anatomy.draw(rng))
+
+
+def _draw(
+    rng: np.random.Generator, size: int, pneumonia: bool, anatomy: _Anatomy
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     if size < 16:
         raise ValueError(f"size must be at least 16 pixels, got {size}")
-    anatomy = anatomy or Anatomy.draw(rng)
     x, y = _positioned_grid(rng, size)
     lungs = _lungs(anatomy, x, y)
     picture = _chest(anatomy, lungs, x, y)
@@ -121,7 +115,7 @@ def _positioned_grid(rng: np.random.Generator, size: int) -> tuple[Field, Field]
     return cos * x - sin * y, sin * x + cos * y
 
 
-def _lungs(anatomy: Anatomy, x: Field, y: Field) -> Field:
+def _lungs(anatomy: _Anatomy, x: Field, y: Field) -> Field:
     """Return the lungs as 1 inside and 0 outside, bounded below by the diaphragm."""
     center = anatomy.lung_width + 0.13
     left, right = (
@@ -132,7 +126,7 @@ def _lungs(anatomy: Anatomy, x: Field, y: Field) -> Field:
     return np.maximum(left, right) * _step((dome - y) / 0.04)
 
 
-def _chest(anatomy: Anatomy, lungs: Field, x: Field, y: Field) -> Field:
+def _chest(anatomy: _Anatomy, lungs: Field, x: Field, y: Field) -> Field:
     """Return a healthy chest: soft tissue and bone bright, air dark."""
     thorax = _disc(x / anatomy.chest_width, (y - 0.25) / 1.25, softness=0.05)
     arc = y + 0.35 * np.abs(x) - 0.1 * x**2
@@ -146,7 +140,7 @@ def _chest(anatomy: Anatomy, lungs: Field, x: Field, y: Field) -> Field:
     return np.maximum(chest, heart * 0.62)
 
 
-def _opacities(rng: np.random.Generator, anatomy: Anatomy, x: Field, y: Field) -> Field:
+def _opacities(rng: np.random.Generator, anatomy: _Anatomy, x: Field, y: Field) -> Field:
     """Return the density of one to three hazy, patchy blobs with centers in a lung."""
     density = np.zeros_like(x)
     for _ in range(rng.integers(1, 4)):
@@ -249,10 +243,10 @@ def _draw_class(
     left = number
     while left:
         patient += 1
-        anatomy = Anatomy.draw(rng)
+        anatomy = _Anatomy.draw(rng)
         cause = rng.choice(("bacteria", "virus"))
         for view in range(1, 1 + min(left, int(rng.integers(1, 5)))):
-            image, lesion = draw_radiograph(rng, size, pneumonia=pneumonia, anatomy=anatomy)
+            image, lesion = _draw(rng, size, pneumonia, anatomy)
             name = (
                 f"person{patient}_{cause}_{10 * patient + view}.png"
                 if pneumonia
@@ -286,6 +280,6 @@ def lesion_masks(records: Records) -> npt.NDArray[np.bool_]:
     for index, name in enumerate(records.ids):
         path = records.root / "masks" / name
         if path.is_file():
-            with Image.open(path) as mask:
+            with Image.open(path, formats=["PNG"]) as mask:
                 masks[index] = np.asarray(mask)
     return masks

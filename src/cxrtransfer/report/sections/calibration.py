@@ -4,8 +4,8 @@ import numpy as np
 
 from cxrtransfer.evaluation import (
     Predictions,
-    calibration_error_by_chance,
     fit_platt,
+    null_calibration_error,
     reliability,
 )
 from cxrtransfer.plots import plot_reliability
@@ -58,7 +58,7 @@ def calibration_section(study: StudyResults) -> Section:
 def error_when_calibrated(study: StudyResults) -> float:
     """Return the 95% limit of the test ECE that a perfectly calibrated model would show."""
     test = study.chosen.test
-    return calibration_error_by_chance(test, patients=study.patients(test))
+    return null_calibration_error(test, patients=study.patients(test))
 
 
 def recalibrated(study: StudyResults) -> Predictions | None:

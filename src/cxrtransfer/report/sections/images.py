@@ -30,7 +30,7 @@ def images_section(study: StudyResults) -> Section:
                 caption="Images of each class in each split. Where the prevalence differs between "
                 "validation and test, accuracy and F1 differ as well, whatever the network.",
                 alt="Bar chart of the number of images of each class in each split.",
-                axes=plot_class_balance(summary.labels, names),
+                axes=plot_class_balance(dict(summary.labels.items()), names),
             ),
             Figure(
                 name="3",

@@ -6,21 +6,20 @@ from cxrtransfer.study import RunResult, StudyResults
 
 def settings_section(study: StudyResults) -> Section:
     """Tabulate the settings of every run."""
-    rows = [_settings(run) for run in study.runs]
-    table = Table(columns=list(rows[0]), rows=[list(row.values()) for row in rows])
+    table = Table(rows=[_settings(run) for run in study.runs])
     return Section("Settings", tables=[table], folded=True)
 
 
 def _settings(run: RunResult) -> dict[str, str]:
     config, training = run.config, run.config.training
-    weights = training.class_weights
+    weights = config.to_dict()["training"]["class_weights"]
     patience = f" (patience {training.early_stopping})" if training.early_stopping else ""
     return {
         "Run": run.name,
         "Model": config.model,
         "Initial weights": "ImageNet" if config.pretrained else "random",
         "Input": f"{run.manifest.input.size} px",
-        "Class weights": str(list(weights)) if isinstance(weights, tuple) else weights or "none",
+        "Class weights": str(weights or "none"),
         "Learning rate": f"{training.lr:g}",
         "Weight decay": f"{training.weight_decay:g}",
         "Batch size": str(training.batch_size),

@@ -74,7 +74,7 @@ def _operating_points(study: StudyResults) -> Iterator[str]:
 
 def _optimism(study: StudyResults) -> Iterator[str]:
     drop = metric_drop("auroc", study.chosen_val["auroc"], study.chosen_test["auroc"])
-    if drop.is_real:
+    if drop.excludes_zero:
         yield (
             f"Validation was {'optimistic' if drop.drop > 0 else 'pessimistic'}: AUROC "
             f"{number(drop.reference.value)} on the validation set, {number(drop.other.value)} "

@@ -11,7 +11,6 @@ from cxrtransfer.report.wording import (
     number,
     p_equals,
     percent,
-    prevalence,
     value_over_interval,
 )
 from cxrtransfer.study import StudyResults
@@ -31,8 +30,19 @@ def validation_section(study: StudyResults) -> Section:
         for name, evaluation in validations.items()
         for metric in COMPARED_METRICS
     }
+    rows = [
+        {
+            "Estimate": name,
+            "Metric": METRICS[metric].label,
+            "Validation": value_over_interval(drop.reference),
+            "Test": value_over_interval(drop.other),
+            "Difference": difference_cell(drop.drop, drop.low, drop.high),
+            "Validation was": _verdict(drop),
+        }
+        for (name, metric), drop in drops.items()
+    ]
     prevalences = ", ".join(
-        f"{percent(prevalence(evaluation))} in the {name}"
+        f"{percent(evaluation.prevalence)} in the {name}"
         for name, evaluation in {"test set": test, **validations}.items()
     )
     return Section(
@@ -42,29 +52,7 @@ def validation_section(study: StudyResults) -> Section:
             f"{prevalences}. Accuracy depends on the prevalence; AUROC and balanced accuracy do "
             "not."
         ],
-        tables=[
-            Table(
-                columns=[
-                    "Estimate",
-                    "Metric",
-                    "Validation",
-                    "Test",
-                    "Difference",
-                    "Validation was",
-                ],
-                rows=[
-                    [
-                        name,
-                        METRICS[metric].label,
-                        value_over_interval(drop.reference),
-                        value_over_interval(drop.other),
-                        difference_cell(drop.drop, drop.low, drop.high),
-                        _verdict(drop),
-                    ]
-                    for (name, metric), drop in drops.items()
-                ],
-            )
-        ],
+        tables=[Table(rows=rows)],
         notes=["Below each value: 95% CI. Difference: validation minus test."],
     )
 
@@ -72,7 +60,7 @@ def validation_section(study: StudyResults) -> Section:
 def _verdict(drop: Drop) -> str:
     if math.isnan(drop.low):
         return "undefined"
-    if not drop.is_real:
+    if not drop.excludes_zero:
         return "not significantly different"
     return "optimistic" if drop.drop > 0 else "pessimistic"
 
@@ -84,7 +72,7 @@ def _conclusion(drop: Drop) -> str:
         return (
             f"No conclusion on the validation AUROC: an AUROC or its CI is undefined ({reason})."
         )
-    if not drop.is_real:
+    if not drop.excludes_zero:
         return f"The validation and test AUROCs do not differ significantly ({difference})."
     return f"The validation AUROC was {_verdict(drop)} by {number(abs(drop.drop))} ({difference})."
 
@@ -93,39 +81,28 @@ def folds_section(study: StudyResults) -> Section | None:
     """Tabulate the folds of each cross-validation; None where there is none."""
     if not study.cross_validations:
         return None
+    auroc = METRICS["auroc"].label
     rows = []
     for result in study.cross_validations:
         scores = result.scores()
+        tests = [fold.test_metrics["auroc"] for fold in result.folds]
         rows.append(
-            [
-                result.name,
-                str(len(scores)),
-                mean_over_range(scores.tolist()),
-                number(scores.std(ddof=1)),
-                value_over_interval(result.evaluate()["auroc"]),
-                mean_over_range([fold.test_metrics["auroc"] for fold in result.folds]),
-            ]
+            {
+                "Configuration": result.name,
+                "Folds": str(len(scores)),
+                f"{auroc} over folds\nmean, range": mean_over_range(scores.tolist()),
+                "Standard\ndeviation": number(scores.std(ddof=1)),
+                f"{auroc}, pooled\n95% CI": value_over_interval(result.evaluate()["auroc"]),
+                f"{auroc} on test\nmean, range": mean_over_range(tests),
+            }
         )
-    auroc = METRICS["auroc"].label
     return Section(
         "Cross-validation",
         text=[
             "One network per fold, each evaluated on patients that it was not trained on.",
             *_anova(study),
         ],
-        tables=[
-            Table(
-                columns=[
-                    "Configuration",
-                    "Folds",
-                    f"{auroc} over folds\nmean, range",
-                    "Standard\ndeviation",
-                    f"{auroc}, pooled\n95% CI",
-                    f"{auroc} on test\nmean, range",
-                ],
-                rows=rows,
-            )
-        ],
+        tables=[Table(rows=rows)],
         notes=[
             "The best epoch of each fold was selected on the images that it is evaluated on, so "
             "these values are slightly optimistic for new patients."
