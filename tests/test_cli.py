@@ -73,7 +73,7 @@ def test_a_failed_run_leaves_a_report_on_the_others_and_status_1(
     assert output.out.strip() == str(tmp_path / "out" / "report.html")
     assert "1 of 2 runs failed" in output.err
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert "The run inception_v3 failed and is not on this page (ValueError: " in page
+    assert "Run inception_v3 failed and is not included (ValueError: " in page
 
 
 def test_the_report_can_be_written_again(
@@ -167,7 +167,7 @@ def test_predict_can_skip_unreadable_images_and_lists_them(
     assert len(list((tmp_path / "maps").iterdir())) == 5
 
 
-@pytest.mark.filterwarnings("ignore:2 unreadable images:UserWarning")
+@pytest.mark.filterwarnings("ignore:skipped 2 unreadable images:UserWarning")
 def test_only_unreadable_images_are_an_error_even_when_skipped(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

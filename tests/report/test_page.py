@@ -68,7 +68,7 @@ def test_the_page_names_its_language_and_has_one_main_heading(save):
 
 def test_texts_are_escaped(save):
     evil = "<script>alert(1)</script>"
-    table = Table(columns=[evil], rows=[[evil]], summary=evil)
+    table = Table(rows=[{evil: evil}], summary=evil)
     page = save(
         Section(
             evil, text=[evil], points=[evil], tables=[table], notes=[evil], listing=evil,
@@ -82,12 +82,12 @@ def test_texts_are_escaped(save):
 
 
 def test_the_second_line_of_a_cell_is_small_and_a_row_can_stand_out(save):
-    table = Table(columns=["Run", "AUROC"], rows=[["a", "0.9\n0.8"], ["b", "0.7"]], highlighted=1)
+    table = Table(rows=[{"AUROC": "0.9\n0.8"}, {"AUROC": "0.7"}], highlighted=1)
     page = save(Section("Summary", tables=[table]))
 
     assert "<td>0.9<br><small>0.8</small></td>" in page
     assert page.count('<tr class="highlighted">') == 1
-    assert '<tr class="highlighted"><td>b</td>' in page
+    assert '<tr class="highlighted"><td>0.7</td>' in page
 
 
 def test_a_page_that_fails_leaves_the_old_one(save, tmp_path):

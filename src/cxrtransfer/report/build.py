@@ -9,9 +9,8 @@ from cxrtransfer.types import StrPath
 
 from .page import Section, save_page
 from .sections.calibration import calibration_section
-from .sections.comparison import pairs_section, seeds_section
+from .sections.comparison import ensemble_section, pairs_section, seeds_section
 from .sections.embedding import embedding_section
-from .sections.ensemble import ensemble_section
 from .sections.external import external_section
 from .sections.heatmaps import heatmaps_section
 from .sections.images import images_section

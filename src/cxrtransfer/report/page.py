@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -59,30 +59,28 @@ class Table:
     """Text in rows and columns; the part of a cell after a line break is printed small.
 
     Attributes:
-        columns: Names of the columns.
-        rows: One cell per column.
+        rows: The cells of each row by the name of their column; all rows have the same columns.
         highlighted: Index of the row to highlight, if any.
         summary: Text to click on to see the table; empty shows it at once.
     """
 
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Mapping[str, str]]
     highlighted: int | None = None
     summary: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section of the page: values and Axes, nothing saved yet.
+    """One section of the page: text and Axes, nothing saved yet, shown in this order.
 
     Attributes:
         title: What the section is about.
         text: Paragraphs.
-        points: A list after them.
-        tables: Tables after that.
-        figures: Figures after those.
+        points: A list.
+        tables: Tables.
+        figures: Figures.
         notes: Small print: how to read the above.
-        listing: Preformatted text, folded.
+        listing: Preformatted text of the leakage audit, folded.
         folded: Whether all but the title is shown on a click only.
     """
 

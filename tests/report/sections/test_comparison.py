@@ -1,9 +1,15 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.report.sections.comparison import pairs_section, seeds_section
+from cxrtransfer.evaluation import average, compute_metrics, fit_ensemble_weights
+from cxrtransfer.report.sections.comparison import (
+    combine,
+    ensemble_section,
+    pairs_section,
+    seeds_section,
+)
 
 
 def test_runs_that_differ_by_seed_alone_have_their_mean_and_range(study, with_config):
@@ -16,7 +22,7 @@ def test_runs_that_differ_by_seed_alone_have_their_mean_and_range(study, with_co
     section = seeds_section(replace(study, runs=(first, again, weighted)))
 
     assert section is not None
-    ((name, seeds, *cells),) = section.tables[0].rows
+    ((name, seeds, *cells),) = [row.values() for row in section.tables[0].rows]
     assert (name, seeds) == ("plain", "2")
     for cell, metric in zip(cells, ("auroc", "accuracy"), strict=True):
         values = [compute_metrics(test)[metric] for test in (plain.test, reversed_test)]
@@ -38,7 +44,7 @@ def test_a_single_pair_is_named_with_its_p_value(study):
 
     assert section is not None
     assert "significantly (p " in section.text[0]
-    assert section.tables[0].rows[0][0] == "plain \N{MINUS SIGN} weighted"
+    assert section.tables[0].rows[0]["Pair"] == "plain \N{MINUS SIGN} weighted"
 
 
 def test_several_pairs_are_counted(study, with_config):
@@ -63,4 +69,37 @@ def test_pairs_name_the_test_of_their_p_values(study, three_classes, with_config
 
     method = "paired DeLong" if num_classes == 2 else "paired cluster bootstrap"
     assert section is not None
-    assert f"p\n{method}" in section.tables[0].columns
+    assert f"p\n{method}" in section.tables[0].rows[0]
+
+
+def test_weights_are_fitted_on_validation(study):
+    vals, tests = [run.val for run in study.runs], [run.test for run in study.runs]
+
+    fitted = combine(vals, tests)["mean with weights fitted on validation"]
+
+    expected = average(tests, ensemble_weights=fit_ensemble_weights(vals))
+    np.testing.assert_array_equal(fitted.probabilities, expected.probabilities)
+
+
+def test_the_ensemble_is_selected_on_validation_alone(study):
+    labels = study.chosen.test.labels
+    runs = tuple(replace(run, test=replace(run.test, labels=1 - labels)) for run in study.runs)
+
+    selected = ensemble_section(study)
+    on_other_labels = ensemble_section(replace(study, runs=runs))
+
+    assert selected is not None
+    assert on_other_labels is not None
+    assert selected.tables[0].highlighted == on_other_labels.tables[0].highlighted
+
+
+def test_an_ensemble_of_the_same_run_twice_has_no_interval(study):
+    section = ensemble_section(replace(study, runs=(study.chosen, study.chosen)))
+
+    assert section is not None
+    assert "does not differ significantly from" in section.text[0]
+    assert "(difference +0.000, no CI: " in section.text[0]
+
+
+def test_a_single_run_has_no_ensemble(study):
+    assert ensemble_section(replace(study, runs=study.runs[:1])) is None

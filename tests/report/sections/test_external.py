@@ -41,11 +41,11 @@ def test_metrics_and_properties_stand_side_by_side(with_external):
     section = external_section(with_external)
 
     metrics, properties = section.tables
-    assert metrics.columns[0] == "plain on far"
-    assert [row[0] for row in metrics.rows][:2] == [METRICS["auroc"].label, "Balanced accuracy"]
+    names = [row["plain on far"] for row in metrics.rows]
+    assert names[:2] == [METRICS["auroc"].label, "Balanced accuracy"]
     auroc = test.drop("auroc")
-    assert metrics.rows[0][3].startswith(f"{auroc.drop:+.3f}")
-    assert metrics.rows[0][3].endswith("*") == auroc.excludes_zero
+    assert metrics.rows[0]["Difference"].startswith(f"{auroc.drop:+.3f}")
+    assert metrics.rows[0]["Difference"].endswith("*") == auroc.excludes_zero
     assert len(properties.rows) == len(test.shifts) + 2
     assert "40 images of 20 patients, prevalence 50.0%" in section.points[0]
 
@@ -122,4 +122,4 @@ def test_a_site_without_disease_allows_no_conclusion(kermany_study, draw_chests,
     section = external_section(load_study(folder))
 
     assert any("No conclusion on generalization: " in point for point in section.points)
-    assert section.tables[0].rows[0][2] == "\N{EN DASH}"
+    assert section.tables[0].rows[0]["External"] == "\N{EN DASH}"

@@ -11,7 +11,7 @@ def test_the_highlighted_run_is_the_best_on_validation(study):
     (table,) = performance_section(study).tables
 
     aurocs = {run.name: compute_metrics(run.val)["auroc"] for run in study.runs}
-    assert aurocs[table.rows[table.highlighted][0]] == max(aurocs.values())
+    assert aurocs[table.rows[table.highlighted]["Run"]] == max(aurocs.values())
 
 
 def test_intervals_resample_patients(study):
@@ -21,7 +21,8 @@ def test_intervals_resample_patients(study):
 
     assert study.chosen_test.num_patients == len(set(patients)) == 24
     accuracy = value_over_interval(evaluate(test, patients=patients)["accuracy"])
-    assert accuracy in section.tables[0].rows[section.tables[0].highlighted]
+    (table,) = section.tables
+    assert table.rows[table.highlighted]["Accuracy"] == accuracy
     assert "the images of one patient are resampled together" in section.notes[0]
 
 
@@ -34,16 +35,13 @@ def test_unknown_patients_are_noted(study):
 
 
 def test_a_new_headline_metric_has_its_column(study, monkeypatch):
-    before = performance_section(study).tables[0]
-    assert "Brier score" not in before.columns
+    label = METRICS["brier"].label
+    assert label not in performance_section(study).tables[0].rows[0]
 
     monkeypatch.setitem(METRICS, "brier", replace(METRICS["brier"], headline=True))
-    after = performance_section(study).tables[0]
 
-    place = after.columns.index(METRICS["brier"].label)
-    assert len(after.columns) == len(before.columns) + 1
-    for run, row in zip(study.runs, after.rows, strict=True):
-        assert row[place] == value_over_interval(study.tests[run.name]["brier"])
+    for run, row in zip(study.runs, performance_section(study).tables[0].rows, strict=True):
+        assert row[label] == value_over_interval(study.tests[run.name]["brier"])
 
 
 def test_a_default_positive_class_is_said_to_be_one(study):
@@ -63,11 +61,12 @@ def test_published_values_stand_beside_the_measured_ones(study, monkeypatch):
     monkeypatch.setattr("cxrtransfer.report.published.NUM_TEST_IMAGES", 48)
 
     section = performance_section(study)
-    rows = {row[0]: row for row in section.tables[0].rows}
+    rows = {row["Run"]: row for row in section.tables[0].rows}
 
-    assert section.tables[0].columns[-2:] == ["Accuracy\npublished", "AUROC\npublished"]
-    assert rows["plain"][-2:] == ["0.123", "0.456"]
-    assert rows["weighted"][-2:] == ["", ""]
+    published = ["Accuracy\npublished", "AUROC\npublished"]
+    assert list(rows["plain"])[-2:] == published
+    assert [rows["plain"][column] for column in published] == ["0.123", "0.456"]
+    assert [rows["weighted"][column] for column in published] == ["", ""]
     assert "624 original test images" in section.notes[-1]
 
 
@@ -85,7 +84,7 @@ def test_an_undefined_auroc_is_a_dash(study, with_scores):
     test = study.chosen.test
     only = with_scores(0 * test.labels + 1, test.probabilities, "NORMAL", "PNEUMONIA")
 
-    row = performance_section(only).tables[0].rows[0]
+    (row,) = performance_section(only).tables[0].rows
 
     assert math.isnan(only.chosen_test["auroc"].value)
-    assert row[1] == "\N{EN DASH}"
+    assert row["AUROC"] == "\N{EN DASH}"

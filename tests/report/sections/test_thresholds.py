@@ -12,7 +12,10 @@ def test_thresholds_are_chosen_on_validation_and_evaluated_on_both(study):
     assert youden.point == threshold_for_youden(study.chosen.val)
     assert youden.test.threshold == youden.val.threshold == youden.point.threshold
     assert section is not None
-    assert section.tables[0].rows[1][0] == f"{youden.point.threshold:.3f}\n{youden.point.rule}"
+    assert (
+        section.tables[0].rows[1]["Threshold\nrule"]
+        == f"{youden.point.threshold:.3f}\n{youden.point.rule}"
+    )
     assert "No threshold was chosen on the test set." in section.text[0]
 
 

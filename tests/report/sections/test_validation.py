@@ -23,8 +23,8 @@ def test_validation_is_compared_with_test_by_three_metrics(study):
 
     (table,) = section.tables
     drop = metric_drop("auroc", study.chosen_val["auroc"], study.chosen_test["auroc"])
-    assert [row[1] for row in table.rows] == ["AUROC", "Balanced accuracy", "Accuracy"]
-    assert table.rows[0][4].startswith(f"{drop.drop:+.3f}\n")
+    assert [row["Metric"] for row in table.rows] == ["AUROC", "Balanced accuracy", "Accuracy"]
+    assert table.rows[0]["Difference"].startswith(f"{drop.drop:+.3f}\n")
     assert "Prevalence of PNEUMONIA: 50.0% in the test set, " in section.text[0]
 
 
@@ -34,7 +34,7 @@ def test_an_optimistic_validation_is_called_that(study):
     section = validation_section(replace(study, runs=(worse,)))
 
     assert section.text[0].startswith("The validation AUROC was optimistic by ")
-    assert section.tables[0].rows[0][-1] == "optimistic"
+    assert section.tables[0].rows[0]["Validation was"] == "optimistic"
 
 
 def test_a_validation_set_of_one_class_allows_no_conclusion(study):
@@ -43,7 +43,7 @@ def test_a_validation_set_of_one_class_allows_no_conclusion(study):
     section = validation_section(replace(study, runs=(run,)))
 
     assert section.text[0].startswith("No conclusion on the validation AUROC")
-    assert section.tables[0].rows[0][-1] == "undefined"
+    assert section.tables[0].rows[0]["Validation was"] == "undefined"
 
 
 def test_without_cross_validation_there_is_no_section(study):
@@ -58,12 +58,14 @@ def test_a_cross_validation_in_the_folder_has_its_section(with_folds):
     assert section is not None
     (row,) = section.tables[0].rows
     low, high = scores.min(), scores.max()
-    assert row[:3] == [
+    assert list(row.values())[:3] == [
         result.name, "2", f"{scores.mean():.3f}\n{low:.3f}\N{EN DASH}{high:.3f}",
     ]  # fmt: skip
     assert len(section.text) == 1
     rows = validation_section(with_folds).tables[0].rows
-    assert [row[0] for row in rows] == ["validation set"] * 3 + ["2-fold cross-validation"] * 3
+    assert [row["Estimate"] for row in rows] == ["validation set"] * 3 + [
+        "2-fold cross-validation"
+    ] * 3
 
 
 def test_networks_over_the_same_folds_are_compared(with_folds):

@@ -8,7 +8,6 @@ from cxrtransfer.report.wording import (
     image_sentences,
     percent,
     value_over_interval,
-    with_interval,
 )
 from cxrtransfer.study import ExternalTest, StudyResults
 
@@ -58,36 +57,35 @@ def _metrics(test: ExternalTest) -> Table:
     rows = []
     for metric in SHOWN_METRICS:
         drop = test.drop(metric)
-        star = "*" if drop.excludes_zero else ""
+        difference = difference_cell(drop.drop, drop.low, drop.high)
         rows.append(
-            [
-                METRICS[metric].label,
-                value_over_interval(drop.reference),
-                value_over_interval(drop.other),
-                difference_cell(drop.drop, drop.low, drop.high) + star,
-            ]
+            {
+                f"{test.run} on {test.site}": METRICS[metric].label,
+                "Internal": value_over_interval(drop.reference),
+                "External": value_over_interval(drop.other),
+                "Difference": f"{difference}*" if drop.excludes_zero else difference,
+            }
         )
-    return Table(
-        columns=[f"{test.run} on {test.site}", "Internal", "External", "Difference"], rows=rows
-    )
+    return Table(rows=rows)
 
 
 def _properties(test: ExternalTest) -> Table:
-    rows = [
-        [
-            shift.quantity,
+    properties = {
+        shift.quantity: (
             f"{shift.reference:.4g}",
             f"{shift.other:.4g}",
             f"{shift.distance:.2f}\nsampling variation up to {shift.critical_distance:.2f}",
-        ]
+        )
         for shift in test.shifts
-    ]
-    rows += [
-        [f"features of {name} images (AUROC of the site)", "", "", with_interval(estimate)]
+    }
+    properties |= {
+        f"features of {name} images (AUROC of the site)": ("", "", value_over_interval(estimate))
         for name, estimate in test.separability.items()
-    ]
+    }
+    columns = ("Property", "Internal", "External", "Distance\nKolmogorov-Smirnov")
     return Table(
-        columns=["Property", "Internal", "External", "Distance\nKolmogorov-Smirnov"],
-        rows=rows,
+        rows=[
+            dict(zip(columns, (name, *values), strict=True)) for name, values in properties.items()
+        ],
         summary=f"Image properties: internal test set and {test.site}",
     )

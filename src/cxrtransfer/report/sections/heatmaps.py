@@ -17,6 +17,7 @@ MIN_IMAGES = 10  # of a group; fewer are inconclusive
 MIN_CONTRAST = 0.05  # median standard deviation of heatmaps in [0, 1]; below it they are flat
 MAX_CORRELATION = 0.5  # with the maps of the trained network, once all layers are randomized
 ROUNDING_ERROR = 1e-6  # of a fraction computed in float32
+COARSE = "the maps have only 2 \N{MULTIPLICATION SIGN} 2 cells"
 RULES: dict[Rule, str] = {
     "confident": "the most confident predictions of each cell",
     "near_threshold": "the predictions of each cell nearest to the threshold",
@@ -44,9 +45,12 @@ def heatmaps_section(study: StudyResults) -> Section:
     if explanations is None:
         text.append(f"Saliency at the border. {unavailable(run, 'explanations')}.")
     else:
-        text.append(_border_sentence(study, explanations))
-        points = _border_by_class(study, explanations)
-        figures += _border_figure(run, explanations)
+        correct = (run.test.predicted == run.test.labels)[explanations.indices]
+        sentence, *points = _border_sentences(study, explanations, correct)
+        text.append(sentence)
+        known = np.isfinite(explanations.border_fractions)
+        if correct[known].any() and not correct[known].all():
+            figures.append(_border_figure(explanations, correct))
     return Section("Grad-CAM and its sanity checks", text=text, points=points, figures=figures)
 
 
@@ -107,7 +111,7 @@ def _obstacle(
     if explanations is not None:
         fractions = explanations.border_fractions[np.isfinite(explanations.border_fractions)]
         if len(fractions) and np.ptp(fractions) < ROUNDING_ERROR:
-            return "the maps have only 2 \N{MULTIPLICATION SIGN} 2 cells"
+            return COARSE
     return ""
 
 
@@ -145,78 +149,60 @@ def _randomization_figure(check: RandomizationCheck) -> Figure:
     )
 
 
-def _border_sentence(study: StudyResults, explanations: Explanations) -> str:
-    fractions = explanations.border_fractions
+def _border_sentences(
+    study: StudyResults, explanations: Explanations, correct: npt.NDArray[np.bool_]
+) -> list[str]:
+    """Compare the border fraction of correct and incorrect predictions, overall and by class."""
+    fractions, test = explanations.border_fractions, study.chosen.test
+    all_patients, predicted = np.array(study.patients(test)), test.predicted[explanations.indices]
+    patients = all_patients[explanations.indices]
+
+    def compared(group: npt.NDArray[np.bool_]) -> str:
+        return _comparison(fractions[group], correct[group], patients[group].tolist())
+
     empty = int(np.isnan(fractions).sum())
     excluded = f" {counted(empty, 'image')} with an empty map excluded." if empty else ""
-    everything = np.ones(len(fractions), dtype=bool)
-    return (
+    return [
         "The paper attributes incorrect predictions to the edges of the image. Fraction of the "
         f"saliency in the outer 10% of the image, on {counted(len(fractions), 'test image')}: "
-        f"{_comparison(study, explanations, everything)} CIs resample patients; a uniform map "
+        f"{compared(np.ones(len(fractions), dtype=bool))} CIs resample patients; a uniform map "
         f"has 36%.{excluded} Maps of different classes lie in different places, so compare "
-        "within a predicted class:"
-    )
-
-
-def _border_by_class(study: StudyResults, explanations: Explanations) -> list[str]:
-    predicted = study.chosen.test.predicted[explanations.indices]
-    return [
-        f"Predicted {name}: {_comparison(study, explanations, predicted == index)}"
-        for index, name in enumerate(study.chosen.test.class_names)
+        "within a predicted class:",
+        *(
+            f"Predicted {name}: {compared(predicted == index)}"
+            for index, name in enumerate(test.class_names)
+        ),
     ]
 
 
 def _comparison(
-    study: StudyResults, explanations: Explanations, group: npt.NDArray[np.bool_]
+    fractions: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_], patients: list[str]
 ) -> str:
-    """Compare the border fraction of correct and incorrect predictions of a group of images."""
-    fractions, correct = explanations.border_fractions, _correct(study.chosen, explanations)
-    known = group & np.isfinite(fractions)
+    known = np.isfinite(fractions)
     num_correct, num_incorrect = int((known & correct).sum()), int((known & ~correct).sum())
     if min(num_correct, num_incorrect) < MIN_IMAGES:
         return f"inconclusive, too few images ({num_incorrect} incorrect, {num_correct} correct)."
-    patients = study.patients(study.chosen.test)
-    result = compare_fractions(
-        fractions[group],
-        correct[group],
-        patients=[patients[index] for index in explanations.indices[group]],
-    )
+    result = compare_fractions(fractions, correct, patients=patients)
     if result.verdict == "undefined":
-        return (
-            f"inconclusive, because it is {percent(result.correct)} for every map, as always with "
-            "2 \N{MULTIPLICATION SIGN} 2 cells."
-        )
+        return f"inconclusive, because it is {percent(result.correct)} for every map ({COARSE})."
     verdict = {
         "more": "significantly higher for incorrect predictions",
         "less": "significantly lower for incorrect predictions",
         "not significant": "no significant difference",
     }[result.verdict]
+    low, high = percent(result.low, signed=True), percent(result.high, signed=True)
     return (
         f"{verdict} ({percent(result.incorrect)} of {num_incorrect} incorrect, "
         f"{percent(result.correct)} of {num_correct} correct predictions; difference "
-        f"{percent(result.difference, signed=True)}, 95% CI {percent(result.low, signed=True)} "
-        f"to {percent(result.high, signed=True)})."
+        f"{percent(result.difference, signed=True)}, 95% CI {low} to {high})."
     )
 
 
-def _correct(run: RunResult, explanations: Explanations) -> npt.NDArray[np.bool_]:
-    correct: npt.NDArray[np.bool_] = run.test.predicted == run.test.labels
-    return correct[explanations.indices]
-
-
-def _border_figure(run: RunResult, explanations: Explanations) -> list[Figure]:
-    """Draw the border fractions where there are correct and incorrect predictions with a map."""
-    fractions, correct = explanations.border_fractions, _correct(run, explanations)
-    known = np.isfinite(fractions)
-    if not correct[known].any() or correct[known].all():
-        return []
-    return [
-        Figure(
-            name="9d",
-            title="Saliency at the border of the image",
-            caption="One point per image; a bar marks the mean of each group.",
-            alt="Strip plot of the border fraction of correct and incorrect predictions.",
-            axes=plot_border_fractions(fractions, correct),
-        )
-    ]
+def _border_figure(explanations: Explanations, correct: npt.NDArray[np.bool_]) -> Figure:
+    return Figure(
+        name="9d",
+        title="Saliency at the border of the image",
+        caption="One point per image; a bar marks the mean of each group.",
+        alt="Strip plot of the border fraction of correct and incorrect predictions.",
+        axes=plot_border_fractions(explanations.border_fractions, correct),
+    )

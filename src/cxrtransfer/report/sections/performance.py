@@ -27,16 +27,17 @@ def performance_section(study: StudyResults) -> Section:
     names = [run.name for run in study.runs]
     published = _published(study)
     printed = [name for name in METRICS if any(name in values for values in published.values())]
-    columns = ["Run", *(METRICS[name].label for name in headline_metrics())]
-    columns += [f"{METRICS['auroc'].label}\nvalidation"]
-    columns += [f"{METRICS[name].label}\npublished" for name in printed]
     rows = []
     for run in study.runs:
-        estimates, values = study.tests[run.name].estimates(), published.get(run.name)
-        cells = [value_over_interval(estimates[name]) for name in headline_metrics()]
-        cells.append(number(run.val_metrics["auroc"]))
-        cells += [number(values.get(name)) if values else "" for name in printed]
-        rows.append([run.name, *cells])
+        row = {"Run": run.name}
+        for metric in headline_metrics():
+            row[METRICS[metric].label] = value_over_interval(study.tests[run.name][metric])
+        row[f"{METRICS['auroc'].label}\nvalidation"] = number(run.val_metrics["auroc"])
+        values = published.get(run.name)
+        for metric in printed:
+            cell = "" if values is None else number(values.get(metric))
+            row[f"{METRICS[metric].label}\npublished"] = cell
+        rows.append(row)
     forest = Figure(
         name="A",
         title="Test AUROC of each run",
@@ -49,7 +50,7 @@ def performance_section(study: StudyResults) -> Section:
     )
     return Section(
         "Performance on the test set",
-        tables=[Table(columns=columns, rows=rows, highlighted=names.index(study.chosen.name))],
+        tables=[Table(rows=rows, highlighted=names.index(study.chosen.name))],
         figures=[forest],
         notes=_notes(study, with_published=bool(published)),
     )

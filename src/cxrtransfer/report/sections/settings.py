@@ -6,8 +6,7 @@ from cxrtransfer.study import RunResult, StudyResults
 
 def settings_section(study: StudyResults) -> Section:
     """Tabulate the settings of every run."""
-    rows = [_settings(run) for run in study.runs]
-    table = Table(columns=list(rows[0]), rows=[list(row.values()) for row in rows])
+    table = Table(rows=[_settings(run) for run in study.runs])
     return Section("Settings", tables=[table], folded=True)
 
 

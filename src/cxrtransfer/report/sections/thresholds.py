@@ -46,18 +46,14 @@ def thresholds_section(study: StudyResults) -> Section | None:
     results = operating_results(study)
     if not results:
         return None
-    shown = ("recall", "specificity")
-    columns = ["Threshold\nrule"]
-    columns += [f"{METRICS[name].label}\nvalidation" for name in shown]
-    columns += [f"{METRICS[name].label}\ntest" for name in (*shown, "accuracy")]
-    rows = [
-        [
-            f"{number(result.point.threshold)}\n{result.point.rule}",
-            *(value_over_interval(result.val[name]) for name in shown),
-            *(value_over_interval(result.test[name]) for name in (*shown, "accuracy")),
-        ]
-        for result in results
-    ]
+    rows = []
+    for result in results:
+        row = {"Threshold\nrule": f"{number(result.point.threshold)}\n{result.point.rule}"}
+        for split, evaluation in (("validation", result.val), ("test", result.test)):
+            for metric in ("recall", "specificity", "accuracy"):
+                cell = value_over_interval(evaluation[metric])
+                row[f"{METRICS[metric].label}\n{split}"] = cell
+        rows.append(row)
     default, youden = results[:2]
     return Section(
         "Decision threshold",
@@ -68,7 +64,7 @@ def thresholds_section(study: StudyResults) -> Section | None:
             f"{number(default.test['accuracy'].value)} at 0.5. No threshold was chosen on the "
             "test set."
         ],
-        tables=[Table(columns=columns, rows=rows, highlighted=1)],
+        tables=[Table(rows=rows, highlighted=1)],
         figures=[
             Figure(
                 name="C",

@@ -30,6 +30,17 @@ def validation_section(study: StudyResults) -> Section:
         for name, evaluation in validations.items()
         for metric in COMPARED_METRICS
     }
+    rows = [
+        {
+            "Estimate": name,
+            "Metric": METRICS[metric].label,
+            "Validation": value_over_interval(drop.reference),
+            "Test": value_over_interval(drop.other),
+            "Difference": difference_cell(drop.drop, drop.low, drop.high),
+            "Validation was": _verdict(drop),
+        }
+        for (name, metric), drop in drops.items()
+    ]
     prevalences = ", ".join(
         f"{percent(evaluation.prevalence)} in the {name}"
         for name, evaluation in {"test set": test, **validations}.items()
@@ -41,29 +52,7 @@ def validation_section(study: StudyResults) -> Section:
             f"{prevalences}. Accuracy depends on the prevalence; AUROC and balanced accuracy do "
             "not."
         ],
-        tables=[
-            Table(
-                columns=[
-                    "Estimate",
-                    "Metric",
-                    "Validation",
-                    "Test",
-                    "Difference",
-                    "Validation was",
-                ],
-                rows=[
-                    [
-                        name,
-                        METRICS[metric].label,
-                        value_over_interval(drop.reference),
-                        value_over_interval(drop.other),
-                        difference_cell(drop.drop, drop.low, drop.high),
-                        _verdict(drop),
-                    ]
-                    for (name, metric), drop in drops.items()
-                ],
-            )
-        ],
+        tables=[Table(rows=rows)],
         notes=["Below each value: 95% CI. Difference: validation minus test."],
     )
 
@@ -92,39 +81,28 @@ def folds_section(study: StudyResults) -> Section | None:
     """Tabulate the folds of each cross-validation; None where there is none."""
     if not study.cross_validations:
         return None
+    auroc = METRICS["auroc"].label
     rows = []
     for result in study.cross_validations:
         scores = result.scores()
+        tests = [fold.test_metrics["auroc"] for fold in result.folds]
         rows.append(
-            [
-                result.name,
-                str(len(scores)),
-                mean_over_range(scores.tolist()),
-                number(scores.std(ddof=1)),
-                value_over_interval(result.evaluate()["auroc"]),
-                mean_over_range([fold.test_metrics["auroc"] for fold in result.folds]),
-            ]
+            {
+                "Configuration": result.name,
+                "Folds": str(len(scores)),
+                f"{auroc} over folds\nmean, range": mean_over_range(scores.tolist()),
+                "Standard\ndeviation": number(scores.std(ddof=1)),
+                f"{auroc}, pooled\n95% CI": value_over_interval(result.evaluate()["auroc"]),
+                f"{auroc} on test\nmean, range": mean_over_range(tests),
+            }
         )
-    auroc = METRICS["auroc"].label
     return Section(
         "Cross-validation",
         text=[
             "One network per fold, each evaluated on patients that it was not trained on.",
             *_anova(study),
         ],
-        tables=[
-            Table(
-                columns=[
-                    "Configuration",
-                    "Folds",
-                    f"{auroc} over folds\nmean, range",
-                    "Standard\ndeviation",
-                    f"{auroc}, pooled\n95% CI",
-                    f"{auroc} on test\nmean, range",
-                ],
-                rows=rows,
-            )
-        ],
+        tables=[Table(rows=rows)],
         notes=[
             "The best epoch of each fold was selected on the images that it is evaluated on, so "
             "these values are slightly optimistic for new patients."
