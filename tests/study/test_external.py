@@ -139,8 +139,8 @@ def test_only_numbers_and_names_are_stored(run: Path) -> None:
 
     assert stored["site"] == "far"
     assert set(stored) == {
-        "format", "sha256", "files", "run", "site", "internal", "external", "drops", "shifts", "separability",
-        "known", "skipped",
+        "format", "sha256", "files", "run", "site", "internal", "external", "drops", "shifts",
+        "separability", "known", "skipped",
     }  # fmt: skip
     assert {path.name for path in folder.iterdir()} == {
         "external.json", "predictions.csv", "records.csv",
