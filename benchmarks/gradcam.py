@@ -1,15 +1,14 @@
-"""Cost of a batch of Grad-CAM heatmaps, compared with inference and with three other libraries.
+"""Time and memory of Grad-CAM, compared with inference and three other libraries.
 
-    uv pip install grad-cam torchcam captum      # only for the comparison
+    uv pip install grad-cam torchcam captum      # the other libraries, which are optional
     python benchmarks/gradcam.py [--device cuda] [--batch-size 16] [--repeats 5] [--memory]
 
-All methods explain the same layer of the same network for the same class. They are timed in turn
-in one process, so that other load on the machine affects all of them, and on the second of two
-batches, as in a loop. On Linux, our method reuses freed memory between batches; inference with
-the same reuse has its own row, so that the two effects can be distinguished. The table has the
-median and, for our method, the ratio to inference in the best and the worst turn. Peak memory is
-measured on the CPU as the growth of the resident set in a new process per method, and on a GPU as
-the memory allocated by torch.
+Every method explains the same layer of the same network for the same class. All are timed in one
+process, in turn, so that other load affects all of them, and each on the second of two batches, as
+in a loop. This library reuses freed memory between batches (on Linux); the effect of that on
+inference has a row of its own, to separate method and allocator. The table has the median and, for
+this library, the range of the ratio to inference. Peak memory is the growth of the resident set in
+a fresh process for each method on the CPU, and the memory allocated by torch on a GPU.
 """
 
 import argparse
@@ -41,7 +40,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--networks", nargs="+", default=list(LAYERS), choices=list(LAYERS))
-    parser.add_argument("--memory", action="store_true", help="also measure peak memory")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory, too")
     arguments = parser.parse_args()
     print(
         f"torch {torch.__version__}, {arguments.device}, {torch.get_num_threads()} threads, "
@@ -53,7 +52,7 @@ def main() -> None:
 
 
 def measure(network: str, arguments: argparse.Namespace) -> None:
-    """Time all methods on one network and print the results."""
+    """Time all methods on one network and print what came out."""
     device = torch.device(arguments.device)
     methods = build_methods(network, arguments.batch_size, arguments.size, device)
     seconds: dict[str, list[float]] = {name: [] for name in methods}
@@ -196,7 +195,7 @@ def growth(network: str, method: str, batch_size: int, size: int, device_name: s
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak
     before = status_mib("VmRSS")
     run()
     return status_mib("VmHWM") - before

@@ -1,19 +1,20 @@
-"""Localization of lesions by Grad-CAM on synthetic radiographs with known masks.
+"""Localization of heatmaps on synthetic radiographs with known findings.
 
     python benchmarks/gradcam_place.py [--networks cnn-max vit swin] [--starts 3]
 
-Small networks are trained on synthetic radiographs of 64 pixels. For the true positives among 400
-test images, the table has the fraction of heatmaps whose maximum lies inside the lesion mask or
-within 3 pixels of it (the usual tolerance of the pointing game, 5% of the side), for one pass and
-for the average over 4 x 4 shifts within a cell; the fraction of the averaged attribution inside
-the mask; and the area of the mask, which a uniform map would reach. The first rows are upper
-bounds for maps of a given resolution: the mask itself, averaged over cells.
+Small networks are trained on synthetic radiographs of 64 pixels. For the true positives of 400
+test images, the table has the fraction of heatmaps with the peak activation inside the lesion mask
+or within 3 pixels of it (the usual tolerance of the pointing game, 5% of the side), for maps of
+one pass and for the average over 4 x 4 shifts within a cell; the fraction of the averaged map
+inside the mask (energy); and the mask's fraction of the area, which a uniform map would have. The
+first rows are the best possible result at a given resolution: the mask averaged over cells.
 
-Networks of equal accuracy may attend to different regions, so each is trained from several random
-initializations. The one whose maximum is inside most often on a validation set is tested; the last
-columns have that fraction for every initialization.
+Two networks with the same accuracy may use different evidence, so each is trained with several
+seeds. The one with the highest fraction inside on a validation set is tested; the last columns
+have that fraction for every seed.
 
-The two convolutional networks differ only in the pooling of the head: mean or maximum.
+The two convolutional networks differ only in the pooling before the head: the mean or the maximum
+of each channel.
 """
 
 import argparse
@@ -36,7 +37,7 @@ SIZE, MEAN, STD = 64, 0.45, 0.25
 
 
 def main() -> None:
-    """Train each network and print its localization scores."""
+    """Train each network and print the localization of its heatmaps."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--starts", type=int, default=3)
@@ -52,31 +53,33 @@ def main() -> None:
         print(f"the mask in cells of {cell} px: {inside:.3f} inside")
     pointing = 2 * f"{'inside':>8}{'near':>7}"
     print(f"{'':<16}{'one pass':>15}{'4 x 4 shifts':>15}")
-    print(f"{'':<9}{'AUROC':>7}{pointing}{'heat':>7}{'area':>7}  inside on validation, by start")
+    print(f"{'':<9}{'AUROC':>7}{pointing}{'energy':>7}{'area':>7}  inside on validation, by start")
     for name in arguments.networks:
-        network, shares = best_of(NETWORKS[name], train, val, arguments.starts)
+        network, fractions = best_of(NETWORKS[name], train, val, arguments.starts)
         row = f"{name:<9}{auroc(network, test):>7.3f}"
         for shifts in (1, 4):
             heatmaps, masks = explain(network, test, shifts)
             row += f"{pointing_game(heatmaps, masks).float().mean():>8.3f}"
             row += f"{pointing_game(heatmaps, masks, tolerance=3).float().mean():>7.3f}"
         row += f"{energy_inside(heatmaps, masks).nanmean():>7.3f}{masks.float().mean():>7.3f}  "
-        print(row + " ".join(f"{share:.3f}" for share in shares), flush=True)
+        print(row + " ".join(f"{fraction:.3f}" for fraction in fractions), flush=True)
 
 
 def best_of(
     build: Callable[[], nn.Module], train: tuple[Tensor, ...], val: tuple[Tensor, ...], starts: int
 ) -> tuple[nn.Module, list[float]]:
-    """Train from several seeds; return the best on validation and the validation scores of all."""
-    networks, shares = [], []
+    """Train from several random starts; return the best on validation and all fractions."""
+    networks, fractions = [], []
     for seed in range(starts):
         networks.append(fit(build, train, seed))
-        shares.append(pointing_game(*explain(networks[-1], val, shifts=4)).float().mean().item())
-    return networks[int(np.argmax(shares))], shares
+        fractions.append(
+            pointing_game(*explain(networks[-1], val, shifts=4)).float().mean().item()
+        )
+    return networks[int(np.argmax(fractions))], fractions
 
 
 def draw(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Synthesize images, half with pneumonia; return them with labels and lesion masks."""
+    """Draw images, every second with pneumonia; return them with labels and lesion masks."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     drawn = [draw_radiograph(rng, SIZE, pneumonia=bool(label)) for label in labels]
@@ -86,7 +89,7 @@ def draw(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def fit(build: Callable[[], nn.Module], train: tuple[Tensor, ...], seed: int) -> nn.Module:
-    """Train a network from random initialization."""
+    """Train a randomly initialized network."""
     torch.manual_seed(seed)
     epochs = 15
     images, labels, _ = train
@@ -109,7 +112,7 @@ def fit(build: Callable[[], nn.Module], train: tuple[Tensor, ...], seed: int) ->
 
 
 def auroc(network: nn.Module, data: tuple[Tensor, ...]) -> float:
-    """Return the AUROC for pneumonia."""
+    """Ask how well the network tells images with pneumonia."""
     return float(roc_auc_score(data[1], margins(network, data[0])))
 
 
@@ -122,7 +125,7 @@ def explain(network: nn.Module, data: tuple[Tensor, ...], shifts: int) -> tuple[
 
 
 def margins(network: nn.Module, images: Tensor) -> Tensor:
-    """Return the logit of pneumonia minus the other."""
+    """Return how far the logit of pneumonia is above the other."""
     with torch.no_grad():
         return network(images).diff(dim=1).squeeze(1)
 
@@ -135,7 +138,7 @@ def block(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> 
 
 
 def convolutional(pool: nn.Module) -> nn.Module:
-    """Build a network that starts with 4 x 4 patches, so that all cells are aligned."""
+    """Build a network whose first step cuts 4 x 4 patches, so that no cell is off its place."""
     blocks = block(1, 32, 4, 4, 0), block(32, 64, 3, 1, 1), block(64, 64, 3, 1, 1)
     return nn.Sequential(nn.Sequential(*blocks), pool, nn.Flatten(), nn.Linear(64, 2))
 

@@ -1,15 +1,15 @@
-"""Checks of the heatmaps of a finished run: border, randomization, deletion and insertion.
+"""Checks of the heatmaps of a finished run, for every method.
 
     python benchmarks/heatmap_checks.py RUN_FOLDER --data DATA [--out FOLDER]
 
 ``RUN_FOLDER`` is one run of a study, such as ``runs/real/squeezenet1_1_plain``; ``DATA`` is its
-data set. Every test image is explained for its predicted class. Printed are:
+data set. Every test image is explained for its predicted class. The output has:
 
-- the difference between incorrect and correct predictions in the fraction of attribution at the
-  border and in the corners, with 95% intervals over patients; for all images and by predicted
+- the difference in the fraction of saliency at the border and in the corners between incorrect and
+  correct predictions, with 95% confidence intervals over patients, for all images and by predicted
   class;
-- the similarity of the heatmaps to those of a network that is randomized from the head on;
-- the deletion and insertion areas, compared with those of random heatmaps.
+- the similarity of the heatmaps to those of networks randomized from the head on;
+- the areas under the deletion and insertion curves, compared with those of random heatmaps.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from cxrtransfer.explain import (
 )
 from cxrtransfer.files import read_json
 from cxrtransfer.models import input_spec
-from cxrtransfer.plots.explain_checks import (
+from cxrtransfer.plots import (
     plot_border_fractions,
     plot_perturbation_curves,
     plot_randomization,
@@ -73,7 +73,7 @@ def main() -> None:
     )
     predictions = Predictions.from_csv(arguments.run / "predictions_test.csv")
     if predictions.ids != test.ids:
-        raise SystemExit("these are not the images the run was tested on")
+        raise SystemExit("the test images of --data must be those of the run")
     correct = predictions.predicted == predictions.labels
 
     heatmaps = explain(model, test, predictions.predicted)

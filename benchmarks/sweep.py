@@ -1,24 +1,23 @@
-"""Build every classifier of torchvision and timm by name and check heads, inputs and Grad-CAM.
+"""Build and check every classifier of torchvision and timm.
 
-    python benchmarks/sweep.py                        all networks; over an hour on one core
+    python benchmarks/sweep.py                        all of them, over an hour on one core
     python benchmarks/sweep.py --again                those that failed or were too large
     python benchmarks/sweep.py --tables docs/_output  no checks, only the tables for the docs
 
-One row per network, randomly initialized. Column ``built``: the network is built on torch's meta
-device (shapes without values) at its published input size, and its logits ``(N, K)``, new head,
-head input and input specification are checked.
+There is one row per name. Networks are randomly initialized. First each network is built on
+torch's meta device, which has shapes but no values, at its published input size, to check the
+shape of the logits ``(N, K)``, the new head and its input, and the input specification (column
+``built``).
 
-Column ``cam``: Grad-CAM of three images, one of low contrast and the same with strong content in
-the upper right or lower left quarter. It passes if the maps are finite and not constant, and if
-the target layer's output, as a spatial map, responds to each quarter in the right place, so that
-rows, columns and orientation are correct. Column ``run`` is the input size in pixels at which
-values were computed: the published size, or 160 if a forward pass then takes at most
-``--max-gmacs`` billion multiplications per image. If neither is possible, it is ``meta``: then
-only the shape of the target layer's output is checked.
+Then its Grad-CAM is checked (column ``cam``) with three images: a faint one, and the same with
+strong content in its upper right or in its lower left quarter. The maps pass if they are finite
+and not constant, and if the target layer's output, as a map, changes most in the right quarter, so
+that rows, columns and orientation are correct. Column ``run`` has the image size in pixels: the
+published size, or 160, if a forward pass takes at most ``--max-gmacs`` billion multiplications per
+image; otherwise ``meta``: only the target layer and its layout are checked.
 
-Names that are already in the file are skipped, so an interrupted sweep can be resumed.
-torchvision's names come first and timm's in random order, so that a partial sweep is a fair
-sample.
+Names that are in the output file are skipped, so an interrupted sweep can be resumed.
+torchvision's come first and timm's in random order, so that an incomplete sweep is a fair sample.
 """
 
 import argparse
@@ -49,7 +48,7 @@ from cxrtransfer.models import (
 )
 
 CLASSES = 3
-# Pixels. With fewer the last map of many networks is too small to hold a place; the second for
+# Pixels. With fewer the last map of many networks has too few positions; the second is for
 # patches of 14.
 SMALL = (160, 168)
 COLUMNS = (
@@ -73,17 +72,15 @@ Row = dict[str, str]
 
 
 def main() -> None:
-    """Read the options, check the networks and print a summary."""
+    """Read the options, check the names, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("sweep.csv"))
     parser.add_argument("--pattern", default="*", help="only names that match, such as 'resnet*'")
+    parser.add_argument("--max-gmacs", type=float, default=20.0, help="above it, no numbers")
     parser.add_argument(
-        "--max-gmacs", type=float, default=20.0, help="above this, check shapes only"
+        "--again", action="store_true", help="once more what failed or was too large"
     )
-    parser.add_argument(
-        "--again", action="store_true", help="check failed or too large networks again"
-    )
-    parser.add_argument("--tables", type=Path, help="only write the tables to this folder")
+    parser.add_argument("--tables", type=Path, help="write the tables into this folder, no checks")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -101,7 +98,7 @@ def main() -> None:
 
 
 def in_fair_order(names: Iterable[str]) -> list[str]:
-    """Put torchvision's names first and timm's in a random order."""
+    """Sort torchvision's names first and timm's in random order."""
     names = list(names)
     random.Random(0).shuffle(names)  # noqa: S311  (no secret)
     return sorted(names, key=lambda name: parse_name(name).library != "torchvision")
@@ -116,7 +113,7 @@ def is_open(row: Row, max_gmacs: float) -> bool:
 
 
 def check(name: str, max_gmacs: float) -> Row:
-    """Build one network and check everything that the library requires of it."""
+    """Build one network and check everything that the rest of the library needs."""
     row = dict.fromkeys(COLUMNS, "") | {"name": name, "built": "no", "cam": "no", "run": "meta"}
     started = time.perf_counter()
     try:
@@ -135,7 +132,7 @@ def check(name: str, max_gmacs: float) -> Row:
 
 
 def check_shapes(name: str, row: Row) -> None:
-    """Run a network on the meta device and record its properties in the row."""
+    """Run a network without numbers and write into the row what it is like."""
     model = build_on_meta(name).requires_grad_(requires_grad=False)
     row["family"] = type(model).__module__.removeprefix("torchvision.models.")
     row["network"] = type(model).__name__
@@ -155,7 +152,7 @@ def check_shapes(name: str, row: Row) -> None:
 
 
 def build_on_meta(name: str) -> nn.Module:
-    """Build on the meta device; networks that read their own values are built and then moved."""
+    """Build without numbers, or, if the network reads its own meanwhile, build and move it."""
     try:
         with torch.device("meta"):
             return build_finetune_model(name, CLASSES, pretrained=False)
@@ -164,7 +161,7 @@ def build_on_meta(name: str) -> nn.Module:
 
 
 def build_affordable(name: str, row: Row, max_gmacs: float) -> nn.Module | None:
-    """Build for the published input size or a smaller one, if affordable."""
+    """Build for the published size, else for a small one, else not."""
     torch.manual_seed(0)
     size, gmacs = int(row["size"]), float(row["gmacs"])
     if gmacs <= max_gmacs:
@@ -179,7 +176,7 @@ def build_affordable(name: str, row: Row, max_gmacs: float) -> nn.Module | None:
 
 
 def check_layout(name: str, row: Row) -> None:
-    """Find the target layer on the meta device and arrange its output as a spatial map."""
+    """Find the target layer of a network without numbers, and lay out its output."""
     model = build_on_meta(name).eval()
     size = int(row["size"])
     target = default_target_layer(model)
@@ -191,7 +188,7 @@ def check_layout(name: str, row: Row) -> None:
 
 
 def check_map(model: nn.Module, row: Row) -> None:
-    """Compute the Grad-CAM of three images and compare where they differ."""
+    """Compute the Grad-CAM of three images and compare the places where they differ."""
     spec = input_spec(model.eval())
     row["run"] = str(spec.size)
     nn.init.normal_(get_head(model)[1].weight)  # some begin at zero: no gradient, no map
@@ -209,28 +206,28 @@ def check_map(model: nn.Module, row: Row) -> None:
     row["map"] = "x".join(map(str, maps.shape[1:]))
     require(bool(maps.isfinite().all()), "the map is not finite")
     require(bool((maps.flatten(1).std(dim=1) > 0).all()), "the map is constant")
-    place = quarters_told_apart(to_map(seen[-1].detach(), (spec.size, spec.size)))
+    place = change_by_quarter(to_map(seen[-1].detach(), (spec.size, spec.size)))
     if (place.argmax(), place.argmin()) != (1, 2):
-        # Attention over the whole image drowns the place in noise: take the mean of 16 looks.
-        place = look_again(model, target.module)
-    require((place.argmax(), place.argmin()) == (1, 2), "the map changes in another place")
+        # Global attention hides the position in noise: average over 16 sets of images.
+        place = repeat_check(model, target.module)
+    require((place.argmax(), place.argmin()) == (1, 2), "the map changes in another quarter")
 
 
-def look_again(model: nn.Module, layer: nn.Module) -> Tensor:
-    """Sum the differences between the quarters over 16 sets of three images."""
+def repeat_check(model: nn.Module, layer: nn.Module) -> Tensor:
+    """Sum the change by quarter over 16 sets of three images."""
     spec = input_spec(model)
     total = torch.zeros(4)
     for _ in range(16):
         with torch.no_grad(), outputs_of(layer) as seen:
             model(three_images(spec.channels, spec.size))
-        total += quarters_told_apart(to_map(seen[-1], (spec.size, spec.size)))
+        total += change_by_quarter(to_map(seen[-1], (spec.size, spec.size)))
     return total
 
 
-def quarters_told_apart(maps: Tensor) -> Tensor:
+def change_by_quarter(maps: Tensor) -> Tensor:
     """Return how much more each quarter changes for the second image than for the third.
 
-    A quarter that answers strongly to any change, by its padding, is so not taken for the place.
+    The difference cancels the effect of quarters that react strongly to any change (padding).
     Quarters count by rows: 0 is upper left.
     """
     changes = (maps[1:] - maps[:1]).abs().sum(dim=1, keepdim=True)
@@ -240,7 +237,7 @@ def quarters_told_apart(maps: Tensor) -> Tensor:
 
 @contextmanager
 def outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the output of a module."""
+    """Collect what a module gives."""
     seen: list[Tensor] = []
     handle = module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     try:
@@ -250,7 +247,7 @@ def outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def settle(model: nn.Module, images: Tensor) -> None:
-    """Estimate batch-norm statistics from the images; without, deep maps vanish or are uniform."""
+    """Let batch norms measure the images; with no statistics deep maps fade or flatten."""
     norms = [m for m in model.modules() if isinstance(getattr(m, "running_mean", None), Tensor)]
     for norm in norms:
         norm.train()
@@ -262,7 +259,7 @@ def settle(model: nn.Module, images: Tensor) -> None:
 
 
 def three_images(channels: int, size: int) -> Tensor:
-    """Return a low-contrast image, and it with a strong upper right or lower left quarter."""
+    """Return a faint image, the same with a strong upper right, and with a strong lower left."""
     half = size // 2
     images = 0.3 * torch.randn(1, channels, size, size).repeat(3, 1, 1, 1)
     strong = torch.randn(channels, size, size)
@@ -272,7 +269,7 @@ def three_images(channels: int, size: int) -> Tensor:
 
 
 def write_tables(rows: Iterable[Row], folder: Path) -> None:
-    """Write the success rates per library and per family, and all exceptions."""
+    """Write the shares for both libraries, those of each family, and every exception."""
     rows = sorted(rows, key=lambda row: (row["family"], row["name"]))
     versions = f"torchvision {torchvision.__version__}", f"timm {timm.__version__}"
     libraries = {
@@ -290,7 +287,7 @@ def write_tables(rows: Iterable[Row], folder: Path) -> None:
 
 
 def shares(label: str, rows: list[Row]) -> Row:
-    """Count the results of a group of networks."""
+    """Count what a group of networks does."""
     built = [row for row in rows if row["built"] == "yes"]
     real = [row for row in built if row["run"] != "meta"]
     good = [row for row in real if row["cam"] == "yes"]
@@ -312,13 +309,13 @@ def require_logits(logits: Tensor, number: int) -> None:
 
 
 def require(condition: bool, failure: str) -> None:
-    """Raise if a condition does not hold."""
+    """Raise if a promise is not kept."""
     if not condition:
         raise ValueError(failure)
 
 
 def read(path: Path) -> dict[str, Row]:
-    """Read the rows of an earlier sweep, by name."""
+    """Read the rows of an earlier run, by name."""
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
@@ -326,7 +323,7 @@ def read(path: Path) -> dict[str, Row]:
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
-    """Write a table atomically."""
+    """Write a table; an interrupted run leaves the old one."""
     rows = list(rows)
     draft = path.with_suffix(".part")
     with draft.open("w", newline="", encoding="utf-8") as file:

@@ -1,11 +1,11 @@
-"""Run time and trustworthiness of t-SNE embeddings, compared with scikit-learn.
+"""Time and quality of t-SNE embeddings, compared with scikit-learn.
 
     python benchmarks/tsne.py [--features FILE.npy] [--rows 5856] [--growth 20000 50000 100000]
 
-Without a file, features are simulated: non-negative and correlated like the pooled features of a
-network, from eight groups. Both libraries get the same float32 features, two threads and a
-perplexity of 30; scikit-learn also gets them after our own preparation. They are timed in turn.
-Trustworthiness (15 neighbors of 2,000 points) is computed against the scaled features in all
+Without a file the features are synthetic: non-negative and correlated like a network's pooled
+features, from eight groups. Both libraries get the same float32 features, two threads and a
+perplexity of 30; scikit-learn also gets the features after this library's preparation. All are
+timed in turn. Trustworthiness (15 neighbors of 2,000 points) refers to the scaled features in all
 dimensions. ``--rows 0`` skips the comparison.
 """
 
@@ -25,7 +25,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--features")
     parser.add_argument("--rows", type=int, default=5_856)
@@ -83,7 +83,7 @@ def timed(
 
 
 def draw_features(rows: int, columns: int) -> Matrix:
-    """Simulate features of eight groups that vary in 30 directions, clipped like a ReLU."""
+    """Draw features of eight groups that vary in 30 directions, and clip them as a ReLU does."""
     rng = np.random.default_rng(0)
     centers = rng.normal(0, 1.5, (8, 30))
     latent = centers[rng.integers(8, size=rows)] + rng.normal(size=(rows, 30))

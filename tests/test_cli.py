@@ -2,6 +2,7 @@ import csv
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from cxrtransfer.cli.options import parse, run_configs
 from cxrtransfer.config import RunConfig
 from cxrtransfer.data import read_folder
 from cxrtransfer.files import read_json
-from cxrtransfer.study import load_run, predict_images
+from cxrtransfer.study import RunFolder, load_run, predict_images
 
 # A network this small, hardly trained, may have empty heatmaps; a warning says so.
 pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
@@ -154,7 +155,7 @@ def test_predict_can_skip_unreadable_images_and_lists_them(
 
     output = capsys.readouterr().out
     assert "5 images" in output
-    assert "1 unreadable left out" in output
+    assert "1 unreadable skipped" in output
     assert "02.png: " in output
     with (tmp_path / "p.csv").open(newline="") as file:
         *rows, last = csv.DictReader(file)
@@ -166,7 +167,7 @@ def test_predict_can_skip_unreadable_images_and_lists_them(
     assert len(list((tmp_path / "maps").iterdir())) == 5
 
 
-@pytest.mark.filterwarnings("ignore:2 unreadable images:UserWarning")
+@pytest.mark.filterwarnings("ignore:skipped 2 unreadable images:UserWarning")
 def test_only_unreadable_images_are_an_error_even_when_skipped(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,9 +203,11 @@ def test_empty_heatmaps_are_named_by_their_images(
     trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
     run = shutil.copytree(trained[1], tmp_path / "run")
-    parameters = load_file(run / "model.safetensors")
-    parameters["classifier.1.weight"] = -parameters["classifier.1.weight"].abs()
-    save_file(parameters, run / "model.safetensors")
+    manifest, folder = load_run(run).manifest, RunFolder(run)
+    weights = load_file(run / "model.safetensors")
+    weights["classifier.1.weight"] = -weights["classifier.1.weight"].abs()
+    save_file(weights, run / "model.safetensors")
+    folder.write_manifest(replace(manifest, files=folder.file_digests()))
     images = trained[0] / "test" / "NORMAL"
 
     with pytest.warns(

@@ -24,7 +24,7 @@ from cxrtransfer.study import (
 )
 from cxrtransfer.study.image_files import ImageFiles, read_image_files
 
-pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
 Draw = Callable[..., Path]
 

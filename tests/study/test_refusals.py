@@ -20,7 +20,7 @@ from cxrtransfer.study import (
     run_study,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
 Draw = Callable[..., Path]
 

@@ -120,11 +120,11 @@ def _predict(options: argparse.Namespace) -> None:
     predictions = predict_images(
         options.run_folder,
         images[0] if len(images) == 1 and images[0].is_dir() else images,
+        out=options.out,
         heatmaps=options.heatmaps,
         on_error=_on_error(options),
         device=options.device,
     )
-    predictions.to_csv(options.out)
     skipped = [f"skipped: {name}: {reason}" for name, reason in predictions.skipped.items()]
     _print(predictions, *skipped, options.out.resolve())
 

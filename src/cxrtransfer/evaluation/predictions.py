@@ -15,6 +15,7 @@ from cxrtransfer.types import StrPath
 __all__ = ["Predictions", "align"]
 
 _SUM_TOLERANCE = 1e-4  # half-precision softmax is off by less
+_ERRORS = "surrogatepass"  # file names that are not UTF-8 hold surrogates; write and read them
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -183,13 +184,17 @@ class Predictions:
         The file is written atomically, and probabilities in full precision, so that
         :meth:`from_csv` returns exactly these predictions.
 
+        Ids and class names are written as they are, so that they still match the image files. A
+        spreadsheet program evaluates cells that begin with ``= + - @`` as formulas; import the
+        column as text there.
+
         Args:
             path: The file to write; replaced if it exists.
         """
         positive = self.class_names[self.positive_index]
         with (
             atomic_path(path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
+            temporary.open("w", newline="", encoding="utf-8", errors=_ERRORS) as file,
         ):
             writer = csv.writer(file)
             writer.writerow(["id", "label", "positive", *self.class_names])
@@ -200,34 +205,43 @@ class Predictions:
 
     @classmethod
     def from_csv(cls, path: StrPath) -> Self:
-        """Read what :meth:`to_csv` writes, or a table of the same columns from elsewhere.
+        """Read a CSV file that :meth:`to_csv` wrote, or any other of the same columns.
+
+        A byte order mark and blank lines are ignored. Probabilities that sum to 1 but for rounding
+        to at least two decimals are normalized.
 
         Args:
-            path: A CSV file whose header is ``id, label, positive`` and the class names; the
-                column ``positive`` may be missing, and the second class is then the positive one.
+            path: A file in UTF-8 whose header is ``id, label, positive`` and the class names. The
+                column ``positive`` names the positive class in every row; without it, that is the
+                class called "positive" or, if there is none, the second one.
 
         Raises:
-            ValueError: If the columns are others, or a label is no class name.
+            ValueError: If the file is not in UTF-8, its columns or the length of a row differ, a
+                label is not a class name, or a probability is not a number.
         """
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-        start = 3 if header[2:3] == ["positive"] else 2
+        header, *rows = _read_csv(path)
         if header[:2] != ["id", "label"]:
             raise ValueError(
                 f"{path} must begin with the columns 'id' and 'label', got {header[:2]}"
             )
-        class_names = header[start:]
-        positive = {row[2] for row in rows} if start == 3 else {*class_names[1:2]}
-        unknown = ({row[1] for row in rows} | positive) - set(class_names)
+        # A third column called "positive" holds class names, or it is a class itself.
+        named = header[2:3] == ["positive"] and {row[2] for row in rows} <= set(header[3:])
+        class_names = header[3:] if named else header[2:]
+        if named:
+            positive = {row[2] for row in rows}
+        else:
+            positive = {"positive"} & set(class_names) or {*class_names[1:2]}
+        unknown = {row[1] for row in rows} - set(class_names)
         if unknown or len(positive) > 1:
             raise ValueError(
                 f"{path} must name its classes {class_names} in the columns 'label' and "
                 f"'positive', the latter always the same; got {sorted(unknown or positive)}"
             )
+        cells = [row[len(header) - len(class_names) :] for row in rows]
         return cls(
             ids=tuple(row[0] for row in rows),
             labels=np.array([class_names.index(row[1]) for row in rows], dtype=np.int64),
-            probabilities=np.array([[float(cell) for cell in row[start:]] for row in rows]),
+            probabilities=_parsed_probabilities(path, cells),
             class_names=tuple(class_names),
             positive_index=class_names.index(positive.pop()) if positive else 1,
         )
@@ -276,3 +290,43 @@ def _first_repeated(names: Sequence[str]) -> str | None:
             return name
         seen.add(name)
     return None
+
+
+def _read_csv(path: StrPath) -> list[list[str]]:
+    """Return the rows that are not blank, all as long as the first."""
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig", errors=_ERRORS) as file:
+            numbered = list(enumerate(csv.reader(file, strict=True), start=1))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not encoded in UTF-8 ({error}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a valid CSV file: {error}") from error
+    rows = [(number, row) for number, row in numbered if any(cell.strip() for cell in row)]
+    header = rows[0][1] if rows else []
+    for number, row in rows:
+        if len(row) != len(header):
+            raise ValueError(
+                f"row {number} of {path} must have {len(header)} cells like its header, "
+                f"got {len(row)}"
+            )
+    return [row for _, row in rows] or [[]]
+
+
+def _parsed_probabilities(path: StrPath, rows: list[list[str]]) -> npt.NDArray[np.float64]:
+    """Parse one row per image, and normalize those that sum to 1 but for printed rounding."""
+    try:
+        probabilities = np.array([[float(cell) for cell in row] for row in rows])
+    except ValueError as error:
+        raise ValueError(f"{path} must hold numbers in its class columns; {error}") from error
+    sums = probabilities.sum(axis=-1, keepdims=True)
+    errors = np.abs(sums - 1)
+    rounded = errors > _SUM_TOLERANCE
+    if rounded.any():
+        decimals = max((_decimals(cell) for row in rows for cell in row), default=0)
+        maximum = 0.5001 * probabilities.shape[-1] * 10.0**-decimals if decimals >= 2 else 0.0
+        rounded &= errors <= maximum
+    return np.where(rounded, probabilities / np.where(rounded, sums, 1), probabilities)
+
+
+def _decimals(cell: str) -> int:
+    return 17 if "e" in cell.lower() else len(cell.strip().partition(".")[2])

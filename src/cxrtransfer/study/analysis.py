@@ -11,6 +11,7 @@ from torch import nn
 
 from cxrtransfer.data import StratifiedResplit
 from cxrtransfer.embedding import embed_tsne
+from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.plots import write_embedding_page
 from cxrtransfer.types import InputSpec
@@ -62,7 +63,7 @@ def analyze(
         try:
             with warnings.catch_warnings():
                 # The report counts empty heatmaps.
-                warnings.filterwarnings("ignore", "the heatmaps of images")
+                warnings.simplefilter("ignore", EmptyHeatmapWarning)
                 return compute()
         except Exception as error:  # noqa: BLE001  (a finished training outlives any failure)
             missing[name] = f"{type(error).__name__}: {error}"

@@ -19,7 +19,6 @@ from cxrtransfer.inference import (
     ImageData,
     Outputs,
     TrainLoader,
-    check_pair,
     class_names_of,
     ids_of,
     labels_of,
@@ -30,6 +29,7 @@ from cxrtransfer.runtime import Interrupt, autocast, eval_mode, seed_everything,
 
 from .callbacks import Callback, StatefulCallback
 from .checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
+from .checks import check_batch
 from .history import History
 from .losses import weighted_cross_entropy
 from .reuse import FeatureSplits, HeadOnFeatures
@@ -143,17 +143,17 @@ class FitLoop:
 
     def _grouped(self, loaded: Iterator[Any], done: int) -> Iterator[tuple[list[Batch], int]]:
         accumulate = self.state.config.accumulate
+        dtype = next(self.state.model.parameters()).dtype
         while group := list(islice(loaded, accumulate)):
             numbers = range(done, done + len(group))
             done += len(group)
-            for batch in group:
-                check_pair(batch, "a batch")
+            pairs = [check_batch(batch, dtype) for batch in group]
             if self.batches is None:
-                yield [Batch(x, y) for x, y in group], sum(len(labels) for _, labels in group)
+                yield [Batch(x, y) for x, y in pairs], sum(len(labels) for _, labels in pairs)
             else:
                 counts = (bool(self.batches.mine(number)) for number in numbers)
                 yield (
-                    [Batch(x, y, counts=c) for (x, y), c in zip(group, counts, strict=True)],
+                    [Batch(x, y, counts=c) for (x, y), c in zip(pairs, counts, strict=True)],
                     sum(len(self.batches.batch(number)) for number in numbers),
                 )
 

@@ -10,6 +10,7 @@ from cxrtransfer.config import TrainConfig
 from cxrtransfer.models import set_train_mode, unfreeze
 from cxrtransfer.runtime import World, autocast, rng_state, training_autocast
 
+from .checks import check_logits
 from .history import best_epoch
 from .losses import weighted_cross_entropy
 from .optim import make_optimizer, set_lr
@@ -242,12 +243,7 @@ class FitState:
         # A compiled network has its own kernels.
         precision_context = autocast if self.config.compile else training_autocast
         with precision_context(self.device, self.precision):
-            logits = self.network(images)
-        if logits.shape[1] != len(self.class_weight):
-            raise ValueError(
-                f"the network must have one output per class ({len(self.class_weight)}), "
-                f"got {logits.shape[1]}; build it with num_classes={len(self.class_weight)}"
-            )
+            logits = check_logits(self.network(images), len(self.class_weight))
         loss, weight = weighted_cross_entropy(
             logits, labels, self.class_weight, label_smoothing=self.config.label_smoothing
         )

@@ -15,6 +15,7 @@ from cxrtransfer.config import TrainConfig, TrainSettings
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.files import canonical_json, text_digest
 from cxrtransfer.inference import (
+    EpochBatches,
     ImageData,
     class_names_of,
     extract_features,
@@ -38,6 +39,7 @@ from cxrtransfer.runtime import (
 from cxrtransfer.types import StrPath
 
 from .callbacks import Callback
+from .checks import check_batch_norm, check_data, check_labels, check_weights
 from .history import History
 from .loop import FitLoop
 from .losses import resolve_class_weights
@@ -138,16 +140,26 @@ class WeightedTrainer:
             The history; the model holds the weights of ``history.best_epoch``.
 
         Raises:
-            ValueError: If class weights or labels do not match the classes.
+            TypeError: If the data are not countable pairs of image and label, or the network's
+                weights or outputs have the wrong type.
+            ValueError: If labels, class weights or outputs do not match the classes, or
+                batch normalization would see a batch of one image.
             RunFolderError: If ``run_dir`` holds a run with other settings or data, is in use by
                 another process, or cannot be written to.
             NonFiniteLossError: If the loss is infinite or NaN; names epoch, batch and images.
             MemoryError: If a batch does not fit into memory; suggests settings.
         """
-        labels = labels_of(train)
-        class_names = class_names_of(train) or tuple(str(k) for k in range(labels.max() + 1))
+        for split, data in (("train", train), ("val", val)):
+            check_data(data, split)
+        check_weights(self.model)
+        labels, val_labels = labels_of(train), labels_of(val)
+        class_names = class_names_of(train) or tuple(
+            str(k) for k in range(1 + labels.max(initial=0))
+        )
+        check_labels(labels, class_names, "train")
+        check_labels(val_labels, class_names, "val")
         class_weight = resolve_class_weights(self.config.class_weights, labels, class_names)
-        identity = self._identity(train, val, labels, class_weight)
+        identity = self._identity(train, val, labels, val_labels, class_weight)
         with ExitStack() as stack:
             if self.run_dir and self.world.is_main:
                 stack.enter_context(lock_folder(self.run_dir))
@@ -166,6 +178,8 @@ class WeightedTrainer:
                 device=self.device,
             )
             network = HeadOnFeatures(self.model) if features else self.model
+            if batches and not features and _min_part(batches) == 1:
+                check_batch_norm(self.model, train, self.config.batch_size)
             state = FitState(
                 self.model,
                 torch.compile(network) if self.config.compile else network,
@@ -226,6 +240,7 @@ class WeightedTrainer:
         train: ImageData,
         val: ImageData,
         labels: npt.NDArray[np.int64],
+        val_labels: npt.NDArray[np.int64],
         class_weight: Tensor,
     ) -> dict[str, str]:
         """Return what must not change between two calls that share a run folder."""
@@ -234,7 +249,6 @@ class WeightedTrainer:
             # A finished run may be trained for more epochs; other settings may not change.
             del settings["epochs"]
         settings["class_weights"] = class_weight.tolist()
-        val_labels = labels_of(val)
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
         return {
             **{name: str(value) for name, value in settings.items()},
@@ -242,6 +256,12 @@ class WeightedTrainer:
             "val images": _data_digest(ids_of(val, len(val_labels)), val_labels),
             "network": text_digest(canonical_json(shapes))[:12],
         }
+
+
+def _min_part(batches: EpochBatches) -> int:
+    """Return the size of the smallest part of a batch that a process gets."""
+    last = batches.num_images % batches.batch_size or batches.batch_size
+    return max(1, min(last, batches.batch_size) // batches.world.size)
 
 
 def _data_digest(ids: Sequence[str], labels: npt.NDArray[np.int64]) -> str:

@@ -131,7 +131,7 @@ def test_image_size_that_tells_the_class_is_reported(drawn: Records, tmp_path: P
 
     confounds = audit(Records(tuple(rows), drawn.class_names, patients_known=True)).confounds
 
-    assert confounds["width"] == confounds["aspect"] == confounds["all four"] == 1.0
+    assert confounds["width"] == confounds["aspect"] == confounds["all"] == 1.0
     assert confounds["height"] == confounds["mode"] == 0.5
 
 
@@ -146,6 +146,19 @@ def test_mode_that_tells_the_class_is_reported(drawn: Records, tmp_path: Path) -
 
     assert confounds["mode"] == 1.0
     assert confounds["width"] == 0.5
+
+
+def test_file_format_that_tells_the_class_is_reported(drawn: Records, tmp_path: Path) -> None:
+    rows = []
+    for index, row in enumerate(drawn):
+        path = tmp_path / f"{index}.image"
+        Image.open(row.path).save(path, "JPEG" if row.label else "PNG")
+        rows.append(replace(row, path=path))
+
+    confounds = audit(Records(tuple(rows), drawn.class_names, patients_known=True)).confounds
+
+    assert confounds["format"] == confounds["all"] == 1.0
+    assert confounds["width"] == confounds["mode"] == 0.5
 
 
 def test_unknown_patients_are_said_to_be_unknown(image_tree: Path) -> None:

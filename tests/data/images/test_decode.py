@@ -1,3 +1,4 @@
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -185,3 +186,20 @@ def test_all_unreadable_images_are_reported(image_tree: Path) -> None:
 
     assert set(unreadable) == {paths[3], paths[7], paths[9]}
     assert unreadable[paths[9]] == "No such file or directory"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("size", [32, 64, 224])
+def test_equal_pixels_give_one_result_in_every_format(mode: str, size: int) -> None:
+    rng = np.random.default_rng(0)
+    shape = (500, 620) if mode == "L" else (500, 620, 3)
+    jpeg, png, tiff = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(jpeg, "JPEG")
+    with Image.open(jpeg) as image:
+        image.save(png, "PNG")
+        image.save(tiff, "TIFF")
+
+    gray = decode_image(jpeg.getvalue(), size)
+
+    np.testing.assert_array_equal(gray, decode_image(png.getvalue(), size))
+    np.testing.assert_array_equal(gray, decode_image(tiff.getvalue(), size))

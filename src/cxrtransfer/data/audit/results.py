@@ -89,8 +89,8 @@ class AuditResult:
         duplicates: Groups of files with identical content.
         near_duplicates: Pairs of similar images, sorted by distance.
         confounds: AUROC of the class predicted without any pixel, from the width, height, aspect
-            ratio or mode of the image file alone and from all four together, by a small decision
-            tree on held-out patients; NaN if a class has too few patients. 0.5 is chance level.
+            ratio, mode or format of the image file alone and from all together, by a small
+            decision tree on held-out patients; NaN if a class has too few patients. 0.5 is chance level.
         unreadable: Error message of each unreadable image, by id.
         content_read: Whether the files were read; if not, only patients and classes were checked.
     """

@@ -15,26 +15,27 @@ __all__ = ["shortcut_aurocs"]
 
 
 def shortcut_aurocs(records: Records, infos: Sequence[ImageInfo]) -> dict[str, float]:
-    """Return the AUROC of the class by width, height, aspect ratio and mode of the image file.
+    """Return the AUROC of the class by width, height, aspect ratio, mode and file format.
 
     Args:
         records: The images.
-        infos: Size and mode of each image.
+        infos: Size, mode and format of each image.
 
     Returns:
-        Out-of-fold AUROC of a small decision tree by each property and by all four, averaged over
+        Out-of-fold AUROC of a small decision tree by each property and by all of them, averaged over
         classes if there are more than two; NaN if a class has too few patients for five folds.
     """
-    modes = sorted({info.mode for info in infos})
+    modes, formats = (sorted({getattr(info, of) for info in infos}) for of in ("mode", "format"))
     columns = {
         "width": [info.width for info in infos],
         "height": [info.height for info in infos],
         "aspect": [info.width / info.height for info in infos],
         "mode": [modes.index(info.mode) for info in infos],
+        "format": [formats.index(info.format) for info in infos],
     }
-    table = np.array(list(columns.values()), dtype=np.float64).T  # (N, 4)
+    table = np.array(list(columns.values()), dtype=np.float64).T  # (N, 5)
     tables = {name: table[:, [column]] for column, name in enumerate(columns)}
-    tables["all four"] = table
+    tables["all"] = table
     try:
         folds = k_folds(records.labels, records.patient_ids, num_folds=5, seed=0)
     except ValueError:

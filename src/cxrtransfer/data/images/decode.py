@@ -40,7 +40,7 @@ Gray = npt.NDArray[np.uint8]
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-DECODER_VERSION = 2  # part of the cache key; increase when the same file gives other pixels
+DECODER_VERSION = 3  # part of the cache key; increase when the same file gives other pixels
 MAX_PIXELS = 80_000_000  # ten times a large radiograph; guards against decompression bombs
 MAX_BYTES = 2**29
 # No format whose decoder runs another program: Pillow passes EPS to Ghostscript.
@@ -54,17 +54,19 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Size and mode of an image file.
+    """Size, mode and format of an image file.
 
     Attributes:
         width: Width in pixels.
         height: Height in pixels.
         mode: Mode in Pillow (``"L"``, ``"RGB"``, ...) or photometric interpretation in DICOM.
+        format: ``"JPEG"``, ``"PNG"``, ..., ``"DICOM"``.
     """
 
     width: int
     height: int
     mode: str
+    format: str
 
 
 def decode_image(
@@ -128,7 +130,7 @@ def decode_with_info(
     fit: Fit = "squash",
     interpolation: Interpolation = "bilinear",
 ) -> tuple[Gray, ImageInfo]:
-    """Decode an image to a square of gray pixels, and return its original size and mode.
+    """Decode an image to a square of gray pixels, and return its original properties.
 
     Args:
         source: As in :func:`decode_image`.
@@ -137,15 +139,15 @@ def decode_with_info(
         interpolation: As in :func:`decode_image`.
 
     Returns:
-        Gray values, uint8 ``(size, size)``, and the size and mode of the image file.
+        Gray values, uint8 ``(size, size)``, and the size, mode and format of the image file.
     """
     data = source if isinstance(source, bytes) else read_file(source)
     if is_dicom(data):
         pixels, mode = read_dicom(data)
         gray = Image.fromarray(pixels)
-        info = ImageInfo(gray.width, gray.height, mode)
+        info = ImageInfo(gray.width, gray.height, mode, "DICOM")
     else:
-        gray, info = _read_with_pillow(data, size)
+        gray, info = _read_with_pillow(data)
     resample = _FILTERS[interpolation]
     if fit == "pad":
         gray = ImageOps.pad(gray, (size, size), method=resample)
@@ -154,7 +156,7 @@ def decode_with_info(
     return np.array(gray), info
 
 
-def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
+def _read_with_pillow(data: bytes) -> tuple[Image.Image, ImageInfo]:
     if not data:
         raise ValueError("the file is empty")
     if data.startswith(_PNG):
@@ -164,7 +166,7 @@ def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
     except UnidentifiedImageError:
         raise ValueError("not an image of a supported format") from None
     with opened as image:
-        info = ImageInfo(image.width, image.height, image.mode)
+        info = ImageInfo(image.width, image.height, image.mode, str(image.format))
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(
                 f"image must have at most {MAX_PIXELS:,} pixels, "
@@ -174,9 +176,8 @@ def _read_with_pillow(data: bytes, size: int) -> tuple[Image.Image, ImageInfo]:
         num_frames = getattr(image, "n_frames", 1)
         if image.format != "MPO" and num_frames > 1:
             raise ValueError(f"image must have one frame, got {num_frames}; save a single frame")
-        if image.format == "JPEG":
-            # Decodes at 1/2, 1/4 or 1/8 of the size if that is large enough, and color to gray.
-            image.draft("L", (size, size))
+        # JPEG is not decoded at a reduced size (Image.draft): the result is softer than that of the
+        # same pixels in another format, so that a network could learn the format of the files.
         # Pillow keeps only the upper 8 of 16 bits of color, and leaves 16-bit gray of a TIFF
         # whose zero is white inverted, both without a warning.
         truncated = image.mode in {"RGB", "RGBA"} and any(
