@@ -33,7 +33,7 @@ def test_without_an_external_test_the_section_explains_how_to_add_one(study):
     section = external_section(study)
 
     assert "No run of this study was tested on an external data set" in section.text[0]
-    assert "cxrtransfer test RUN FOLDER" in section.text[0]
+    assert "cxrtransfer external-test RUN FOLDER" in section.text[0]
 
 
 def test_metrics_and_properties_stand_side_by_side(with_external):
