@@ -1,4 +1,4 @@
-"""Everything that is checked, each in a fresh environment: ``python -m nox`` runs it all."""
+"""The checks of the project, each in its own environment; plain ``nox`` runs the quick ones."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "floors", "tests", "docs"]
-# Every Python that is there is tested; the others are skipped, and none is fetched.
+# All installed Python versions are tested; missing ones are skipped, not downloaded.
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 
@@ -27,7 +27,7 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests and the docstrings' examples."""
+    """Run the tests and the examples in docstrings."""
     install(session, "test")
     session.run("pytest", "--numprocesses=auto", *session.posargs)
 
@@ -41,27 +41,29 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(python=DEFAULT_PYTHON)
 def minimums(session: nox.Session) -> None:
-    """Run the tests with the oldest versions that pyproject.toml admits."""
+    """Run the tests with the oldest supported versions of the dependencies."""
     if session.venv_backend != "uv":
-        session.skip("only uv can resolve the lowest versions; pip install 'nox[uv]'")
+        session.skip(
+            "needs uv to resolve the lowest versions; install it with: pip install 'nox[uv]'"
+        )
     groups = nox.project.dependency_groups(PYPROJECT, "test")
     session.install("--resolution=lowest-direct", "-e", ".[dicom,tensorboard]", *groups)
-    # Old releases warn about what their own newer dependencies have deprecated since.
+    # Old releases use functions that newer versions of their dependencies deprecate.
     session.run("pytest", "--numprocesses=auto", "-W", "default", *session.posargs)
 
 
 @nox.session(python=DEFAULT_PYTHON)
 def real(session: nox.Session) -> None:
-    """Run the tests that need the real images; CXRTRANSFER_DATA says where they are."""
+    """Run the tests on the real images in the folder that CXRTRANSFER_DATA names."""
     if "CXRTRANSFER_DATA" not in os.environ:
-        session.skip("set CXRTRANSFER_DATA to the folder that holds train, val and test")
+        session.skip("set CXRTRANSFER_DATA to the folder with train, val and test")
     install(session, "test")
     session.run("pytest", "tests/real", *session.posargs)
 
 
 @nox.session(python=DEFAULT_PYTHON)
-def place(session: nox.Session) -> None:
-    """Train small networks for minutes, and see that their heatmaps point at the finding."""
+def localization(session: nox.Session) -> None:
+    """Train small networks for some minutes and check that their heatmaps locate the lesions."""
     install(session, "test")
     session.run("pytest", "--numprocesses=auto", "-m", "trains", "tests/explain")
 
@@ -75,48 +77,50 @@ def attack(session: nox.Session) -> None:
 
 @nox.session(python=DEFAULT_PYTHON)
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
+    """Check style, formatting, spelling and wording."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("typos")
+    session.run("python", "docs/prose.py")
 
 
 @nox.session(python=DEFAULT_PYTHON)
 def types(session: nox.Session) -> None:
-    """Check the type hints, and that the public names keep theirs."""
+    """Check the type hints of the code and of the public names."""
     install(session, "types")
     session.run("mypy")
 
 
 @nox.session(python=DEFAULT_PYTHON)
 def floors(session: nox.Session) -> None:
-    """Check that imports go down the floors only."""
+    """Check that no module imports from a higher layer."""
     install(session, "floors")
     session.run("lint-imports")
 
 
 @nox.session(python=DEFAULT_PYTHON)
 def docs(session: nox.Session) -> None:
-    """Build the documentation; any warning is an error."""
+    """Build the documentation; warnings are errors."""
     install(session, "docs")
     shutil.rmtree("docs/reference/generated", ignore_errors=True)
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "docs", "docs/_build/html")
-    session.log(f"the pages start at {Path('docs/_build/html/index.html').resolve()}")
+    session.log(f"open {Path('docs/_build/html/index.html').resolve()}")
 
 
 @nox.session(python=DEFAULT_PYTHON)
 def study(session: nox.Session) -> None:
-    """Run the study; without arguments on drawn radiographs, in minutes."""
+    """Run the study; without arguments on synthetic radiographs, in a few minutes."""
     session.install("-e", ".")
     session.run("python", "examples/paper/study.py", *session.posargs)
 
 
 @nox.session(python=DEFAULT_PYTHON)
 def examples(session: nox.Session) -> None:
-    """Run the short examples on drawn radiographs."""
+    """Run the short examples on synthetic radiographs."""
     session.install("-e", ".")
     out = session.create_tmp()
-    for script in ("leakage", "worth", "linear_probe"):
+    for script in ("leakage", "uncertainty", "linear_probe"):
         session.run("python", f"examples/{script}.py")
     for script in ("train", "heatmaps"):
         session.run("python", f"examples/{script}.py", "--out", f"{out}/{script}")
@@ -124,7 +128,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session(python=DEFAULT_PYTHON)
 def sweep(session: nox.Session) -> None:
-    """Build every classifier of torchvision and timm by name, and write a table of them."""
+    """Build every classifier of torchvision and timm and tabulate the results."""
     session.install("-e", ".")
     session.run("python", "benchmarks/sweep.py", *(session.posargs or ["--out", "sweep.csv"]))
 

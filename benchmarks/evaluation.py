@@ -17,12 +17,12 @@ from sklearn.metrics import roc_auc_score
 
 from cxrtransfer.evaluation import (
     Predictions,
-    auroc_covariance,
     evaluate,
     reliability,
     resampled_weights,
 )
-from cxrtransfer.evaluation.metrics import rank_metrics
+from cxrtransfer.evaluation.intervals import auroc_covariance
+from cxrtransfer.evaluation.samples import rank_metrics
 
 
 def draw(num_images: int, images_per_patient: int = 2) -> tuple[Predictions, list[str]]:

@@ -1,15 +1,14 @@
-"""What a batch of Grad-CAM heatmaps costs, beside plain inference and beside three peers.
+"""Time and memory of Grad-CAM, compared with inference and three other libraries.
 
-    uv pip install grad-cam torchcam captum      # the peers; no dependency of the project
+    uv pip install grad-cam torchcam captum      # the other libraries, which are optional
     python benchmarks/gradcam.py [--device cuda] [--batch-size 16] [--repeats 5] [--memory]
 
 Every method explains the same layer of the same network for the same class. All are timed in one
-process, in turn, so that whatever else the machine does falls on all of them, and each on the
-second of two batches, as in a loop. Ours keeps freed memory between batches by itself (on Linux);
-what that alone does for plain inference has a row of its own, so that method and allocator can be
-told apart. The table has the median and, for us, what the ratio to plain inference was in the best
-and the worst turn. Peak memory is measured on the CPU as the growth of the resident set in a fresh
-process for each method, on a GPU as what torch allocated.
+process, in turn, so that other load affects all of them, and each on the second of two batches, as
+in a loop. This library reuses freed memory between batches (on Linux); the effect of that on
+inference has a row of its own, to separate method and allocator. The table has the median and, for
+this library, the range of the ratio to inference. Peak memory is the growth of the resident set in
+a fresh process for each method on the CPU, and the memory allocated by torch on a GPU.
 """
 
 import argparse
@@ -25,6 +24,7 @@ import torch
 import torchvision
 from torch import nn
 
+from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.explain import GradCAM
 from cxrtransfer.runtime import freed_memory_kept
 
@@ -105,8 +105,8 @@ def build_methods(
     network: str, batch_size: int, size: int, device: torch.device
 ) -> dict[str, Method]:
     """Return each method as a call without arguments, inference first; peers if installed."""
-    # The parameters are random, so there may be no evidence for the class.
-    warnings.filterwarnings("ignore", "the heatmaps of images")
+    # The weights are random, so there may be no evidence for the class.
+    warnings.simplefilter("ignore", EmptyHeatmapWarning)
     torch.manual_seed(0)
     options = {"aux_logits": False, "init_weights": False} if network == "googlenet" else {}
     model = getattr(torchvision.models, network)(num_classes=2, **options).to(device).eval()
@@ -195,7 +195,7 @@ def growth(network: str, method: str, batch_size: int, size: int, device_name: s
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak
     before = status_mib("VmRSS")
     run()
     return status_mib("VmHWM") - before

@@ -1,20 +1,20 @@
-"""Does the heatmap point at the finding? On drawn radiographs, where its place is known.
+"""Localization of heatmaps on synthetic radiographs with known findings.
 
     python benchmarks/gradcam_place.py [--networks cnn-max vit swin] [--starts 3]
 
-Small networks are trained on drawn radiographs of 64 pixels. For the true positives of 400 others
-the table has how often the maximum of the heatmap lies inside the lesion mask, how often within 3
-pixels of it (the pointing game's usual margin, 5% of the side), both for maps of one pass and for
-the average over 4 x 4 shifts within a cell, the share of the averaged heat inside the mask, and
-the mask's share of the area: what a map without knowledge would have of all. The first rows are
-the best that a map of a resolution can do: the mask itself, averaged over cells.
+Small networks are trained on synthetic radiographs of 64 pixels. For the true positives of 400
+test images, the table has the fraction of heatmaps with the peak activation inside the lesion mask
+or within 3 pixels of it (the usual tolerance of the pointing game, 5% of the side), for maps of
+one pass and for the average over 4 x 4 shifts within a cell; the fraction of the averaged map
+inside the mask (energy); and the mask's fraction of the area, which a uniform map would have. The
+first rows are the best possible result at a given resolution: the mask averaged over cells.
 
-Two networks that are equally often right may look at different places, so each is trained from
-several random starts. The one whose maximum is most often inside on a validation set is tested;
-the last columns have that share for every start.
+Two networks with the same accuracy may use different evidence, so each is trained with several
+seeds. The one with the highest fraction inside on a validation set is tested; the last columns
+have that fraction for every seed.
 
-The two convolutional networks differ only in how the head pools, by the mean or by the maximum of
-each channel.
+The two convolutional networks differ only in the pooling before the head: the mean or the maximum
+of each channel.
 """
 
 import argparse
@@ -37,7 +37,7 @@ SIZE, MEAN, STD = 64, 0.45, 0.25
 
 
 def main() -> None:
-    """Train each network and print where its heatmaps point."""
+    """Train each network and print the localization of its heatmaps."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--starts", type=int, default=3)
@@ -53,27 +53,29 @@ def main() -> None:
         print(f"the mask in cells of {cell} px: {inside:.3f} inside")
     pointing = 2 * f"{'inside':>8}{'near':>7}"
     print(f"{'':<16}{'one pass':>15}{'4 x 4 shifts':>15}")
-    print(f"{'':<9}{'AUROC':>7}{pointing}{'heat':>7}{'area':>7}  inside on validation, by start")
+    print(f"{'':<9}{'AUROC':>7}{pointing}{'energy':>7}{'area':>7}  inside on validation, by start")
     for name in arguments.networks:
-        network, shares = best_of(NETWORKS[name], train, val, arguments.starts)
+        network, fractions = best_of(NETWORKS[name], train, val, arguments.starts)
         row = f"{name:<9}{auroc(network, test):>7.3f}"
         for shifts in (1, 4):
             heatmaps, masks = explain(network, test, shifts)
             row += f"{pointing_game(heatmaps, masks).float().mean():>8.3f}"
             row += f"{pointing_game(heatmaps, masks, tolerance=3).float().mean():>7.3f}"
         row += f"{energy_inside(heatmaps, masks).nanmean():>7.3f}{masks.float().mean():>7.3f}  "
-        print(row + " ".join(f"{share:.3f}" for share in shares), flush=True)
+        print(row + " ".join(f"{fraction:.3f}" for fraction in fractions), flush=True)
 
 
 def best_of(
     build: Callable[[], nn.Module], train: tuple[Tensor, ...], val: tuple[Tensor, ...], starts: int
 ) -> tuple[nn.Module, list[float]]:
-    """Train from several random starts; return the best on validation, and the share of each."""
-    networks, shares = [], []
+    """Train from several random starts; return the best on validation and all fractions."""
+    networks, fractions = [], []
     for seed in range(starts):
         networks.append(fit(build, train, seed))
-        shares.append(pointing_game(*explain(networks[-1], val, shifts=4)).float().mean().item())
-    return networks[int(np.argmax(shares))], shares
+        fractions.append(
+            pointing_game(*explain(networks[-1], val, shifts=4)).float().mean().item()
+        )
+    return networks[int(np.argmax(fractions))], fractions
 
 
 def draw(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,7 +89,7 @@ def draw(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def fit(build: Callable[[], nn.Module], train: tuple[Tensor, ...], seed: int) -> nn.Module:
-    """Train a network from random parameters."""
+    """Train a randomly initialized network."""
     torch.manual_seed(seed)
     epochs = 15
     images, labels, _ = train

@@ -1,10 +1,10 @@
-"""How near is a network of one gray channel to the color network it comes from?
+"""Distance of networks with one gray channel to the color networks they are built from.
 
     CXRTRANSFER_WEIGHTS=weights python benchmarks/gray.py --data chest_xray
 
-Both see the same images, the color network each repeated three times, each with the
-normalization of its own input specification. Prints the relative distance of their features, and
-that of kernels that are summed and nothing else.
+Both get the same images, each with the normalization of its own input specification; the color
+network gets them repeated three times. Prints the relative distance of the features, and that for
+kernels that are only summed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ NAMES = ("squeezenet1_1", "mobilenet_v2", "densenet169", "tf_efficientnetv2_b0")
 
 
 def main() -> None:
-    """Print a line for each network."""
+    """Print one line per network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     files = sorted(parser.parse_args().data.glob("train/*/*.jpeg"))[::700]
@@ -30,7 +30,7 @@ def main() -> None:
     for name in NAMES:
         color = build_finetune_model(name, image_size=224).eval()
         gray = build_finetune_model(name, image_size=224, in_chans=1).eval()
-        wanted = features(color, images.repeat(1, 3, 1, 1))
+        expected = features(color, images.repeat(1, 3, 1, 1))
         ours = features(gray, images)
         first = next(layer for layer in gray.modules() if isinstance(layer, nn.Conv2d))
         plain = next(layer for layer in color.modules() if isinstance(layer, nn.Conv2d))
@@ -39,7 +39,8 @@ def main() -> None:
             first.bias = plain.bias
         summed = features(gray, images)
         print(
-            f"{name:22} {distance(ours, wanted):.2e}   only summed {distance(summed, wanted):.2e}"
+            f"{name:22} {distance(ours, expected):.2e}   "
+            f"only summed {distance(summed, expected):.2e}"
         )
 
 
@@ -52,14 +53,14 @@ def features(model: nn.Module, images: Tensor) -> Tensor:
     """Normalize as the network expects and return the input of its head."""
     spec = input_spec(model)
     mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
-    with torch.no_grad(), capture_features(model) as found:
+    with torch.no_grad(), capture_features(model) as captured:
         model((images - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1))
-    return found[0]
+    return captured[0]
 
 
-def distance(features: Tensor, wanted: Tensor) -> float:
-    """Return the norm of the difference as a share of the norm."""
-    return float((features - wanted).norm() / wanted.norm())
+def distance(features: Tensor, expected: Tensor) -> float:
+    """Return the norm of the difference relative to the norm."""
+    return float((features - expected).norm() / expected.norm())
 
 
 if __name__ == "__main__":

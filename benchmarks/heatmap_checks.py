@@ -1,15 +1,15 @@
-"""Are the heatmaps of a finished run true, and do wrong predictions look at the edges?
+"""Checks of the heatmaps of a finished run, for every method.
 
     python benchmarks/heatmap_checks.py RUN_FOLDER --data DATA [--out FOLDER]
 
-``RUN_FOLDER`` is one run of a study, such as ``runs/real/squeezenet1_1_plain``; ``DATA`` is what
-it was trained on. Every test image is explained for the class the network gave it. Printed are:
+``RUN_FOLDER`` is one run of a study, such as ``runs/real/squeezenet1_1_plain``; ``DATA`` is its
+data set. Every test image is explained for its predicted class. The output has:
 
-- how much more of the heat lies at the border, and in the corners, where the prediction is wrong,
-  with 95% intervals over patients; for all images, and by predicted class, whose evidence the
-  map shows;
-- how like the heatmaps are to those of a network that is randomized from the head on;
-- the deletion and insertion areas, beside those of random heatmaps.
+- the difference in the fraction of saliency at the border and in the corners between incorrect and
+  correct predictions, with 95% confidence intervals over patients, for all images and by predicted
+  class;
+- the similarity of the heatmaps to those of networks randomized from the head on;
+- the areas under the deletion and insertion curves, compared with those of random heatmaps.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from cxrtransfer.explain import (
 )
 from cxrtransfer.files import read_json
 from cxrtransfer.models import input_spec
-from cxrtransfer.plots.explain_checks import (
+from cxrtransfer.plots import (
     plot_border_fractions,
     plot_perturbation_curves,
     plot_randomization,
@@ -73,21 +73,21 @@ def main() -> None:
     )
     predictions = Predictions.from_csv(arguments.run / "predictions_test.csv")
     if predictions.ids != test.ids:
-        raise SystemExit("these are not the images the run was tested on")
-    right = predictions.predicted == predictions.labels
+        raise SystemExit("the test images of --data must be those of the run")
+    correct = predictions.predicted == predictions.labels
 
     heatmaps = explain(model, test, predictions.predicted)
-    print(f"{len(test)} test images, {(~right).sum()} wrong; map of {heatmaps.shape[1]} px")
+    print(f"{len(test)} test images, {(~correct).sum()} incorrect; map of {heatmaps.shape[1]} px")
     patients = np.array(test.records.patient_ids)
-    for where, shares in (("border", border_fraction), ("corners", corner_fraction)):
-        values = shares(heatmaps).numpy().astype(float)
-        print(f"{where}: {compare_fractions(values, right, patients=patients.tolist()).answer}")
+    for where, fractions in (("border", border_fraction), ("corners", corner_fraction)):
+        values = fractions(heatmaps).numpy().astype(float)
+        print(f"{where}: {compare_fractions(values, correct, patients=patients.tolist())}")
         for label, name in enumerate(predictions.class_names):
             chosen = predictions.predicted == label
-            found = compare_fractions(
-                values[chosen], right[chosen], patients=patients[chosen].tolist()
+            comparison = compare_fractions(
+                values[chosen], correct[chosen], patients=patients[chosen].tolist()
             )
-            print(f"  predicted {name}: {found.answer}")
+            print(f"  predicted {name}: {comparison}")
     border = border_fraction(heatmaps).numpy().astype(float)
 
     chosen = np.random.default_rng(0).permutation(len(test))[: arguments.images]
@@ -124,9 +124,9 @@ def main() -> None:
             "randomization": plot_randomization(checks),
             "deletion": plot_perturbation_curves(deletion),
             "insertion": plot_perturbation_curves(
-                insertion, title="Insertion: the hottest pixels put back first"
+                insertion, title="Insertion: most salient pixels restored first"
             ),
-            "border": plot_border_fractions(border, right),
+            "border": plot_border_fractions(border, correct),
         }
         for name, ax in figures.items():
             ax.figure.savefig(arguments.out / f"{name}.png")

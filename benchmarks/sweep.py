@@ -1,23 +1,23 @@
-"""Build every classifier of torchvision and timm by name, and check what we promise of it.
+"""Build and check every classifier of torchvision and timm.
 
-    python benchmarks/sweep.py                        all of them, over an hour on a core
+    python benchmarks/sweep.py                        all of them, over an hour on one core
     python benchmarks/sweep.py --again                those that failed or were too large
     python benchmarks/sweep.py --tables docs/_output  no checks, only the tables for the docs
 
-A row a name. Parameters are random. First each network is built on torch's meta device, which has
-shapes but no numbers, at its published input size: logits ``(N, K)``, the new head, its input, the
-input specification. That is column ``built``.
+There is one row per name. Networks are randomly initialized. First each network is built on
+torch's meta device, which has shapes but no values, at its published input size, to check the
+shape of the logits ``(N, K)``, the new head and its input, and the input specification (column
+``built``).
 
-Then its Grad-CAM, column ``cam``. Three images are shown: a faint one, and the same with strong
-content in its upper right or in its lower left quarter. The maps are good if they are finite and
-not constant, and if the target layer's output, laid out as a map, tells the two quarters apart and
-in their places: so rows, columns and orientation are right. This takes numbers. Column ``run``
-says at how many pixels they were computed: the published size, or 160, if a forward pass then
-takes at most ``--max-gmacs`` thousand million multiplications an image. Where neither does it
-says ``meta``: that a target layer is found and can be laid out is then all that is checked.
+Then its Grad-CAM is checked (column ``cam``) with three images: a faint one, and the same with
+strong content in its upper right or in its lower left quarter. The maps pass if they are finite
+and not constant, and if the target layer's output, as a map, changes most in the right quarter, so
+that rows, columns and orientation are correct. Column ``run`` has the image size in pixels: the
+published size, or 160, if a forward pass takes at most ``--max-gmacs`` billion multiplications per
+image; otherwise ``meta``: only the target layer and its layout are checked.
 
-Names that are in the file are skipped, so a run can go on. torchvision's come first and timm's in
-a random order, so that a run cut short is a fair sample.
+Names that are in the output file are skipped, so an interrupted sweep can be resumed.
+torchvision's come first and timm's in random order, so that an incomplete sweep is a fair sample.
 """
 
 import argparse
@@ -48,7 +48,7 @@ from cxrtransfer.models import (
 )
 
 CLASSES = 3
-# Pixels. With fewer the last map of many networks is too small to hold a place; the second for
+# Pixels. With fewer the last map of many networks has too few positions; the second is for
 # patches of 14.
 SMALL = (160, 168)
 COLUMNS = (
@@ -98,14 +98,14 @@ def main() -> None:
 
 
 def in_fair_order(names: Iterable[str]) -> list[str]:
-    """Put torchvision's names first and timm's in a random order."""
+    """Sort torchvision's names first and timm's in random order."""
     names = list(names)
     random.Random(0).shuffle(names)  # noqa: S311  (no secret)
     return sorted(names, key=lambda name: parse_name(name).library != "torchvision")
 
 
 def is_open(row: Row, max_gmacs: float) -> bool:
-    """Tell whether another check may say more: after a failure, or with a higher limit."""
+    """Return whether to check again: after a failure, or with a higher limit."""
     if row["failure"]:
         return True
     small = float(row["gmacs"]) * (SMALL[0] / int(row["size"])) ** 2
@@ -113,7 +113,7 @@ def is_open(row: Row, max_gmacs: float) -> bool:
 
 
 def check(name: str, max_gmacs: float) -> Row:
-    """Build one network and look at everything the rest of the library asks of it."""
+    """Build one network and check everything that the rest of the library needs."""
     row = dict.fromkeys(COLUMNS, "") | {"name": name, "built": "no", "cam": "no", "run": "meta"}
     started = time.perf_counter()
     try:
@@ -206,28 +206,28 @@ def check_map(model: nn.Module, row: Row) -> None:
     row["map"] = "x".join(map(str, maps.shape[1:]))
     require(bool(maps.isfinite().all()), "the map is not finite")
     require(bool((maps.flatten(1).std(dim=1) > 0).all()), "the map is constant")
-    place = quarters_told_apart(to_map(seen[-1].detach(), (spec.size, spec.size)))
+    place = change_by_quarter(to_map(seen[-1].detach(), (spec.size, spec.size)))
     if (place.argmax(), place.argmin()) != (1, 2):
-        # Attention over the whole image drowns the place in noise: take the mean of 16 looks.
-        place = look_again(model, target.module)
-    require((place.argmax(), place.argmin()) == (1, 2), "the map changes in another place")
+        # Global attention hides the position in noise: average over 16 sets of images.
+        place = repeat_check(model, target.module)
+    require((place.argmax(), place.argmin()) == (1, 2), "the map changes in another quarter")
 
 
-def look_again(model: nn.Module, layer: nn.Module) -> Tensor:
-    """Add up how the quarters are told apart in 16 sets of three images."""
+def repeat_check(model: nn.Module, layer: nn.Module) -> Tensor:
+    """Sum the change by quarter over 16 sets of three images."""
     spec = input_spec(model)
     total = torch.zeros(4)
     for _ in range(16):
         with torch.no_grad(), outputs_of(layer) as seen:
             model(three_images(spec.channels, spec.size))
-        total += quarters_told_apart(to_map(seen[-1], (spec.size, spec.size)))
+        total += change_by_quarter(to_map(seen[-1], (spec.size, spec.size)))
     return total
 
 
-def quarters_told_apart(maps: Tensor) -> Tensor:
+def change_by_quarter(maps: Tensor) -> Tensor:
     """Return how much more each quarter changes for the second image than for the third.
 
-    A quarter that answers strongly to any change, by its padding, is so not taken for the place.
+    The difference cancels the effect of quarters that react strongly to any change (padding).
     Quarters count by rows: 0 is upper left.
     """
     changes = (maps[1:] - maps[:1]).abs().sum(dim=1, keepdim=True)

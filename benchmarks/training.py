@@ -1,20 +1,21 @@
-"""Images per second of training, beside other ways to write the same training.
+"""Training throughput, in images per second, compared with other implementations.
 
     python benchmarks/training.py --networks mobilenet_v2 --images 96 --out training.json
 
-Every way gets the same radiographs, the same network from random parameters, AdamW, batch size,
-threads and a process of its own, from which the peak memory is read. The first epoch warms up.
-Rounds go through all ways in turn, so that a machine that slows down slows all; the table has the
-median over all epochs but the first, and beside it the smallest and the largest. Only the training
-steps count, validation does not. A way whose package is not installed is left out and named. On a
-machine that others use at the same time, ``--cpu-time`` compares all ways in one thread each.
+All implementations train the same randomly initialized network on the same radiographs with
+AdamW, the same batch size and number of threads, each in a process of its own, of which the peak
+memory is reported. The first epoch is a warm-up. Every round runs all implementations in turn, so
+that a slower machine slows down all of them; the table shows the median, minimum and maximum over
+all epochs but the first. Only training steps are timed, not validation. Implementations whose
+package is not installed are skipped and listed. On a shared machine, ``--cpu-time`` compares CPU
+seconds, with one thread each.
 
-- author: the loop a paper's author would write: ImageFolder, float32, contiguous memory.
-- bare: a hand-tuned step on one batch that is there already; nothing is read, checked or kept.
+- author: a typical research script: ImageFolder, float32, contiguous memory.
+- bare: a hand-tuned training step on one batch in memory, without data loading or bookkeeping.
 - ours: WeightedTrainer on StratifiedResplit.
 - lightning, fastai, skorch: their own trainers on the images that StratifiedResplit has decoded,
-  each with the best settings it has: bfloat16 where the processor has it, channels-last, fused
-  AdamW, no logging, no checkpoints, and as many loader processes as a trial found best.
+  each with its best settings: bfloat16 where the processor supports it, channels-last, fused
+  AdamW, no logging, no checkpoints, and the best number of loader processes of a trial.
 """
 
 import argparse
@@ -45,7 +46,7 @@ LR = 1e-5
 
 
 def main() -> None:
-    """Run every way on every network, one process each, and print the table."""
+    """Run every implementation on every network, one process each, and print the table."""
     options = _options()
     if options.one:
         print(json.dumps(measure(options)))
@@ -56,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         if options.data is None:
             options.data = Path(name)
-            num = 2 * options.images  # the half of them is train
+            num = 2 * options.images  # half of them are training images
             draw_radiographs(options.data, num_images=num, size=options.size, seed=0)
         for network in options.networks:
             results[network] = compare(network, ways, options)
@@ -67,7 +68,7 @@ def main() -> None:
 
 
 def compare(network: str, ways: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Find each way's best number of loader processes, then go through all ways in turn."""
+    """Find each implementation's best number of loader processes, then run all in turn."""
     workers = {}
     for way in ways:
         trials = options.workers if way in WITH_LOADER else [0]
@@ -78,15 +79,15 @@ def compare(network: str, ways: list[str], options: argparse.Namespace) -> dict[
     rows: dict[str, Any] = {w: {"rates": [], "peak_mb": 0.0, "workers": workers[w]} for w in ways}
     for _ in range(options.rounds):
         for way, row in rows.items():
-            found = _in_a_process(way, network, workers[way], options, options.epochs)
-            row["rates"] += found["rates"]
-            row["peak_mb"] = max(row["peak_mb"], found["peak_mb"])
-            print(network, way, *(f"{rate:.2f}" for rate in found["rates"]), file=sys.stderr)
+            measured = _in_a_process(way, network, workers[way], options, options.epochs)
+            row["rates"] += measured["rates"]
+            row["peak_mb"] = max(row["peak_mb"], measured["peak_mb"])
+            print(network, way, *(f"{rate:.2f}" for rate in measured["rates"]), file=sys.stderr)
     return rows
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Run one way in this process."""
+    """Run one implementation in this process."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     if options.cpu_time:
@@ -101,7 +102,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def author(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Read files in every epoch; float32, contiguous."""
+    """Decode the files in every epoch; float32, contiguous."""
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
@@ -132,7 +133,7 @@ def author(model: nn.Module, options: argparse.Namespace) -> list[float]:
 
 
 def bare(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Repeat the step on one batch that is there already."""
+    """Repeat the step on one batch in memory."""
     device = torch.device(options.device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = resolve_precision("auto", device)
@@ -154,18 +155,18 @@ def bare(model: nn.Module, options: argparse.Namespace) -> list[float]:
 
 
 def ours(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Train as the README does."""
+    """Train as in the README."""
     train = _decoded(options)
     trainer = WeightedTrainer(
-        model, lr=LR, epochs=options.epochs, batch_size=options.batch_size, device=options.device,
-        progress=False,
+        model, class_weights=None, lr=LR, schedule="constant", epochs=options.epochs,
+        batch_size=options.batch_size, device=options.device, progress=False,
     )  # fmt: skip
     rows = trainer.fit(train, Subset(train, [0, len(train) - 1])).rows
     return [row["train_seconds"] for row in rows]
 
 
 def lightning(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Train with Lightning, in its mode for measuring."""
+    """Train with Lightning, in its mode for benchmarks."""
     import lightning as pl
 
     clock = _Clock(options)
@@ -199,7 +200,7 @@ def lightning(model: nn.Module, options: argparse.Namespace) -> list[float]:
 
 
 def fastai(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Train with fastai; its own mixed precision is for GPUs only, so the network brings it."""
+    """Train with fastai; its mixed precision is for GPUs only, so the network has its own."""
     from fastai.callback.core import Callback
     from fastai.data.core import DataLoaders
     from fastai.data.load import DataLoader as FastaiLoader
@@ -232,7 +233,7 @@ def fastai(model: nn.Module, options: argparse.Namespace) -> list[float]:
 
 
 def skorch(model: nn.Module, options: argparse.Namespace) -> list[float]:
-    """Train with skorch; it leaves precision and memory layout to the network."""
+    """Train with skorch, which leaves precision and memory layout to the network."""
     from skorch import NeuralNetClassifier
     from skorch.callbacks import Callback
 
@@ -270,7 +271,7 @@ WITH_LOADER = ("author", "lightning", "fastai", "skorch")
 
 
 class _Fast(nn.Module):
-    """A network that sees to precision and memory layout by itself."""
+    """A network with its own mixed precision and memory layout."""
 
     def __init__(self, model: nn.Module, options: argparse.Namespace) -> None:
         super().__init__()
@@ -286,7 +287,7 @@ class _Fast(nn.Module):
 
 
 class _Clock:
-    """Seconds of one epoch after another."""
+    """Seconds of every epoch."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.seconds: list[float] = []
@@ -314,7 +315,7 @@ def _timed(epoch: Callable[[], None], options: argparse.Namespace) -> list[float
 
 
 def _chosen(available: int, options: argparse.Namespace) -> list[int]:
-    """Spread over the folder, so that both classes are in it."""
+    """Choose images spread over the folder, so that both classes are included."""
     if available < options.images:
         raise ValueError(f"--images must be at most {available}, got {options.images}")
     return [index * available // options.images for index in range(options.images)]
@@ -381,26 +382,28 @@ def _options() -> argparse.Namespace:
         "--networks", nargs="+", default=["resnet50", "densenet121", "mobilenet_v2"]
     )
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
-    parser.add_argument("--data", type=Path, help="folder with train (default: drawn)")
-    parser.add_argument("--images", type=int, default=64, help="images of an epoch")
+    parser.add_argument("--data", type=Path, help="folder with train (default: drawn images)")
+    parser.add_argument("--images", type=int, default=64, help="images per epoch")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=3, help="of each process; one warms up")
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="per process, including one of warm-up"
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument(
-        "--workers", type=int, nargs="+", default=[0, 2], help="loader processes to try"
+        "--workers", type=int, nargs="+", default=[0, 2], help="numbers of loader processes to try"
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument(
         "--cpu-time",
         action="store_true",
-        help="count the process's CPU seconds, on a machine that others use too; one thread",
+        help="measure CPU seconds, with one thread, on a shared machine",
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.cpu_time:  # waiting threads and loader processes would be counted wrongly
+    if options.cpu_time:  # idle threads and loader processes would be miscounted
         options.threads, options.workers = 1, [0]
     return options
 

@@ -1,12 +1,12 @@
-"""What an embedding costs and how far it can be believed, beside scikit-learn.
+"""Time and quality of t-SNE embeddings, compared with scikit-learn.
 
     python benchmarks/tsne.py [--features FILE.npy] [--rows 5856] [--growth 20000 50000 100000]
 
-Without a file the features are drawn: non-negative and correlated as a network's pooled ones are,
-from eight groups. Both libraries get the same float32 features, two threads and a perplexity of
-30; scikit-learn also gets them after our own preparation. All take turns. Trustworthiness (15
-neighbors of 2,000 points) is against the scaled features in all their dimensions. ``--rows 0``
-leaves the comparison out.
+Without a file the features are synthetic: non-negative and correlated like a network's pooled
+features, from eight groups. Both libraries get the same float32 features, two threads and a
+perplexity of 30; scikit-learn also gets the features after this library's preparation. All are
+timed in turn. Trustworthiness (15 neighbors of 2,000 points) refers to the scaled features in all
+dimensions. ``--rows 0`` skips the comparison.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Sphinx settings; the pages build without a network."""
+"""Sphinx settings; the documentation builds without internet access."""
 
 import os
 from importlib.metadata import version as installed_version
 
 project = "cxrtransfer"
 author = "The cxrtransfer authors"
-copyright = "the cxrtransfer authors"  # noqa: A001  (Sphinx wants this name)
+copyright = "the cxrtransfer authors"  # noqa: A001  (a setting of Sphinx)
 release = version = installed_version("cxrtransfer")
 
 extensions = [
@@ -20,16 +20,17 @@ html_title = f"cxrtransfer {release}"
 
 autosummary_generate = True
 autosummary_ignore_module_all = False
+autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-# Our docstrings hold no types, so what stands before a colon is not one.
+# Docstrings have no types, so text before a colon is not parsed as one.
 napoleon_use_rtype = False
 
-# Links into other projects need their inventories, that is, a network.
+# Links to other projects need their inventories from the internet.
 if os.environ.get("CXRTRANSFER_INTERSPHINX"):
     extensions.append("sphinx.ext.intersphinx")
     intersphinx_mapping = {
@@ -47,5 +48,7 @@ else:
         (r"py:.*", r"[A-Z]\w*Error"),
         (r"py:.*", r".*\._[TR]|hashlib"),
         (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None)"),
-        (r"py:class", r"Cell"),  # an alias of Literal, which autosummary does not list
+        (r"py:class", r"Cell"),  # an alias of Literal, which autodoc does not list
+        (r"py:.*", r"cxrtransfer\.runtime\..*"),  # private
+        (r"py:class", r"cxrtransfer\.evaluation\.samples\.\w+"),  # what a metric is computed from
     ]

@@ -1,10 +1,10 @@
-"""Which backbone suits my images? Train the head alone on each, choose on val, test the choice.
+"""Linear probing: choose a backbone on the validation split, then test it.
 
     python examples/linear_probe.py --data chest_xray --models squeezenet1_1 mobilenet_v2
 
-Every image goes through each network once; all epochs then train on the features kept from that
-pass. Without ``--data`` it draws its own radiographs and starts from random parameters, in
-seconds: that shows that everything runs, and nothing about patients.
+Only the head is trained: the features of each image are computed once and reused in all epochs.
+Without ``--data``, the script runs in seconds on synthetic radiographs from random initialization,
+which checks the installation but says nothing about patients.
 """
 
 import argparse
@@ -17,21 +17,23 @@ from cxrtransfer.evaluation import evaluate
 from cxrtransfer.models import build_finetune_model, input_spec
 from cxrtransfer.training import WeightedTrainer
 
-# %% What is asked for.
+# %% Options.
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--data", type=Path, help="folder with train, val and test (default: drawn)")
+parser.add_argument(
+    "--data", type=Path, help="folder with train, val and test (default: synthetic)"
+)
 parser.add_argument("--models", nargs="+", default=["squeezenet1_1", "resnet18"])
 parser.add_argument("--epochs", type=int, default=50)
 arguments = parser.parse_args()
 
 # %% The images.
-drawn = tempfile.TemporaryDirectory()
+synthetic = tempfile.TemporaryDirectory()
 if arguments.data is None:
-    draw_radiographs(drawn.name, num_images=200, size=64)
-source = arguments.data or Path(drawn.name)
+    draw_radiographs(synthetic.name, num_images=200, size=64)
+source = arguments.data or Path(synthetic.name)
 
-# %% One probe after another. Only val says which is best.
-print(f"{'network':24}{'features':>9}{'seconds':>9}{'epochs':>8}{'val AUROC':>11}")
+# %% Train a probe for each network and record its validation AUROC.
+print(f"{'Network':24}{'Features':>9}{'Seconds':>9}{'Epochs':>8}{'Validation AUROC':>18}")
 probes = []
 for name in arguments.models:
     model = build_finetune_model(
@@ -47,6 +49,8 @@ for name in arguments.models:
         model,
         class_weights="balanced",
         lr=1e-3,
+        weight_decay=0.0,
+        schedule="constant",
         batch_size=64,
         epochs=arguments.epochs,
         early_stopping=10,
@@ -58,12 +62,12 @@ for name in arguments.models:
     seconds = time.perf_counter() - started
     best = history.rows[history.best_epoch - 1]["val_auroc"]
     num_features = trainer.features(val).shape[1]
-    print(f"{name:24}{num_features:9}{seconds:9.1f}{len(history.rows):8}{best:11.3f}", flush=True)
+    print(f"{name:24}{num_features:9}{seconds:9.1f}{len(history.rows):8}{best:18.3f}", flush=True)
     probes.append((best, name, trainer, spec))
 
-# %% The test images are looked at once, by the one chosen.
+# %% Only the chosen network is tested.
 _, name, trainer, spec = max(probes, key=lambda probe: probe[0])
 test = StratifiedResplit(source, "test", input_spec=spec)
-print(f"\n{name}, chosen on val, on {len(test)} test images:")
+print(f"\n{name}, chosen on validation, on {len(test)} test images:")
 print(evaluate(trainer.predict(test), patients=test.records.patient_ids))
-drawn.cleanup()
+synthetic.cleanup()

@@ -1,9 +1,8 @@
-import ast
 import csv
-import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,17 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from cxrtransfer.cli import main
-from cxrtransfer.cli.options import parser
+from cxrtransfer.cli.options import parse, run_configs
+from cxrtransfer.config import RunConfig
 from cxrtransfer.data import read_folder
 from cxrtransfer.files import read_json
-from cxrtransfer.study import load_run, predict_images
-from cxrtransfer.training import TrainConfig
+from cxrtransfer.study import RunFolder, load_run, predict_images
 
-# A network this small, hardly trained, may have nothing to show; that is said by a warning.
-pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images")
+# A network this small, hardly trained, may have empty heatmaps; a warning says so.
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
 
-def test_train_writes_a_run_and_a_page(
+def test_train_writes_a_run_and_the_report(
     image_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = main([
@@ -39,28 +38,29 @@ def test_train_writes_a_run_and_a_page(
     )
 
 
-def test_train_says_first_how_it_trains_and_what_counts_as_disease(
+def test_train_logs_its_settings_and_the_positive_class_first(
     image_tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (image_tree / "train" / "PNEUMONIA").rename(image_tree / "train" / "COVID")
     (image_tree / "test" / "PNEUMONIA").rename(image_tree / "test" / "COVID")
     caplog.set_level("INFO")
 
-    with pytest.warns(UserWarning, match="NORMAL is counted as disease, because it is the second"):
+    with pytest.warns(UserWarning, match="the positive class is NORMAL, the second class by name"):
         assert main([
             "train", str(image_tree), "--models", "squeezenet1_1", "--random", "--image-size",
-            "32", "--epochs", "1", "--out", str(tmp_path / "out"),
+            "32", "--epochs", "1", "--ema-decay", "0.5", "--out", str(tmp_path / "out"),
         ]) == 0  # fmt: skip
 
     first, second = caplog.messages[:2]
-    assert first.startswith("squeezenet1_1: all layers from random parameters, lr 0.0001 (cosine)")
-    assert "class weights balanced, no augmentation, seed 0" in first
-    assert second == (
-        "class counted as disease: NORMAL (the second class by name, as none was named)"
+    assert first == (
+        "squeezenet1_1: random initialization, all layers, epochs 1, learning rate 0.0001 "
+        "(cosine), weight decay 0.01, batch size 32, class weights balanced, no augmentation, "
+        "ema decay 0.5, seed 0"
     )
+    assert second == "positive class: NORMAL (the second class by name; none was chosen)"
 
 
-def test_a_run_that_fails_leaves_a_page_of_the_others_and_status_1(
+def test_a_failed_run_leaves_a_report_on_the_others_and_status_1(
     image_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = main([
@@ -69,14 +69,14 @@ def test_a_run_that_fails_leaves_a_page_of_the_others_and_status_1(
     ])  # fmt: skip
 
     assert status == 1
-    said = capsys.readouterr()
-    assert said.out.strip() == str(tmp_path / "out" / "report.html")
-    assert "1 of 2 runs failed" in said.err
+    output = capsys.readouterr()
+    assert output.out.strip() == str(tmp_path / "out" / "report.html")
+    assert "1 of 2 runs failed" in output.err
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert "The run inception_v3 failed and is not on this page (ValueError: " in page
+    assert "Run inception_v3 failed and is not included (ValueError: " in page
 
 
-def test_the_page_can_be_written_again(
+def test_the_report_can_be_written_again(
     image_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([
@@ -110,7 +110,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return tree, out / "squeezenet1_1"
 
 
-def test_predict_says_of_unlabeled_images_what_the_run_said_of_its_test(
+def test_predict_gives_the_probabilities_of_the_runs_test_set(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree, run = trained
@@ -123,28 +123,28 @@ def test_predict_says_of_unlabeled_images_what_the_run_said_of_its_test(
     test = load_run(run).test
     assert ["test/" + name for name in rows] == list(test.ids)
     for name, row, label in zip(test.ids, test.probabilities, test.predicted, strict=True):
-        found = rows[name.removeprefix("test/")]
-        assert float(found["PNEUMONIA"]) == pytest.approx(row[1], abs=1e-6)
-        assert found["predicted"] == test.class_names[label]
+        predicted = rows[name.removeprefix("test/")]
+        assert float(predicted["PNEUMONIA"]) == pytest.approx(row[1], abs=1e-6)
+        assert predicted["predicted"] == test.class_names[label]
     assert {
         path.relative_to(tmp_path / "maps").as_posix() for path in tmp_path.rglob("*.png")
     } == {f"{name}.png" for name in rows}
     assert "12 images" in capsys.readouterr().out
 
 
-def test_predict_names_every_file_that_is_no_image(
+def test_predict_names_every_unreadable_file(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"no image")
 
     assert main(["predict", str(trained[1]), str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert "a.png" in said
-    assert "b.png" in said
+    message = capsys.readouterr().err
+    assert "a.png" in message
+    assert "b.png" in message
 
 
-def test_predict_can_leave_out_what_is_unreadable_and_says_so(
+def test_predict_can_skip_unreadable_images_and_lists_them(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = shutil.copytree(trained[0] / "test" / "NORMAL", tmp_path / "images")
@@ -153,10 +153,10 @@ def test_predict_can_leave_out_what_is_unreadable_and_says_so(
 
     assert main([*words, "--skip-unreadable", "--heatmaps", str(tmp_path / "maps")]) == 0
 
-    said = capsys.readouterr().out
-    assert "5 images" in said
-    assert "1 unreadable left out" in said
-    assert "02.png: " in said
+    output = capsys.readouterr().out
+    assert "5 images" in output
+    assert "1 unreadable skipped" in output
+    assert "02.png: " in output
     with (tmp_path / "p.csv").open(newline="") as file:
         *rows, last = csv.DictReader(file)
     assert [row["id"] for row in rows] == ["00.png", "01.png", "03.png", "04.png", "05.png"]
@@ -167,15 +167,15 @@ def test_predict_can_leave_out_what_is_unreadable_and_says_so(
     assert len(list((tmp_path / "maps").iterdir())) == 5
 
 
-@pytest.mark.filterwarnings("ignore:2 unreadable images:UserWarning")
-def test_nothing_but_unreadable_images_is_an_error_even_then(
+@pytest.mark.filterwarnings("ignore:skipped 2 unreadable images:UserWarning")
+def test_only_unreadable_images_are_an_error_even_when_skipped(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for label in ("NORMAL", "PNEUMONIA"):
         (tmp_path / label).mkdir()
         (tmp_path / label / "a.png").write_bytes(b"no image")
 
-    for command in ("predict", "test"):
+    for command in ("predict", "external-test"):
         assert main([command, str(trained[1]), str(tmp_path), "--skip-unreadable"]) == 1
         assert "2 image(s) cannot be read" in capsys.readouterr().err
 
@@ -203,19 +203,21 @@ def test_empty_heatmaps_are_named_by_their_images(
     trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
     run = shutil.copytree(trained[1], tmp_path / "run")
-    parameters = load_file(run / "model.safetensors")
-    parameters["classifier.1.weight"] = -parameters["classifier.1.weight"].abs()
-    save_file(parameters, run / "model.safetensors")
+    manifest, folder = load_run(run).manifest, RunFolder(run)
+    weights = load_file(run / "model.safetensors")
+    weights["classifier.1.weight"] = -weights["classifier.1.weight"].abs()
+    save_file(weights, run / "model.safetensors")
+    folder.write_manifest(replace(manifest, files=folder.file_digests()))
     images = trained[0] / "test" / "NORMAL"
 
-    with pytest.warns(UserWarning, match=r"6 of 6 heatmaps are empty.*: 00\.png, 01\.png") as said:
+    with pytest.warns(
+        UserWarning, match=r"6 of 6 heatmaps are empty.*: 00\.png, 01\.png"
+    ) as caught:
         predict_images(run, images, heatmaps=tmp_path / "maps", batch_size=4)
-    assert len(said) == 1
+    assert len(caught) == 1
 
 
-def test_the_class_counted_as_disease_can_be_named(
-    trained: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_the_positive_class_can_be_named(trained: tuple[Path, Path], tmp_path: Path) -> None:
     words = [
         "train", str(trained[0]), "--models", "squeezenet1_1", "--random", "--image-size", "32",
         "--epochs", "1", "--out", str(tmp_path), "--positive",
@@ -225,10 +227,10 @@ def test_the_class_counted_as_disease_can_be_named(
     assert main([*words, "NORMAL"]) == 0
     run = load_run(tmp_path / "squeezenet1_1")
     assert (run.test.positive_index, run.val.positive_index) == (0, 0)
-    assert "Class counted as disease: NORMAL" in (tmp_path / "report.html").read_text("utf-8")
+    assert "Positive class: NORMAL" in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_predict_without_images_says_so(
+def test_predict_needs_images(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", str(trained[1]), str(tmp_path)]) == 1
@@ -246,48 +248,86 @@ def test_audit_prints_the_leakage_report_of_a_folder_or_a_table(
         assert "Audit of 44 images" in capsys.readouterr().out
 
 
-def test_test_puts_a_run_on_images_elsewhere(
+def test_external_test_evaluates_a_run_on_another_site(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     away = shutil.copytree(trained[0] / "test", tmp_path / "away")
 
-    assert main(["test", str(trained[1]), str(away)]) == 0
-    assert "squeezenet1_1 on away: 12 images" in capsys.readouterr().out
+    assert main(["external-test", str(trained[1]), str(away)]) == 0
+    assert "squeezenet1_1 on away" in capsys.readouterr().out
 
 
-def test_test_can_leave_out_what_is_unreadable_and_says_so(
+def test_external_test_can_skip_unreadable_images_and_lists_them(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(trained[1], tmp_path / "run")
     away = shutil.copytree(trained[0] / "test", tmp_path / "away")
     (away / "NORMAL" / "02.png").write_bytes(b"no image")
-    assert main(["test", str(run), str(away)]) == 1
+    assert main(["external-test", str(run), str(away)]) == 1
 
-    with pytest.warns(UserWarning, match="1 unreadable images"):
-        assert main(["test", str(run), str(away), "--skip-unreadable"]) == 0
+    with pytest.warns(UserWarning, match="1 unreadable image"):
+        assert main(["external-test", str(run), str(away), "--skip-unreadable"]) == 0
 
-    said = capsys.readouterr().out
-    assert "squeezenet1_1 on away: 11 images" in said
-    assert "1 of 12 images cannot be read and are left out." in said
-    assert "NORMAL/02.png: " in said
-    kept = read_json(run / "external" / "away" / "external.json")
-    assert list(kept["skipped"]) == ["NORMAL/02.png"]
-    assert "1 of 12 images cannot be read and are left out." in kept["sentences"]
+    output = capsys.readouterr().out
+    assert "1 of 12 images are unreadable and were excluded." in output
+    assert "skipped: NORMAL/02.png: " in output
+    saved = read_json(run / "external" / "away" / "external.json")
+    assert list(saved["skipped"]) == ["NORMAL/02.png"]
 
 
-def test_the_settings_that_the_docs_set_side_by_side_are_the_defaults() -> None:
-    page = Path(__file__).parents[1] / "docs" / "how-to" / "command-line.rst"
-    here = re.findall(r"^     - ``--(\S+) (\S+)``$", page.read_text("utf-8"), re.MULTILINE)
-    there = re.findall(r"^     - ``(\w+)=(\S+)``$", page.read_text("utf-8"), re.MULTILINE)
-    command = vars(parser().parse_args(["train", "."]))
-    assert len(here) == 6
-    assert len(there) == 5
+def test_without_options_the_command_trains_with_the_defaults_of_the_classes() -> None:
+    assert run_configs(parse(["train", "."])) == (RunConfig(name="resnet18", model="resnet18"),)
 
-    for name, value in here:
-        default = command[name.replace("-", "_")]
-        assert default == type(default)(value) if name != "class-weights" else default == [value]
-    for name, value in there:
-        assert getattr(TrainConfig(), name) == ast.literal_eval(value)
+
+def test_every_setting_has_an_option() -> None:
+    words = [
+        "train", ".", "--models", "timm:resnet10t", "--random", "--features", "--image-size", "64",
+        "--val-fraction", "0.2", "--test-fraction", "0.3", "--image-split", "--split-seed", "5",
+        "--augment", "--upsample", "--positive", "COVID",
+        "--class-weights", "2", "1", "--lr", "0.5", "--weight-decay", "0.25", "--batch-size", "4",
+        "--epochs", "7", "--early-stopping", "2", "--seeds", "1", "3", "--precision", "fp32",
+        "--optimizer", "sgd", "--momentum", "0.5", "--schedule", "constant", "--warmup-epochs",
+        "1.5", "--accumulate", "2", "--max-grad-norm", "3", "--label-smoothing", "0.1",
+        "--ema-decay", "0.9", "--layer-decay", "0.8", "--unfreeze-every", "2", "--monitor",
+        "val_f1", "--min-change", "0.01", "--reuse-features", "never", "--compile",
+    ]  # fmt: skip
+    config = run_configs(parse(words))[1]
+
+    defaults = RunConfig(name="-", model="-")
+    for changed, default in ((config, defaults), (config.training, defaults.training)):
+        for name, value in vars(changed).items():
+            assert value != getattr(default, name), f"{name} has no option, or none in this test"
+    assert config.name == "timm-resnet10t_seed3"
+    assert config.group_by is None
+    assert config.training.class_weights == (2.0, 1.0)
+
+
+def test_equal_class_weights_are_none() -> None:
+    (config,) = run_configs(parse(["train", ".", "--class-weights", "none"]))
+
+    assert config.training.class_weights is None
+
+
+def test_the_help_of_an_option_is_the_settings_description(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--label-smoothing X fraction of each label that is spread evenly over" in text
+    assert (
+        "--max-grad-norm X maximum L2 norm of the gradient (gradient clipping) (default: no"
+        in text
+    )
+    assert "--augment rotate, translate and jitter" in text
+    assert "``" not in text
+
+
+def test_the_folder_may_follow_the_models(tmp_path: Path) -> None:
+    options = parse(["train", "--models", "resnet18", "resnet50", str(tmp_path)])
+
+    assert (options.data, options.models) == (tmp_path, ["resnet18", "resnet50"])
 
 
 def test_models_are_listed_by_pattern(capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,12 +335,13 @@ def test_models_are_listed_by_pattern(capsys: pytest.CaptureFixture[str]) -> Non
     assert "squeezenet1_1" in capsys.readouterr().out
 
 
-def test_a_mistake_is_told_before_anything_slow_is_imported() -> None:
+def test_a_mistake_is_reported_before_anything_slow_is_imported() -> None:
     code = """
 import contextlib, sys
 from cxrtransfer.cli import main
 for words in (["train", ".", "--nonsense"], ["--help"], ["train", "/nowhere"],
-              ["train", ".", "--class-weights", "even"], ["predict", "/nowhere", "x.png"]):
+              ["train", ".", "--class-weights", "even"], ["predict", "/nowhere", "x.png"],
+              ["train", ".", "--lr", "0"], ["train", "--help"]):
     with contextlib.suppress(SystemExit):
         main(words)
 print(*sys.modules)
@@ -309,7 +350,8 @@ print(*sys.modules)
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
 
-    assert "there is no file or folder /nowhere" in done.stderr
+    assert "no such file or directory: /nowhere" in done.stderr
+    assert "lr must be positive and finite, got 0.0" in done.stderr
     assert not {"torch", "numpy", "matplotlib", "PIL"} & set(done.stdout.splitlines()[-1].split())
 
 
@@ -317,8 +359,10 @@ print(*sys.modules)
     ("words", "message"),
     [
         (["train", "/no/such/folder"], "/no/such/folder"),
-        (["models", "no_such_net"], "no network matches"),
-        (["report", "/no/such/folder"], "there is no file or folder /no/such/folder"),
+        (["models", "no_such_net"], "no available model matches 'no_such_net'"),
+        (["report", "/no/such/folder"], "no such file or directory: /no/such/folder"),
+        (["train"], "train needs images"),
+        (["train", ".", "--epochs", "0"], "epochs must be a positive integer, got 0"),
         (["report", "."], "must hold a finished study"),
         (["train", ".", "--class-weights", "even"], "got 'even'"),
     ],

@@ -16,7 +16,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", cxrtransfer.__all__)
-def test_every_top_name_can_be_had(name: str) -> None:
+def test_every_top_level_name_is_available(name: str) -> None:
     assert getattr(cxrtransfer, name) is not None
     assert name in dir(cxrtransfer)
 

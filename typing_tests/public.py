@@ -40,6 +40,8 @@ def library(folder: Path) -> None:
     assert_type(input_spec(model), InputSpec)
     trainer = WeightedTrainer(model, class_weights={"NORMAL": 100, "PNEUMONIA": 1})
     assert_type(trainer.fit(train, train), History)
+    WeightedTrainer(model, lr="fast")  # type: ignore[arg-type]  # the settings' types are known
+    WeightedTrainer(model, learning_rate=1e-4)  # type: ignore[call-arg]  # and so are their names
     predictions = trainer.predict(train)
     assert_type(predictions, Predictions)
     assert_type(compute_metrics(predictions), dict[str, float])
@@ -55,6 +57,8 @@ def study(folder: Path) -> None:
     """Go the way of the example."""
     configs = paper_grid(["resnet50"])
     assert_type(configs, tuple[RunConfig, ...])
+    assert_type(configs[0].with_training(lr=1e-3, schedule="cosine"), RunConfig)
+    configs[0].with_training(schedule="cosin")  # type: ignore[arg-type]  # here, too
     results: Sequence[RunResult] = run_study(configs, folder, "out")
     assert_type(results[0].test, Predictions)
     assert_type(write_report("out"), Path)

@@ -1,8 +1,7 @@
-"""Transfer-learning classification of chest X-rays, with numbers that can be trusted.
+"""Transfer-learning classification of chest X-rays.
 
-The names below are the handful most scripts need; each lives in a subpackage, where the rest is.
-They are loaded on first use, so that ``import cxrtransfer`` stays quick and pulls in neither
-matplotlib nor openTSNE nor timm.
+The names below are those most scripts need; the subpackages have the rest. They are imported on
+first use, so that ``import cxrtransfer`` is fast and imports neither torch nor matplotlib.
 """
 
 import importlib

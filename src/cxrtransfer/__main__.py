@@ -1,4 +1,4 @@
-"""``python -m cxrtransfer`` is the command ``cxrtransfer``."""
+"""Run the command line as ``python -m cxrtransfer``."""
 
 import sys
 

@@ -1,9 +1,10 @@
-"""Errors a caller may want to catch by name; each is also the built-in it resembles."""
+"""Exceptions and warnings that a caller may want to catch; each is also a built-in one."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = [
+    "EmptyHeatmapWarning",
     "IncompatibleWeightsError",
     "MissingExtraError",
     "NonFiniteLossError",
@@ -14,75 +15,81 @@ __all__ = [
     "WeightsNotFoundError",
 ]
 
+MAX_LISTED_IMAGES = 10
+
+
+class EmptyHeatmapWarning(UserWarning):
+    """Some heatmaps are zero everywhere."""
+
 
 class UnknownModelError(ValueError):
-    """No classifier of that name exists in torchvision or timm."""
+    """Neither torchvision nor timm has a classifier of that name."""
 
 
 class WeightsNotFoundError(FileNotFoundError):
-    """Pretrained parameters were asked for, and are neither on disk nor to be downloaded."""
+    """Pretrained weights were requested but are not on disk and cannot be downloaded."""
 
 
 class IncompatibleWeightsError(ValueError):
-    """A file of parameters does not belong to the network it was given to."""
+    """A weights file does not fit the network."""
 
 
 class MissingExtraError(ImportError):
-    """An optional package is needed and not installed."""
+    """An optional package is required but not installed."""
 
 
 class RunFolderError(ValueError):
-    """A run folder holds something other than what was asked of it."""
+    """A run folder cannot be used, or does not hold what was requested."""
 
 
 class RunsFailedError(RuntimeError):
-    """Some runs of a study failed, or all; the others are complete.
+    """Some or all runs of a study failed; the others are complete.
 
     Args:
-        failures: What went wrong in each run, by its name.
-        num_runs: Number of all runs.
+        failures: The error message of each failed run, by run name.
+        num_runs: Total number of runs.
 
     Attributes:
         failures: The same mapping.
-        num_runs: Number of all runs.
+        num_runs: Total number of runs.
     """
 
     def __init__(self, failures: Mapping[str, str], num_runs: int) -> None:
         self.failures = dict(failures)
         self.num_runs = num_runs
         lines = [f"{name}: {failure}" for name, failure in self.failures.items()]
-        what = (
-            f"{len(lines)} of {num_runs} runs failed; the others are complete, and the same call "
-            "makes only what is missing"
+        summary = (
+            f"{len(lines)} of {num_runs} runs failed; the others are complete, and a rerun trains "
+            "only the missing ones"
             if len(lines) < num_runs
-            else "no run came to its end; the same call goes on from here"
+            else f"all {num_runs} runs failed; a rerun resumes from their last checkpoints"
         )
-        super().__init__(f"{what}:\n  " + "\n  ".join(lines))
+        super().__init__(f"{summary}:\n  " + "\n  ".join(lines))
 
 
 class NonFiniteLossError(RuntimeError):
-    """The training loss became infinite or not a number."""
+    """The training loss became infinite or NaN."""
 
 
 class UnreadableImagesError(ValueError):
     """Some images cannot be decoded.
 
     Args:
-        reasons: Why each file failed, by its path.
+        reasons: Why each file failed, by path.
 
     Attributes:
-        reasons: The same mapping, for a caller that wants to drop or mend the files.
+        reasons: The same mapping, for callers that want to skip or replace the files.
     """
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
         self.reasons = dict(reasons)
-        shown = [f"{path}: {reason}" for path, reason in list(self.reasons.items())[:10]]
-        more = len(self.reasons) - len(shown)
-        if more:
-            shown.append(f"and {more} more")
+        lines = [f"{path}: {reason}" for path, reason in self.reasons.items()]
+        listed = lines[:MAX_LISTED_IMAGES]
+        if len(lines) > len(listed):
+            listed.append(f"and {len(lines) - len(listed)} more")
         super().__init__(
-            f"{len(self.reasons)} image(s) cannot be read; mend or remove them, or leave them out "
-            "(on_error='skip', --skip-unreadable):\n  " + "\n  ".join(shown)
+            f"{len(lines)} image(s) cannot be read; replace or remove them, or skip them with "
+            "on_error='skip' (--skip-unreadable):\n  " + "\n  ".join(listed)
         )
 
     def __reduce__(self) -> tuple[type["UnreadableImagesError"], tuple[dict[Path, str]]]:

@@ -1,13 +1,14 @@
-"""The words all parts share: what a network expects of an image, and a few aliases."""
+"""Types shared by all packages: the input specification of a network, and aliases."""
 
 import os
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "InputSpec", "Split", "StrPath"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "InputSpec", "Precision", "Split", "StrPath"]
 
 StrPath = str | os.PathLike[str]
 Split = Literal["train", "val", "test"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -15,20 +16,20 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What a network expects of an image.
+    """Image size, channels and normalization that a network expects.
 
-    Data and models never import each other; this is all that passes between them: read it off a
-    network with :func:`cxrtransfer.models.input_spec`, hand it to a dataset.
+    :func:`cxrtransfer.models.input_spec` returns that of a network, to be passed to a dataset.
 
     Attributes:
         size: Height and width of the square input, in pixels.
         channels: Number of input channels; a gray image is repeated to fill them.
-        mean: Mean of each channel for intensities in [0, 1]; subtracted.
-        std: Standard deviation of each channel for intensities in [0, 1]; divided by.
-        interpolation: How the network's authors resized their images.
+        mean: Mean of each channel, for intensities in [0, 1]; subtracted.
+        std: Standard deviation of each channel, for intensities in [0, 1]; the divisor.
+        interpolation: Interpolation used to resize images.
 
     Raises:
-        ValueError: If a size is not positive, or ``mean`` and ``std`` do not fit ``channels``.
+        ValueError: If a size or ``std`` is not positive, or ``mean`` or ``std`` does not have one
+            value per channel.
 
     Example:
         >>> InputSpec(size=64, channels=1, mean=(0.5,), std=(0.25,)).size
@@ -48,7 +49,7 @@ class InputSpec:
             )
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(
-                f"mean and std must have one value for each of {self.channels} channels, "
+                f"mean and std must have one value per channel ({self.channels}), "
                 f"got {self.mean} and {self.std}"
             )
         if min(self.std) <= 0:

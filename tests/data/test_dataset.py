@@ -111,7 +111,7 @@ def test_whole_batches_hold_what_items_hold(image_tree: Path, options: dict[str,
 def test_a_sampler_and_shuffle_are_refused(image_tree: Path) -> None:
     dataset = StratifiedResplit(image_tree, "test", input_spec=SPEC)
 
-    with pytest.raises(ValueError, match="drop shuffle or the sampler"):
+    with pytest.raises(ValueError, match="shuffle and sampler exclude each other"):
         batch_loader(dataset, 5, shuffle=True, sampler=[1, 2])
 
 

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cxrtransfer.embedding import HEAD, data_digest, layer_features, model_digest
+from cxrtransfer.embedding import HEAD, layer_features
+from cxrtransfer.embedding.layers import data_digest, model_digest
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_refuses(tiny_net, data):
         read(tiny_net, data, ["layer4"])
     with pytest.raises(ValueError, match="'spare' does not run"):
         read(tiny_net, data, ["spare"])
-    with pytest.raises(ValueError, match="different layers"):
+    with pytest.raises(ValueError, match="distinct names"):
         read(tiny_net, data, [])
-    with pytest.raises(ValueError, match="different layers"):
+    with pytest.raises(ValueError, match="distinct names"):
         read(tiny_net, data, ["bn", "bn"])

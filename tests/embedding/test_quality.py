@@ -23,7 +23,7 @@ def test_trustworthiness_equals_scikit_learn(points, num_neighbors):
 
 def test_blocks_do_not_change_the_result(points, monkeypatch):
     expected = trustworthiness(*points)
-    monkeypatch.setattr("cxrtransfer.embedding.quality._DISTANCES_AT_ONCE", 1000)
+    monkeypatch.setattr("cxrtransfer.embedding.quality.MAX_DISTANCES", 1000)
 
     assert trustworthiness(*points) == pytest.approx(expected, abs=1e-12)
 
@@ -55,11 +55,11 @@ def test_names_of_the_labels_do_not_matter(points):
 
 
 def test_refuses(points):
-    with pytest.raises(ValueError, match="one row of coordinates"):
+    with pytest.raises(ValueError, match="same number of rows"):
         trustworthiness(points[0], points[1][:9])
     with pytest.raises(ValueError, match="num_neighbors"):
         trustworthiness(*points, num_neighbors=150)
-    with pytest.raises(ValueError, match="one label"):
+    with pytest.raises(ValueError, match="same length"):
         neighbor_agreement(points[1], [0, 1])
     with pytest.raises(ValueError, match="num_neighbors"):
         neighbor_agreement(points[1], np.zeros(300), num_neighbors=300)

@@ -59,7 +59,7 @@ def test_gradient_and_divergence_are_those_of_the_exact_method(embedding):
 
 
 def test_points_too_far_apart_for_a_grid_are_not_laid_on_one(embedding, monkeypatch):
-    monkeypatch.setattr(module, "MOST_NODES", 50)
+    monkeypatch.setattr(module, "MAX_NODES", 50)
     options = {"dof": 1, "bh_params": {"theta": 0.5}}
     _, result = gradient(embedding, embedding.affinities.P, **options)
     _, expected = kl_divergence_bh(embedding, embedding.affinities.P, **options)

@@ -27,7 +27,7 @@ def test_one_resample_is_scikit_learns_curve_of_the_drawn_images(draw, monkeypat
     """With every image drawn once, the band is the curve itself."""
     predictions = draw(rounded=True)
     monkeypatch.setattr(
-        "cxrtransfer.evaluation.bands.resampled_weights", lambda *_, **__: [np.ones((1, 200))]
+        "cxrtransfer.evaluation.bootstrap.resampled_weights", lambda *_, **__: [np.ones((1, 200))]
     )
 
     roc = curve_band(predictions, points=41)

@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrtransfer.evaluation import bootstrap_metrics, patient_codes, resampled_weights
+from cxrtransfer.evaluation.bootstrap import (
+    bootstrap_metrics,
+    patient_codes,
+    resampled_weights,
+)
 
 
 def weights_of(codes, **options):
@@ -31,7 +35,7 @@ def test_every_patient_is_drawn_once_on_average():
 
 def test_the_draws_do_not_depend_on_the_size_of_blocks(monkeypatch):
     whole = weights_of(np.arange(30), resamples=40, seed=3)
-    monkeypatch.setattr("cxrtransfer.evaluation.bootstrap._NUMBERS_AT_ONCE", 70)
+    monkeypatch.setattr("cxrtransfer.evaluation.bootstrap._MAX_BLOCK", 70)
 
     np.testing.assert_array_equal(weights_of(np.arange(30), resamples=40, seed=3), whole)
 
@@ -59,7 +63,7 @@ def test_patients_are_numbered_whatever_their_order():
 def test_patients_must_fit_the_images(draw):
     with pytest.raises(ValueError, match="each of 200 images, got 2"):
         bootstrap_metrics(draw(), patients=["a", "b"])
-    with pytest.raises(ValueError, match="at least two patients, got only 'a'"):
-        bootstrap_metrics(draw(), patients=["a"] * 200)
+    with pytest.raises(ValueError, match="at least 2 patients, got only 'a'"):
+        patient_codes(["a"] * 200, 200)
     with pytest.raises(ValueError, match="at least 1, got 0"):
         bootstrap_metrics(draw(), resamples=0)

@@ -8,11 +8,11 @@ from sklearn.metrics import log_loss
 
 from cxrtransfer.evaluation import (
     Predictions,
-    calibration_error_by_chance,
     compute_metrics,
     evaluate,
     fit_platt,
     fit_temperature,
+    null_calibration_error,
     reliability,
     wilson_interval,
 )
@@ -55,7 +55,7 @@ def test_frequencies_are_what_came_true_in_each_bin(binary):
     assert bins.probability.tolist() == pytest.approx([0.15, 0.9])
     assert bins.frequency.tolist() == [0.5, 1.0]
     assert bins.expected_error == pytest.approx(0.5 * 0.35 + 0.5 * 0.1)
-    assert bins.largest_error == pytest.approx(0.35)
+    assert bins.maximum_error == pytest.approx(0.35)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -92,7 +92,7 @@ def test_true_probabilities_err_by_chance_as_often_as_is_said(num_classes):
     beyond = 0
     for seed in range(120):
         predictions = Predictions(ids, *calibrated(150, num_classes, seed), names)
-        limit = calibration_error_by_chance(predictions, confidence=0.8, draws=100, seed=seed)
+        limit = null_calibration_error(predictions, confidence=0.8, draws=100, seed=seed)
         beyond += reliability(predictions).expected_error > limit
 
     assert 0.1 < beyond / 120 < 0.3
@@ -102,7 +102,7 @@ def test_images_of_one_patient_err_together_by_chance(draw):
     predictions = draw()
 
     alone, together = (
-        calibration_error_by_chance(predictions, patients=patients)
+        null_calibration_error(predictions, patients=patients)
         for patients in (None, [str(index // 10) for index in range(200)])
     )
 
@@ -149,7 +149,7 @@ def test_a_temperature_changes_no_class_and_no_rank(draw):
 
 
 def test_no_temperature_is_found_where_all_is_right(binary):
-    with pytest.raises(ValueError, match="every one of these 2 images"):
+    with pytest.raises(ValueError, match="all 2 images are predicted as their true class"):
         fit_temperature(binary([0, 1], [0.1, 0.9]))
 
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrtransfer.evaluation import auroc_covariance, resampled_weights
-from cxrtransfer.evaluation.metrics import rank_metrics
+from cxrtransfer.evaluation import resampled_weights
+from cxrtransfer.evaluation.intervals import auroc_covariance
+from cxrtransfer.evaluation.samples import rank_metrics
 
 
 def drawn(num_images=80, *, ties=False, seed=0):

@@ -106,7 +106,7 @@ def test_kundus_weights_by_scikit_learn(members):
 
 
 def test_kundus_weights_need_their_four_metrics(binary):
-    with pytest.raises(ValueError, match="for number 0"):
+    with pytest.raises(ValueError, match="for member 0"):
         kundu_weights([binary([1, 1], [0.9, 0.8])])
 
 

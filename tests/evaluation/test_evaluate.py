@@ -3,8 +3,10 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn import metrics as sk
 
 from cxrtransfer.evaluation import (
+    METRICS,
     compute_metrics,
     evaluate,
     evaluate_groups,
@@ -12,7 +14,7 @@ from cxrtransfer.evaluation import (
 )
 from cxrtransfer.evaluation.bootstrap import jackknife_metrics
 
-METRICS = [
+NAMES = [
     *("accuracy", "balanced_accuracy", "f1_macro", "f1_positive", "f1_weighted", "precision"),
     *("recall", "specificity", "npv", "mcc", "auroc", "average_precision", "brier"),
     *("log_loss", "ece"),
@@ -23,11 +25,13 @@ METRICS = [
 def test_every_metric_has_a_value_and_an_interval(draw, num_classes):
     found = evaluate(draw(num_classes=num_classes), resamples=200).estimates()
 
-    assert list(found) == METRICS
+    assert list(found) == NAMES
     for name, estimate in found.items():
         assert math.isfinite(estimate.value), name
         if name == "ece":
-            assert estimate.reason.startswith("biased upward; true probabilities would show up")
+            assert estimate.reason.startswith(
+                "biased upward; a perfectly calibrated model would show up"
+            )
         else:
             assert 0 <= estimate.low <= estimate.value <= estimate.high, name
             assert estimate.low < estimate.high, name
@@ -41,8 +45,10 @@ def test_it_agrees_with_compute_metrics(draw, num_classes):
 
     metrics = compute_metrics(predictions)
     values = {name: estimate.value for name, estimate in evaluation.estimates().items()}
-    assert {name: values[name] for name in metrics} == pytest.approx(metrics)
-    np.testing.assert_array_equal(evaluation.confusion_matrix, metrics.confusion_matrix)
+    assert values == pytest.approx(metrics)
+    np.testing.assert_array_equal(
+        evaluation.confusion_matrix, sk.confusion_matrix(predictions.labels, predictions.predicted)
+    )
 
 
 def test_shares_have_wilsons_interval(draw):
@@ -93,7 +99,7 @@ def test_repeated_patients_widen_every_interval(draw):
     ).estimates()
     plain = evaluate(once, resamples=2000).estimates()
 
-    for name in METRICS[:-1]:
+    for name in NAMES[:-1]:
         width = honest[name].high - honest[name].low
         assert width > 1.6 * (naive[name].high - naive[name].low), name
         assert width == pytest.approx(plain[name].high - plain[name].low, rel=0.25), name
@@ -116,7 +122,7 @@ def test_one_class_only_says_why_numbers_are_missing(binary):
     assert found["auroc"].reason == "a class has no image, or has them all"
     assert found["specificity"].reason == "every image is positive"
     assert found["balanced_accuracy"].reason == "a class has no image"
-    assert found["mcc"].reason == "all images are of one class, or given one class"
+    assert found["mcc"].reason == "all images are of one class, or predicted as one class"
     assert found["recall"].value == 0.75
     for name, estimate in found.items():
         assert math.isnan(estimate.low) == bool(estimate.reason), name
@@ -126,9 +132,7 @@ def test_perfect_predictions_are_not_called_certain(binary):
     found = evaluate(binary([0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]), resamples=50).estimates()
 
     assert found["mcc"].value == found["f1_macro"].value == 1
-    assert (
-        found["mcc"].reason == "it is the same on every resample, which does not make it certain"
-    )
+    assert found["mcc"].reason == "degenerate bootstrap: equal on every resample"
     for name in ("accuracy", "recall", "specificity", "precision", "auroc"):
         assert found[name].low < 0.75, name
 
@@ -149,7 +153,7 @@ def test_perfect_predictions_are_not_called_certain(binary):
 def test_a_constant_score_leaves_only_what_it_must(binary, labels, score, missing):
     found = evaluate(binary(labels, [score] * 3), resamples=20).estimates()
 
-    assert {name for name in METRICS if math.isnan(found[name].value)} == missing
+    assert {name for name in NAMES if math.isnan(found[name].value)} == missing
     assert all(found[name].reason for name in missing)
 
 
@@ -165,8 +169,8 @@ def test_the_text_names_everything(draw):
 
     text = str(evaluate(predictions, patients=[str(i // 2) for i in range(200)], resamples=20))
 
-    assert text.startswith("200 images of 100 patients; positive is PNEUMONIA, threshold 0.5;")
-    assert all(f"\n{name} " in text for name in METRICS)
+    assert text.startswith("200 images of 100 patients; positive class PNEUMONIA, threshold 0.5;")
+    assert all(f"\n{METRICS[name].label} " in text for name in NAMES)
 
 
 def test_arguments_out_of_range_are_refused(draw):
@@ -174,7 +178,7 @@ def test_arguments_out_of_range_are_refused(draw):
         evaluate(draw(), confidence=95)
     with pytest.raises(ValueError, match=r"threshold must lie in \[0, 1\], got 1.5"):
         evaluate(draw(), threshold=1.5)
-    with pytest.raises(ValueError, match=r"divides two classes, got 0.4 for 3"):
+    with pytest.raises(ValueError, match=r"two classes, got 0\.4 for 3 classes"):
         evaluate(draw(num_classes=3), threshold=0.4)
     with pytest.raises(ValueError, match="each of 200 images, got 1"):
         evaluate(draw(), patients=["a"])

@@ -5,8 +5,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from cxrtransfer.evaluation import Estimate, auroc_interval, proportion_interval, wilson_interval
-from cxrtransfer.evaluation.intervals import bootstrap_interval
+from cxrtransfer.evaluation import Estimate, wilson_interval
+from cxrtransfer.evaluation.intervals import (
+    auroc_interval,
+    bootstrap_interval,
+    proportion_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,31 +34,38 @@ def test_wilson_agrees_with_statsmodels(confidence):
         assert wilson_interval(successes, total, confidence=confidence) == pytest.approx(expected)
 
 
+def ends(estimate):
+    return estimate.low, estimate.high
+
+
 def test_one_image_per_patient_gives_plain_wilson():
     success = np.arange(50) % 3 > 0
 
-    assert proportion_interval(success, np.arange(50)[::-1]) == wilson_interval(33, 50)
+    estimate = proportion_interval(success, np.arange(50)[::-1])
+
+    assert estimate.value == 33 / 50
+    assert ends(estimate) == wilson_interval(33, 50)
 
 
 def test_images_copied_four_times_tell_no_more_than_once():
     success, codes = np.arange(50) % 3 > 0, np.arange(50)
 
-    once = proportion_interval(success, codes)
-    copied = proportion_interval(np.repeat(success, 4), np.repeat(codes, 4))
+    once = ends(proportion_interval(success, codes))
+    copied = ends(proportion_interval(np.repeat(success, 4), np.repeat(codes, 4)))
 
     assert copied == pytest.approx(once, abs=0.008)  # t instead of the normal distribution
     assert copied[0] < wilson_interval(33 * 4, 200)[0] - 0.02
 
 
 def test_all_right_counts_patients_not_images():
-    low, high = proportion_interval(np.ones(60, bool), np.arange(60) // 3)
+    low, high = ends(proportion_interval(np.ones(60, bool), np.arange(60) // 3))
 
     assert (low, high) == pytest.approx(wilson_interval(20, 20), abs=0.03)
     assert low < wilson_interval(60, 60)[0] - 0.05
 
 
 def test_one_patient_alone_tells_nothing():
-    assert proportion_interval(np.array([True, True]), np.array([3, 3])) == (0.0, 1.0)
+    assert ends(proportion_interval(np.array([True, True]), np.array([3, 3]))) == (0.0, 1.0)
 
 
 def test_the_interval_of_an_area_stays_within_bounds():
@@ -154,7 +165,7 @@ def test_a_metric_that_never_changes_is_not_called_certain():
     estimate = bootstrap_interval(1.0, np.ones(50), np.ones(10))
 
     assert math.isnan(estimate.low)
-    assert estimate.reason == "it is the same on every resample, which does not make it certain"
+    assert estimate.reason == "degenerate bootstrap: equal on every resample"
 
 
 def test_too_many_undefined_resamples_leave_no_interval():
@@ -163,7 +174,7 @@ def test_too_many_undefined_resamples_leave_no_interval():
     estimate = bootstrap_interval(0.5, resampled, np.ones(3))
 
     assert math.isnan(estimate.low)
-    assert estimate.reason == "10% of the resamples leave it undefined"
+    assert estimate.reason == "undefined on 10% of the resamples"
     assert bootstrap_interval(0.5, resampled[6:], np.ones(3)).low > 0.1
 
 

@@ -115,5 +115,5 @@ def test_frequencies_must_be_frequencies(draw, priors):
 
 
 def test_there_must_be_a_weight_per_class():
-    with pytest.raises(ValueError, match="2 class weights"):
+    with pytest.raises(ValueError, match="class_weights must be 2 numbers"):
         weighted_priors(np.array([0, 1]), (1.0,), num_classes=2)

@@ -8,50 +8,49 @@ from cxrtransfer.explain import border_fraction, compare_fractions
 
 def draw(*, effect: float, images: int = 400, seed: int = 0):
     rng = np.random.default_rng(seed)
-    right = rng.random(images) < 0.85
-    return rng.beta(3, 5, images) + effect * ~right, right
+    correct = rng.random(images) < 0.85
+    return rng.beta(3, 5, images) + effect * ~correct, correct
 
 
 def test_means_are_those_of_the_two_groups():
-    shares, right = draw(effect=0.1)
-    found = compare_fractions(shares, right)
+    fractions, correct = draw(effect=0.1)
+    comparison = compare_fractions(fractions, correct)
 
-    assert found.right == pytest.approx(shares[right].mean())
-    assert found.wrong == pytest.approx(shares[~right].mean())
-    assert (found.num_right, found.num_wrong) == (right.sum(), (~right).sum())
-    assert found.low < found.difference < found.high
+    assert comparison.correct == pytest.approx(fractions[correct].mean())
+    assert comparison.incorrect == pytest.approx(fractions[~correct].mean())
+    assert (comparison.num_correct, comparison.num_incorrect) == (correct.sum(), (~correct).sum())
+    assert comparison.low < comparison.difference < comparison.high
 
 
 def test_interval_is_about_that_of_the_normal_approximation():
-    shares, right = draw(effect=0.1)
+    fractions, correct = draw(effect=0.1)
     error = np.hypot(
-        shares[right].std() / right.sum() ** 0.5, shares[~right].std() / (~right).sum() ** 0.5
+        fractions[correct].std() / correct.sum() ** 0.5,
+        fractions[~correct].std() / (~correct).sum() ** 0.5,
     )
-    found = compare_fractions(shares, right)
+    comparison = compare_fractions(fractions, correct)
 
-    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert comparison.high - comparison.low == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
 @pytest.mark.parametrize(
-    ("effect", "verdict"), [(0.15, "Yes, more: "), (-0.15, "No, less: "), (0.0, "Not shown: ")]
+    ("effect", "verdict"), [(0.15, "more"), (-0.15, "less"), (0.0, "not significant")]
 )
-def test_answer_says_which_way(effect, verdict):
-    assert compare_fractions(*draw(effect=effect)).answer.startswith(verdict)
+def test_verdict_has_the_direction_of_the_effect(effect, verdict):
+    assert compare_fractions(*draw(effect=effect)).verdict == verdict
 
 
-def test_maps_of_four_cells_cannot_tell():
+def test_maps_of_four_cells_are_undefined():
     cells = torch.rand(100, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     maps = functional.interpolate(cells, size=(64, 64), mode="bilinear")[:, 0]
-    right = np.arange(100) % 3 > 0
-    assert compare_fractions(border_fraction(maps).numpy(), right).answer.startswith(
-        "Cannot be said: "
-    )
+    correct = np.arange(100) % 3 > 0
+    assert compare_fractions(border_fraction(maps).numpy(), correct).verdict == "undefined"
 
 
 def test_no_effect_is_called_one_in_about_five_of_a_hundred_studies():
     calls = [
-        compare_fractions(*draw(effect=0, images=120, seed=seed), resamples=300).answer[:3]
-        != "Not"
+        compare_fractions(*draw(effect=0, images=120, seed=seed), resamples=300).verdict
+        != "not significant"
         for seed in range(100)
     ]
 
@@ -59,31 +58,31 @@ def test_no_effect_is_called_one_in_about_five_of_a_hundred_studies():
 
 
 def test_images_of_one_patient_count_once():
-    shares, right = draw(effect=0.1, images=100)
-    alone = compare_fractions(shares, right)
+    fractions, correct = draw(effect=0.1, images=100)
+    alone = compare_fractions(fractions, correct)
     patients = [f"person{index % 100}" for index in range(400)]
 
-    copied = compare_fractions(np.tile(shares, 4), np.tile(right, 4), patients=patients)
-    as_if_new = compare_fractions(np.tile(shares, 4), np.tile(right, 4))
+    copied = compare_fractions(np.tile(fractions, 4), np.tile(correct, 4), patients=patients)
+    as_if_new = compare_fractions(np.tile(fractions, 4), np.tile(correct, 4))
 
     assert copied.high - copied.low == pytest.approx(alone.high - alone.low, rel=0.1)
     assert as_if_new.high - as_if_new.low < 0.6 * (copied.high - copied.low)
 
 
 def test_images_without_a_map_are_left_out():
-    shares, right = draw(effect=0.1)
-    shares[:7] = np.nan
-    found = compare_fractions(shares, right)
+    fractions, correct = draw(effect=0.1)
+    fractions[:7] = np.nan
+    comparison = compare_fractions(fractions, correct)
 
-    assert found.num_right + found.num_wrong == 393
-    assert found.right == pytest.approx(np.nanmean(shares[right]))
+    assert comparison.num_correct + comparison.num_incorrect == 393
+    assert comparison.correct == pytest.approx(np.nanmean(fractions[correct]))
 
 
 def test_refuses():
-    shares, right = draw(effect=0)
+    fractions, correct = draw(effect=0)
     with pytest.raises(ValueError, match="one bool per image"):
-        compare_fractions(shares, right.astype(int))
+        compare_fractions(fractions, correct.astype(int))
     with pytest.raises(ValueError, match="one bool per image"):
-        compare_fractions(shares, right[:5])
-    with pytest.raises(ValueError, match="right and wrong predictions"):
-        compare_fractions(shares, np.ones(400, dtype=bool))
+        compare_fractions(fractions, correct[:5])
+    with pytest.raises(ValueError, match="correct and incorrect predictions"):
+        compare_fractions(fractions, np.ones(400, dtype=bool))

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.explain import GradCAM
 
 
@@ -181,9 +182,9 @@ def test_forward_is_without_gradients_up_to_the_layer(tiny_net, images):
 @pytest.mark.parametrize(
     ("layer", "constant", "reason"),
     [
-        ("4.weight", 0.0, "does not change with the layer"),
+        ("4.weight", 0.0, "does not depend on the layer"),
         ("0.bias", -99.0, "output is zero"),
-        ("4.weight", -1.0, "nowhere does evidence"),
+        ("4.weight", -1.0, "evidence against the class outweighs"),
     ],
 )
 def test_empty_map_warns_and_says_why(images, layer, constant, reason):
@@ -192,7 +193,7 @@ def test_empty_map_warns_and_says_why(images, layer, constant, reason):
     )
     nn.init.constant_(model.get_parameter(layer), constant)
 
-    with GradCAM(model, "1") as cam, pytest.warns(UserWarning, match=reason):
+    with GradCAM(model, "1") as cam, pytest.warns(EmptyHeatmapWarning, match=reason):
         heatmaps = cam(images, 0)
 
     assert torch.equal(heatmaps, torch.zeros(4, 24, 20))
@@ -207,7 +208,7 @@ def test_map_that_is_not_empty_does_not_warn(tiny_net, images):
 
 @pytest.mark.parametrize("class_index", [[0, 1], torch.tensor([1]), [0, 1, 0, 1, 0]])
 def test_refuses_as_many_classes_as_there_are_not_images(tiny_net, images, class_index):
-    with GradCAM(tiny_net, "bn") as cam, pytest.raises(ValueError, match="each of the 4 images"):
+    with GradCAM(tiny_net, "bn") as cam, pytest.raises(ValueError, match="each of 4 images"):
         cam(images, class_index)
 
 
@@ -231,13 +232,13 @@ def test_refuses_what_is_no_batch(tiny_net, shape):
 
 def test_refuses_logits_that_are_not_finite(tiny_net, images):
     nn.init.constant_(tiny_net.fc.bias, float("nan"))
-    with GradCAM(tiny_net, "bn") as cam, pytest.raises(ValueError, match="not finite"):
+    with GradCAM(tiny_net, "bn") as cam, pytest.raises(ValueError, match="infinite or NaN"):
         cam(images)
 
 
 def test_refuses_a_layer_that_does_not_run(tiny_net, images):
     tiny_net.spare = nn.Conv2d(3, 3, 1)
-    with GradCAM(tiny_net, "spare") as cam, pytest.raises(RuntimeError, match="'spare' did not"):
+    with GradCAM(tiny_net, "spare") as cam, pytest.raises(RuntimeError, match="'spare' does not"):
         cam(images)
 
 
@@ -290,7 +291,7 @@ def test_refuses_a_network_or_layer_that_returns_no_tensor(tiny_net, images):
 
 def test_refuses_to_run_outside_with(tiny_net, images):
     cam = GradCAM(tiny_net, "bn")
-    with pytest.raises(RuntimeError, match="only inside"):
+    with pytest.raises(RuntimeError, match="inside 'with GradCAM"):
         cam(images)
     with cam, pytest.raises(RuntimeError, match="already in use"), cam:
         pass

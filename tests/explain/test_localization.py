@@ -3,13 +3,12 @@ import torch
 
 from cxrtransfer.explain import (
     border_fraction,
-    border_mask,
     boxes_to_mask,
     corner_fraction,
-    corner_mask,
     energy_inside,
     pointing_game,
 )
+from cxrtransfer.explain.localization import border_mask, corner_mask
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ def test_refuses(spots):
         pointing_game(spots, masks[:, :5])
     with pytest.raises(ValueError, match="bool of the same shape"):
         pointing_game(spots, masks.float())
-    with pytest.raises(ValueError, match="must mark a finding"):
+    with pytest.raises(ValueError, match="must mark at least one position"):
         pointing_game(spots, ~masks)
     with pytest.raises(ValueError, match="not negative"):
         energy_inside(-spots, masks)

@@ -100,7 +100,7 @@ def test_no_tensor_is_kept_between_calls(tiny_net, images):
     with GradCAM(tiny_net, "bn") as cam:
         cam(images)
 
-        assert [tap.kept for tap in cam._taps] == [None]
+        assert [tap.output for tap in cam._taps] == [None]
 
 
 def test_images_are_not_changed(tiny_net, images):

@@ -40,11 +40,11 @@ def test_more_heat_is_more_red_than_blue():
     [
         (np.zeros((4, 5)), 0.0, 0.4, "jet", "uint8"),
         (np.zeros((4, 5, 4), np.uint8), 0.0, 0.4, "jet", "uint8"),
-        (np.zeros((5, 4), np.uint8), 0.0, 0.4, "jet", "one height and width"),
+        (np.zeros((5, 4), np.uint8), 0.0, 0.4, "jet", "the same height and width"),
         (np.zeros((4, 5), np.uint8), 1.5, 0.4, "jet", r"heatmap must lie in \[0, 1\]"),
         (np.zeros((4, 5), np.uint8), np.nan, 0.4, "jet", r"heatmap must lie in \[0, 1\]"),
         (np.zeros((4, 5), np.uint8), 0.0, 1.4, "jet", "alpha"),
-        (np.zeros((4, 5), np.uint8), 0.0, 0.4, "no such", "color map 'no such'"),
+        (np.zeros((4, 5), np.uint8), 0.0, 0.4, "no such", "unknown colormap 'no such'"),
     ],
 )
 def test_refuses(image, heat, alpha, colormap, reason):

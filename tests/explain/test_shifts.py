@@ -9,6 +9,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F
 
+from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.explain import EigenCAM, GradCAM, HiResCAM, average_over_shifts, pointing_game
 
 
@@ -139,13 +140,13 @@ def test_half_precision(tiny_net, images):
 def test_one_warning_for_maps_that_are_empty():
     with (
         GradCAM(PatchNet(8), "patches", shifts=4) as cam,
-        pytest.warns(UserWarning, match="empty") as warned,
+        pytest.warns(EmptyHeatmapWarning, match="zero everywhere") as warned,
     ):
         cam(dots([(8, 8), (3, 3)]) * torch.tensor([1.0, 0.0])[:, None, None, None], 1)
 
     assert [str(each.message) for each in warned] == [
-        "the heatmaps of images [1] at layer 'patches' are empty: the layer's output is zero for "
-        "them"
+        "the heatmaps of images [1] at layer 'patches' are zero everywhere: the layer's "
+        "output is zero for them"
     ]
     assert warned[0].filename == __file__
 
@@ -153,5 +154,5 @@ def test_one_warning_for_maps_that_are_empty():
 def test_refuses_no_copies_and_maps_of_the_layer_size(tiny_net):
     with pytest.raises(ValueError, match="at least 1, got 0"):
         GradCAM(tiny_net, "bn", shifts=0)
-    with pytest.raises(ValueError, match="keep upsample=True"):
+    with pytest.raises(ValueError, match="needs upsample=True"):
         GradCAM(tiny_net, "bn", shifts=2, upsample=False)

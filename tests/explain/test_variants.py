@@ -10,10 +10,9 @@ from cxrtransfer.explain import (
     GradCAM,
     GradCAMPlusPlus,
     HiResCAM,
-    class_activation_map_plus_plus,
-    eigen_map,
-    elementwise_map,
+    check_randomization,
 )
+from cxrtransfer.explain.maps import normalize_maps, resize_maps
 from cxrtransfer.models import build_finetune_model, default_target_layer, to_map
 
 RAW = {"relu": False, "normalize": False, "upsample": False}
@@ -56,7 +55,7 @@ def test_plus_plus_equals_the_formula_position_by_position(sum_net, linear_image
 
 
 def test_plus_plus_of_no_gradient_is_zero_and_not_a_number_nowhere():
-    maps = class_activation_map_plus_plus(torch.ones(1, 2, 3, 3), torch.zeros(1, 2, 3, 3))
+    maps = GradCAMPlusPlus.combine(torch.ones(1, 2, 3, 3), torch.zeros(1, 2, 3, 3))
 
     assert torch.equal(maps, torch.zeros(1, 3, 3))
 
@@ -65,7 +64,7 @@ def test_eigen_map_finds_the_place_that_varies_most():
     activations = torch.zeros(2, 5, 6, 6)
     activations[0, :, 2, 3] = torch.arange(1.0, 6)
     activations[1, :, 4, 1] = -torch.arange(1.0, 6)
-    maps = eigen_map(activations, activations)
+    maps = EigenCAM.combine(activations, activations)
 
     expected = torch.zeros(2, 6, 6)
     expected[0, 2, 3] = expected[1, 4, 1] = torch.arange(1.0, 6).norm()
@@ -79,10 +78,18 @@ def test_eigencam_has_no_class(tiny_net, images):
             cam(images, 1)
 
 
-@pytest.mark.parametrize("formula", [class_activation_map_plus_plus, elementwise_map, eigen_map])
-def test_formulas_refuse_other_shapes(formula):
-    with pytest.raises(ValueError, match="one shape"):
-        formula(torch.ones(2, 3, 4), torch.ones(2, 3, 4))
+def test_a_variant_is_one_class_with_a_formula(tiny_net, images):
+    class AbsoluteCAM(GradCAM):
+        @staticmethod
+        def combine(activations, gradients):
+            return GradCAM.combine(activations, gradients).abs()
+
+    with AbsoluteCAM(tiny_net, "conv2") as cam, GradCAM(tiny_net, "conv2", **RAW) as plain:
+        maps, signed = cam(images, 1), plain(images, 1)
+
+    torch.testing.assert_close(maps, normalize_maps(resize_maps(signed.abs(), (24, 20))))
+    check = check_randomization(tiny_net, images, method=AbsoluteCAM, target_layer="conv2")
+    assert check.similarity.shape[1] == len(images)
 
 
 def test_several_layers_equal_each_by_itself(tiny_net, images):

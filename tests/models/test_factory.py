@@ -79,7 +79,7 @@ def test_within_the_border_a_padded_gray_network_sees_the_same(name, built):
 
 
 def test_a_gray_network_is_refused_where_summing_kernels_changes_it():
-    with pytest.raises(ValueError, match="plain convolution of three channels, got StdConv2d"):
+    with pytest.raises(ValueError, match=r"plain convolution of three channels .* got StdConv2d"):
         build_finetune_model("timm:resnetv2_50x1_bit", pretrained=False, in_chans=1)
 
 
@@ -102,7 +102,7 @@ def test_the_published_size_is_told_unless_another_is_wanted():
 
 
 def test_a_strange_network_has_no_input_spec(tiny_net):
-    with pytest.raises(ValueError, match="must carry its input specification, and this TinyNet"):
+    with pytest.raises(ValueError, match="this TinyNet has no input specification"):
         input_spec(tiny_net)
 
 
@@ -152,13 +152,13 @@ def test_wrong_arguments_are_refused(arguments, message):
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
-        ("vit_tiny_patch16_224", 10, "must be a multiple of 16, the size of this network's patch"),
+        ("vit_tiny_patch16_224", 10, "must be a multiple of the patch size 16"),
         (
             "vit_tiny_patch16_224",
             100,
-            "must be a multiple of 16, the size of this network's patch",
+            "must be a multiple of the patch size 16",
         ),
-        ("vit_b_32", 100, "'vit_b_32' is not built for image_size=100"),
+        ("vit_b_32", 100, "'vit_b_32' does not support image_size=100"),
         ("googlenet", 10, "GoogLeNet does not run on images of image_size=10 pixels"),
     ],
 )

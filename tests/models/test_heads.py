@@ -37,7 +37,7 @@ def test_the_last_of_heads_along_the_network_is_told():
 
 
 def test_a_network_without_a_head_is_refused():
-    with pytest.raises(ValueError, match="must end in a fully connected layer"):
+    with pytest.raises(ValueError, match="must have a fully connected layer"):
         get_head(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
 
 

@@ -78,7 +78,7 @@ def test_looking_works_where_gradients_are_off(built):
 def test_a_failing_network_is_named_and_left_as_it_was():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(7, 2))
     before = _visible_state(model)
-    with pytest.raises(ValueError, match="this Sequential could not be run on one image"):
+    with pytest.raises(ValueError, match="this Sequential does not run on the image"):
         default_target_layer(model)
 
     assert _visible_state(model) == before
@@ -86,7 +86,7 @@ def test_a_failing_network_is_named_and_left_as_it_was():
 
 def test_a_network_without_maps_is_refused():
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 2))
-    with pytest.raises(ValueError, match="no module of this Sequential gives a map"):
+    with pytest.raises(ValueError, match="no module of this Sequential returns a feature map"):
         default_target_layer(model)
 
 

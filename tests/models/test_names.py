@@ -3,7 +3,8 @@
 import pytest
 
 from cxrtransfer.errors import UnknownModelError
-from cxrtransfer.models import ModelName, list_models, parse_name
+from cxrtransfer.models import list_models, parse_name
+from cxrtransfer.models.names import ModelName
 
 
 def test_a_bare_name_is_torchvisions_where_both_have_it():
@@ -44,7 +45,9 @@ def test_a_hopeless_name_gets_the_list_only():
 
 
 def test_a_part_of_a_name_gets_the_pattern_that_lists_it():
-    with pytest.raises(UnknownModelError, match=r"list_models\('\*swin\*'\) names those like it"):
+    with pytest.raises(
+        UnknownModelError, match=r"list_models\('\*swin\*'\) lists the matching models"
+    ):
         parse_name("Swin")
 
 
@@ -59,7 +62,7 @@ def test_an_encoder_without_classes_is_no_classifier():
 
 def test_an_unknown_prefix_is_refused():
     with pytest.raises(
-        UnknownModelError, match="must be 'torchvision' or 'timm', got 'keras:vgg16'"
+        UnknownModelError, match="must be 'torchvision:' or 'timm:', got 'keras:vgg16'"
     ):
         parse_name("keras:vgg16")
 

@@ -83,8 +83,8 @@ def test_a_sweep_ends_where_all_and_none_are_positive(predictions):
     assert (specificity.get_ydata()[0], specificity.get_ydata()[-1]) == (0, 1)
     assert chosen.get_xdata()[0] == 0.35
     assert [line.get_label() for line in ax.lines] == [
-        "sensitivity",
-        "specificity",
+        "Sensitivity",
+        "Specificity",
         "chosen: 0.350",
     ]
     with pytest.raises(ValueError, match=r"got \['auroc'\]"):

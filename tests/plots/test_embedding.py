@@ -11,9 +11,9 @@ def test_dots_are_right_and_triangles_wrong():
     ax = plot_embedding(COORDINATES, np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), ("N", "P"))
 
     drawn = {group.get_label(): group for group in ax.collections}
-    assert list(drawn) == ["N, right (1)", "P, right (2)", "N, wrong (1)"]
-    np.testing.assert_array_equal(drawn["P, right (2)"].get_offsets(), COORDINATES[2:])
-    np.testing.assert_array_equal(drawn["N, wrong (1)"].get_offsets(), COORDINATES[[1]])
+    assert list(drawn) == ["N, correct (1)", "P, correct (2)", "N, incorrect (1)"]
+    np.testing.assert_array_equal(drawn["P, correct (2)"].get_offsets(), COORDINATES[2:])
+    np.testing.assert_array_equal(drawn["N, incorrect (1)"].get_offsets(), COORDINATES[[1]])
     corners = [len(group.get_paths()[0].vertices) for group in drawn.values()]
     assert corners[0] == corners[1] > corners[2] == 4  # a triangle closes on its first corner
 
@@ -49,5 +49,5 @@ def test_lengths_must_agree():
             ("N", "P"),
             images=[np.zeros((2, 2), np.uint8)],
         )
-    with pytest.raises(ValueError, match=r"each of 3 labels, got \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"shapes \(3, 2\) and \(3,\), got \(4, 2\)"):
         plot_embedding(COORDINATES, np.zeros(3, int), np.zeros(3, int), ("N", "P"))

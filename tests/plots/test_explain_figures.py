@@ -73,9 +73,9 @@ def test_border_shares_show_each_image_and_the_means():
     assert sorted(second.tolist()) == [0.5, 0.7]
     means = [lines.get_segments()[0][0][1] for lines in ax.collections[1::2]]
     assert means == pytest.approx([0.3, 0.6])
-    with pytest.raises(ValueError, match="right and wrong"):
+    with pytest.raises(ValueError, match="correct and incorrect"):
         plot_border_fractions(shares, np.ones(5, dtype=bool))
-    with pytest.raises(ValueError, match="2 right of 2"):
+    with pytest.raises(ValueError, match="2 correct of 2"):
         plot_border_fractions(np.array([0.2, 0.4, np.nan]), np.array([True, True, False]))
 
 
@@ -108,7 +108,7 @@ def test_contours_lie_where_the_heat_is():
 def test_overlay_refuses_what_is_no_heatmap():
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
         plot_overlay(np.zeros((4, 4), np.uint8), np.full((4, 4), 1.5, np.float32))
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match="must have shapes"):
         plot_overlay(np.zeros((4, 4), np.uint8), np.zeros(4, np.float32))
 
 
@@ -154,16 +154,16 @@ def test_page_holds_everything_and_asks_for_nothing(tmp_path):
     text = path.read_text(encoding="utf-8")
     points = json.loads(re.search(r"const points = (.*);\n", text)[1])
 
-    assert [point["truth"] for point in points] == ["<NORMAL>", "PNEUMONIA", "PNEUMONIA"]
-    assert [point["said"] for point in points] == ["<NORMAL>", "PNEUMONIA", "<NORMAL>"]
+    assert [point["label"] for point in points] == ["<NORMAL>", "PNEUMONIA", "PNEUMONIA"]
+    assert [point["predicted"] for point in points] == ["<NORMAL>", "PNEUMONIA", "<NORMAL>"]
     assert points[1]["id"] == "b</script>"
-    assert all(point[key].startswith("data:") for point in points for key in ("image", "heat"))
-    heats = [_pixels(point["heat"]) for point in points]
+    assert all(point[key].startswith("data:") for point in points for key in ("image", "heatmap"))
+    heats = [_pixels(point["heatmap"]) for point in points]
     assert np.array_equal(heats[0][0, 0], heats[2][3, 3])  # the hottest
     assert np.array_equal(heats[0][0, 1], heats[1][3, 3])  # none
     assert heats[0].shape == (4, 4, 3)
     assert text.count("<circle") == 2
-    assert text.count('class="wrong"') == 1
+    assert text.count('class="incorrect"') == 1
     assert text.count("</script>") == 1
     assert "A &amp; B" in text
     assert "&lt;NORMAL&gt;" in text

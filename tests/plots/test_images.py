@@ -69,18 +69,18 @@ def test_a_bar_says_what_the_colors_mean():
     ax = plot_heatmap_grid({"TP": [gray(1)]}, colormap="jet")
 
     (bar,) = [other for other in ax.figure.axes if other is not ax]
-    assert bar.get_ylabel() == "evidence, of the image's largest"
+    assert bar.get_ylabel() == "Relative evidence"
     assert bar.get_ylim() == (0, 1)
 
 
 def test_a_cell_without_images_says_so():
     ax = plot_heatmap_grid({"TP": [gray(1)] * 3, "FN": []})
 
-    assert [text.get_text() for text in ax.texts].count("none") == 3
+    assert [text.get_text() for text in ax.texts].count("None") == 3
 
 
 def test_overlays_must_be_of_two_classes_and_some():
     with pytest.raises(ValueError, match="got no overlays"):
         plot_heatmap_grid({"TP": []})
-    with pytest.raises(ValueError, match="two classes"):
+    with pytest.raises(ValueError, match="two names"):
         plot_heatmap_grid({"TP": [gray(1)]}, ("A", "B", "C"))

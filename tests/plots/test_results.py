@@ -26,7 +26,7 @@ def test_confusion_matrix_shows_counts_and_shares_of_the_true_class(predictions)
 def test_rows_of_the_confusion_matrix_are_true_classes_from_the_top(predictions):
     ax = plot_confusion_matrix(predictions)
 
-    assert ax.get_ylabel() == "true class"
+    assert ax.get_ylabel() == "True class"
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["NORMAL", "PNEUMONIA"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
 
@@ -43,19 +43,19 @@ def test_printed_numbers_stand_beside_measured_ones():
 
     (diamonds,) = ax.lines
     np.testing.assert_array_equal(diamonds.get_xdata(), [math.nan, 0.75])
-    assert [text.get_text() for text in ax.texts] == ["0.900", "0.700  (printed 0.750)"]
-    assert diamonds.get_label() == "printed in the paper"
+    assert [text.get_text() for text in ax.texts] == ["0.900", "0.700  (published 0.750)"]
+    assert diamonds.get_label() == "Published"
 
 
 def test_diamonds_are_named_wherever_they_are_printed():
     ax = plot_metric_bars(RUNS, {"plain": {"accuracy": 0.75}})
 
     names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert "printed in the paper" in names
+    assert "Published" in names
 
 
 def test_a_metric_that_is_missing_is_named():
-    with pytest.raises(ValueError, match=r"'plain' lacks \['mcc'\]"):
+    with pytest.raises(ValueError, match=r"missing in 'plain': \['mcc'\]"):
         plot_metric_bars(RUNS, metrics=("mcc",))
 
 

@@ -27,7 +27,7 @@ def test_every_run_has_its_two_losses_in_one_color():
 def test_the_legend_names_runs_once_and_both_kinds_of_line():
     texts = [text.get_text() for text in plot_loss_curves(HISTORIES).get_legend().get_texts()]
 
-    assert texts == ["plain", "weighted", "training", "validation"]
+    assert texts == ["plain", "weighted", "Training", "Validation"]
 
 
 def test_epochs_are_marked_by_whole_numbers():
@@ -43,7 +43,7 @@ def test_a_metric_is_drawn_by_epoch_and_named():
         ([1, 2], [0.5, 0.9]),
         ([1], [0.6]),
     ]
-    assert ax.get_ylabel() == "validation macro F1"
+    assert ax.get_ylabel() == "Macro F1 (validation)"
 
 
 def test_a_column_that_is_missing_is_named():

@@ -63,5 +63,5 @@ def test_a_file_of_another_network_is_refused() -> None:
     from cxrtransfer.errors import IncompatibleWeightsError
 
     other = Path(os.environ["CXRTRANSFER_WEIGHTS"]) / "mobilenet_v2.pth"
-    with pytest.raises(IncompatibleWeightsError, match=r"ResNet like this one: it lacks conv1"):
+    with pytest.raises(IncompatibleWeightsError, match=r"not fit this ResNet: missing keys conv1"):
         build_finetune_model("resnet50", pretrained=other)

@@ -27,7 +27,7 @@ def test_auto_takes_the_gpu_where_there_is_one() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_missing_gpu_is_an_error_not_a_fallback() -> None:
-    with pytest.raises(RuntimeError, match="sees no CUDA GPU; use 'cpu'"):
+    with pytest.raises(RuntimeError, match="needs a CUDA GPU, and torch finds none; use 'cpu'"):
         resolve_device("cuda")
 
 

@@ -1,10 +1,10 @@
 import json
-from dataclasses import replace
+from typing import get_type_hints
 
 import pytest
 
-from cxrtransfer.report import PUBLISHED, published_for
 from cxrtransfer.study import RunConfig, paper_grid
+from cxrtransfer.training import TrainConfig, TrainSettings
 
 
 def test_the_paper_has_six_cells_and_one_early_stopped_run() -> None:
@@ -24,24 +24,11 @@ def test_the_paper_has_six_cells_and_one_early_stopped_run() -> None:
     ]
     assert [c.training.early_stopping is not None for c in configs].count(True) == 1
     assert {c.training.lr for c in configs} == {1e-5}
+    assert {c.training.schedule for c in configs} == {"constant"}
 
 
-def test_every_run_of_the_paper_finds_its_own_printed_row() -> None:
-    found = [published_for(config) for config in paper_grid()]
-
-    assert sorted(map(repr, found)) == sorted(map(repr, PUBLISHED))
-
-
-def test_a_run_the_paper_does_not_have_finds_none() -> None:
-    assert published_for(RunConfig(name="a", model="vgg11")) is None
-
-
-def test_a_run_on_other_test_images_is_put_beside_no_printed_row() -> None:
-    assert published_for(paper_grid()[0], 623) is None
-
-
-def test_a_run_with_other_class_weights_is_put_beside_no_printed_row() -> None:
-    assert published_for(paper_grid()[1].with_training(class_weights="balanced")) is None
+def test_the_keyword_arguments_of_a_trainer_are_the_settings() -> None:
+    assert get_type_hints(TrainSettings) == get_type_hints(TrainConfig)
 
 
 def test_seeds_repeat_each_run_on_the_same_split() -> None:
@@ -65,6 +52,18 @@ def test_a_config_survives_json() -> None:
 def test_an_unknown_setting_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="'learning_rate'"):
         RunConfig.from_dict({"name": "a", "model": "resnet18", "learning_rate": 1})
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"mode": "probe"}, "mode must be one of finetune, features, got 'probe'"),
+        ({"image_size": 0}, "image_size must be a positive integer, got 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RunConfig(name="a", model="resnet18", **setting)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b"])

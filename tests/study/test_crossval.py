@@ -12,7 +12,7 @@ from cxrtransfer.study.crossval import CrossValidation, cross_validate
 from cxrtransfer.training import TrainConfig
 
 # A network that has seen eight images may have nothing to show.
-pytestmark = pytest.mark.filterwarnings("ignore:the heatmaps of images:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
 CONFIG = RunConfig(
     name="cv",
@@ -105,19 +105,19 @@ def test_scores_are_one_per_fold_and_the_evaluation_is_of_all(result: CrossValid
 
 def test_finished_folds_are_not_run_again(records: Records, result: CrossValidation) -> None:
     folder = result.folds[0].folder
-    before = (folder / "manifest.json").stat().st_mtime_ns
+    before = folder.manifest.stat().st_mtime_ns
 
-    again = cross_validate(CONFIG, records, folder.parent, num_folds=3)
+    again = cross_validate(CONFIG, records, folder.path.parent, num_folds=3)
 
-    assert (folder / "manifest.json").stat().st_mtime_ns == before
+    assert folder.manifest.stat().st_mtime_ns == before
     np.testing.assert_array_equal(again.pooled.probabilities, result.pooled.probabilities)
 
 
 def test_each_fold_trains_on_the_other_folds_only(
-    records: Records, result: CrossValidation
+    result: CrossValidation,
 ) -> None:
     for fold in result.folds:
-        split = Records.from_csv(fold.folder / "split.csv", class_names=records.class_names)
+        split = fold.records()
         of = {name: row.split for name, row in zip(split.ids, split, strict=True)}
 
         assert {name for name, side in of.items() if side == "val"} == set(fold.val.ids)

@@ -37,7 +37,7 @@ def test_batch_statistics_are_measured_on_training_images(tiny_net):
     torch.testing.assert_close(
         averaged.bn.running_mean, maps.mean(dim=(0, 2, 3)), atol=1e-5, rtol=1e-4
     )
-    with pytest.raises(ValueError, match="need training images to measure"):
+    with pytest.raises(ValueError, match="need training images to recompute"):
         average_weights([tiny_net, other])
 
 

@@ -4,7 +4,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from cxrtransfer.training import resolve_class_weights, weighted_cross_entropy
+from cxrtransfer.training import weighted_cross_entropy
+from cxrtransfer.training.losses import resolve_class_weights
 
 NAMES = ("NORMAL", "PNEUMONIA")
 
@@ -68,7 +69,7 @@ def test_weights_can_be_said_in_several_ways(given: object, expected: list[float
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((1, 2, 3), "one number for each of .* got 3"),
+        ((1, 2, 3), "one number per class .* got 3"),
         ((1, -1), "finite and positive"),
         ((1, 0), "finite and positive"),
         ((1, float("nan")), "finite and positive"),
@@ -82,5 +83,5 @@ def test_wrong_weights_are_refused(given: object, message: str) -> None:
 
 
 def test_balanced_needs_an_image_of_every_class() -> None:
-    with pytest.raises(ValueError, match=r"none of \['NORMAL'\]"):
+    with pytest.raises(ValueError, match=r"none of \['NORMAL'\]; pass class_weights=None"):
         resolve_class_weights("balanced", np.array([1, 1]), NAMES)

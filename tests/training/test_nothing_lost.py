@@ -17,7 +17,8 @@ from torch.utils.data import TensorDataset
 
 from cxrtransfer.errors import NonFiniteLossError, RunFolderError
 from cxrtransfer.runtime import lock_folder
-from cxrtransfer.training import WeightedTrainer, save_checkpoint
+from cxrtransfer.training import WeightedTrainer
+from cxrtransfer.training.checkpoint import save_checkpoint
 
 TRAINEE = str(Path(__file__).with_name("trainee.py"))
 MANY = {"schedule": "cosine", "ema_decay": 0.9, "max_grad_norm": 1.0}
@@ -140,7 +141,7 @@ def test_on_a_full_disk_the_checkpoint_before_stays(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # a disk of 100 kB
     try:
         with pytest.raises(
-            RunFolderError, match=r"could not be written.*the one before it is whole"
+            RunFolderError, match=r"cannot write checkpoint.*the previous checkpoint is intact"
         ):
             save_checkpoint(tmp_path, {"identity": {}, "value": torch.zeros(100_000)})
     finally:
@@ -163,9 +164,7 @@ def test_infinite_pixels_are_named_by_image(network: nn.Module, data: TensorData
 
     data.tensors[0][3] = float("inf")
     trainer = WeightedTrainer(network, batch_size=8, device="cpu", progress=False)
-    with pytest.raises(
-        NonFiniteLossError, match=r"images whose values are not finite: image3\.png\)"
-    ):
+    with pytest.raises(NonFiniteLossError, match=r"images with non-finite values: image3\.png\)"):
         trainer.fit(Named(), data)
 
 
@@ -222,6 +221,22 @@ def test_history_is_on_disk_as_it_goes(
     assert seen == [2, 3, 4]
 
 
+def test_history_files_that_a_kill_prevented_are_written_on_resuming(
+    network: nn.Module, data: TensorDataset, tmp_path: Path
+) -> None:
+    """Killed between the last checkpoint and the history."""
+    settings = {"epochs": 2, "run_dir": tmp_path, "device": "cpu", "progress": False}
+    WeightedTrainer(network, **settings).fit(data, data)
+    names = ("history.csv", "history.json")
+    files = {name: (tmp_path / name).read_bytes() for name in names}
+    for name in names:
+        (tmp_path / name).unlink()
+
+    WeightedTrainer(network, **settings).fit(data, data)
+
+    assert {name: (tmp_path / name).read_bytes() for name in names} == files
+
+
 def test_a_callbacks_state_comes_back(
     network: nn.Module, data: TensorDataset, tmp_path: Path
 ) -> None:
@@ -241,8 +256,8 @@ def test_a_callbacks_state_comes_back(
     def fit(epochs: int) -> int:
         counts = Counts()
         WeightedTrainer(
-            network, epochs=epochs, run_dir=tmp_path, callbacks=[counts], device="cpu",
-            progress=False,
+            network, epochs=epochs, schedule="constant", run_dir=tmp_path, callbacks=[counts],
+            device="cpu", progress=False,
         ).fit(data, data)  # fmt: skip
         return counts.count
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cxrtransfer.training import lr_factor
+from cxrtransfer.training.schedule import lr_factor
 
 
 def reference(make_scheduler, steps: int) -> list[float]:

@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from cxrtransfer.models import build_finetune_model, freeze, stages
 from cxrtransfer.runtime import autocast, training_autocast
-from cxrtransfer.training import WeightedTrainer, best_epoch
+from cxrtransfer.training import WeightedTrainer
+from cxrtransfer.training.history import best_epoch
 
 
 @pytest.fixture
@@ -25,7 +26,8 @@ def trained(model: nn.Module, data: TensorDataset, **settings: object) -> dict[s
     model = copy.deepcopy(model)
     # Arithmetic is compared, so it is done in float32 also where "auto" would take bfloat16.
     defaults = {
-        "lr": 0.02, "epochs": 1, "device": "cpu", "precision": "fp32", "progress": False,
+        "class_weights": None, "lr": 0.02, "weight_decay": 0.0, "batch_size": 16, "epochs": 1,
+        "schedule": "constant", "device": "cpu", "precision": "fp32", "progress": False,
     }  # fmt: skip
     WeightedTrainer(model, **{**defaults, **settings}).fit(data, data)
     return {name: value.clone() for name, value in model.state_dict().items()}
@@ -216,14 +218,14 @@ def test_a_metric_that_is_no_number_cannot_choose(plain: nn.Module, data: Tensor
     healthy = TensorDataset(*(tensor[data.tensors[1] == 1] for tensor in data.tensors))
     trainer = WeightedTrainer(plain, monitor="val_auroc", device="cpu", progress=False)
 
-    with pytest.raises(ValueError, match=r"monitor 'val_auroc' must be a number.*both classes"):
+    with pytest.raises(ValueError, match=r"monitor 'val_auroc' must be a number.*every class"):
         trainer.fit(data, healthy)
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"accumulate": 0}, "accumulate must be a positive integer, got 0"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
         ({"layer_decay": 0.0}, r"layer_decay must be in \(0, 1\], got 0.0"),
         ({"max_grad_norm": 0.0}, "max_grad_norm must be positive and finite"),

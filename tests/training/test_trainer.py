@@ -19,8 +19,8 @@ COLUMNS = [
 
 def make(model: nn.Module, **settings: object) -> WeightedTrainer:
     defaults = {
-        "lr": 0.02, "batch_size": 8, "device": "cpu", "progress": False, "epochs": 4,
-        "precision": "fp32",
+        "class_weights": None, "lr": 0.02, "weight_decay": 0.0, "batch_size": 8, "epochs": 4,
+        "schedule": "constant", "device": "cpu", "precision": "fp32", "progress": False,
     }  # fmt: skip
     return WeightedTrainer(model, **{**defaults, **settings})
 
@@ -99,7 +99,7 @@ def test_a_folder_of_another_run_is_refused(
 
     with pytest.raises(RunFolderError, match=r"lr: 0.02 -> 0.5.*choose another run_dir"):
         make(network, run_dir=tmp_path, lr=0.5).fit(data, data)
-    with pytest.raises(RunFolderError, match="train images"):
+    with pytest.raises(RunFolderError, match="training images"):
         make(network, run_dir=tmp_path).fit(Subset(data, range(20)), data)
 
 
@@ -245,11 +245,11 @@ def test_batches_that_are_no_pairs_are_refused(network: nn.Module, data: TensorD
         def __len__(self) -> int:
             return 40
 
-    with pytest.raises(TypeError, match=r"must be a pair \(image, label\), got a dict of 2"):
+    with pytest.raises(TypeError, match=r"must be a pair \(image, label\), got dict of length 2"):
         make(network).fit(Mappings(), data)
     known = Mappings()
     known.labels = data.tensors[1].numpy()
-    with pytest.raises(TypeError, match=r"a batch must be a pair .* got a dict of 2; wrap"):
+    with pytest.raises(TypeError, match=r"a batch must be a pair .* got dict of length 2; wrap"):
         make(network).fit(known, data)
 
 
@@ -262,9 +262,9 @@ def test_a_wholly_frozen_network_is_refused(network: nn.Module, data: TensorData
     ("setting", "message"),
     [
         ({"lr": 0.0}, "lr must be positive"),
-        ({"weight_decay": -1.0}, "weight_decay must be zero or more"),
-        ({"epochs": 0}, "at least 1"),
-        ({"early_stopping": 0}, "early_stopping must be None or at least 1"),
+        ({"weight_decay": -1.0}, "weight_decay must be non-negative"),
+        ({"epochs": 0}, "epochs must be a positive integer"),
+        ({"early_stopping": 0}, "early_stopping must be a positive integer"),
     ],
 )
 def test_settings_out_of_range_are_refused(

@@ -1,4 +1,4 @@
-"""Two processes do what one does, and end together."""
+"""Training with two processes equals training with one; both end together."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ import torch
 
 from cxrtransfer.data import StratifiedResplit, draw_radiographs
 from cxrtransfer.evaluation import Predictions
-from cxrtransfer.inference.epochs import EpochBatches
+from cxrtransfer.inference import EpochBatches
 from cxrtransfer.runtime import World
 
 TRAINEE = str(Path(__file__).with_name("trainee.py"))

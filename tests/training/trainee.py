@@ -57,8 +57,9 @@ def train(
     data = TensorDataset(images, labels)
     own = folder if rank == 0 else folder / f"rank{rank}"  # only the first process writes
     defaults = {
-        "lr": 0.02, "epochs": 3, "batch_size": 8, "run_dir": own, "checkpoint_every_s": 0.0,
-        "class_weights": (5, 1), "device": "cpu", "precision": "fp32", "progress": False,
+        "class_weights": (5, 1), "lr": 0.02, "weight_decay": 0.0, "batch_size": 8, "epochs": 3,
+        "schedule": "constant", "run_dir": own, "checkpoint_every_s": 0.0, "device": "cpu",
+        "precision": "fp32", "progress": False,
     }  # fmt: skip
     try:
         history = WeightedTrainer(model, **{**defaults, **settings}).fit(data, data)

@@ -1,118 +1,251 @@
-"""What can be asked for; light, so that a mistake is told at once."""
+"""The commands and their options; light, so that a mistake is reported at once."""
 
 import argparse
+import inspect
+import re
+from collections.abc import Container, Sequence
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-__all__ = ["parser"]
+from cxrtransfer.config import RunConfig, TrainConfig, run_name
+
+__all__ = ["parse", "run_configs"]
+
+_METAVARS = {int: "N", float: "X", str: "NAME"}
+# Settings whose option has another name: the option, the value that it sets, and its help.
+_FLAGS: dict[str, tuple[str, object, str]] = {
+    "pretrained": ("--random", False, "use random initialization instead of ImageNet weights"),
+    "mode": ("--features", "features", "train only the head, on frozen features"),
+    "group_by": ("--image-split", None, "split by image, not by patient, as the paper did"),
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    """Describe every command and its options."""
-    found = argparse.ArgumentParser(
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line: the command, under ``command``, and its options."""
+    options = _parser().parse_args(arguments)
+    if options.command == "train" and options.data is None:
+        if len(options.models) < 2:
+            raise ValueError("train needs images, e.g. cxrtransfer train my_images")
+        options.data = _existing(options.models.pop())  # train --models resnet50 my_images
+    return options
+
+
+def run_configs(options: argparse.Namespace) -> tuple[RunConfig, ...]:
+    """Build one configuration per network and seed."""
+    values = vars(options) | {"class_weights": _class_weights(options.class_weights)}
+    training, run = (
+        {field.name: values[field.name] for field in fields(config) if field.name in values}
+        for config in (TrainConfig, RunConfig)
+    )
+    return tuple(
+        RunConfig(
+            name=run_name(model) + (f"_seed{seed}" if len(options.seeds) > 1 else ""),
+            model=model,
+            training=TrainConfig(seed=seed, **training),
+            **run,
+        )
+        for model in options.models
+        for seed in options.seeds
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog="cxrtransfer", description="Transfer learning for chest X-rays."
     )
-    found.add_argument("--version", action="version", version=version("cxrtransfer"))
-    commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=version("cxrtransfer"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
 
-    train = commands.add_parser(
-        "train",
-        help="fine-tune networks on a folder of images and write one page about them",
-        description="Fine-tune networks on a folder of images and write one page about them. "
-        "The defaults suit images of your own; the paper's are in docs/how-to/command-line.rst.",
-    )
-    train.add_argument(
-        "data",
-        type=_existing,
-        help="folder with train, val and test, or one folder a class, or a table (CSV) with "
-        "columns path, label and, if known, patient_id and split",
-    )
-    train.add_argument("--models", nargs="+", default=["resnet18"], help="names of networks")
-    train.add_argument("--out", type=Path, default=Path("runs"), help="folder of the results")
-    train.add_argument("--epochs", type=_count, default=10, help="at most (default: 10)")
-    train.add_argument("--lr", type=float, default=1e-4, help="learning rate (default: 1e-4)")
-    train.add_argument("--weight-decay", type=float, default=0.01, help="default: 0.01")
-    train.add_argument("--batch-size", type=_count, default=32, help="images (default: 32)")
-    train.add_argument(
-        "--schedule",
-        choices=("constant", "cosine", "one-cycle"),
-        default="cosine",
-        help="how the learning rate goes over the epochs (default: cosine)",
-    )
-    train.add_argument(
-        "--class-weights",
-        nargs="+",
-        default=["balanced"],
-        help="'balanced' (the default), 'none' or one number a class in alphabetical order",
-    )
-    train.add_argument("--positive", help="class counted as disease (default: the second by name)")
-    train.add_argument("--augment", action="store_true", help="turn, shift and relight, no flips")
-    train.add_argument("--early-stopping", type=_count, help="epochs without progress to wait")
-    train.add_argument(
-        "--val-fraction",
-        type=float,
-        default=0.10,
-        help="share of the training images to choose the epoch by (default: 0.1)",
-    )
-    train.add_argument(
-        "--test-fraction", type=float, help="share to set aside; for folders without a test split"
-    )
-    train.add_argument("--image-split", action="store_true", help="let patients be on both sides")
-    train.add_argument("--folds", type=_count, help="also cross-validate the first network")
-    train.add_argument("--image-size", type=_count, help="side in pixels (default: the network's)")
-    train.add_argument(
-        "--weights", type=_existing, help="folder with files of ImageNet parameters"
-    )
-    train.add_argument("--random", action="store_true", help="start from random parameters")
-    train.add_argument("--features", action="store_true", help="train the head only")
-    train.add_argument("--seeds", nargs="+", type=int, default=[0], help="repeat with each")
-    train.add_argument("--jobs", type=int, help="runs at once (-1: as many as there are cores)")
-    train.add_argument("--cache", type=Path, help="folder for decoded images, if memory is short")
-    _add_shared(train)
+    def add(name: str, summary: str) -> argparse.ArgumentParser:
+        description = f"{summary[0].upper()}{summary[1:]}."
+        command: argparse.ArgumentParser = commands.add_parser(
+            name, help=summary, description=description
+        )
+        return command
 
-    audit = commands.add_parser("audit", help="say what could make a number on these images lie")
+    audit = add("audit", "check images for leakage between splits and for shortcuts")
     audit.add_argument("data", type=_existing, help="folder of images or table, as for train")
 
-    test = commands.add_parser("test", help="test a trained network on labeled images elsewhere")
+    test = add("external-test", "evaluate a trained network on labeled images from another site")
     test.add_argument("run_folder", type=_existing, metavar="run", help="folder of one run")
     test.add_argument("data", type=_existing, help="folder or table of images of the same classes")
-    test.add_argument("--place", help="what to call it (default: the folder's name)")
+    test.add_argument("--site", metavar="NAME", help="name of the site (default: the folder's)")
     _add_shared(test)
 
-    predict = commands.add_parser("predict", help="classify images without labels")
+    predict = add("predict", "predict the classes of images without labels")
     predict.add_argument("run_folder", type=_existing, metavar="run", help="folder of one run")
     predict.add_argument("images", type=_existing, nargs="+", help="one folder, or files")
     predict.add_argument(
-        "--out", type=Path, default=Path("predictions.csv"), help="table to write"
+        "--out",
+        type=Path,
+        default=Path("predictions.csv"),
+        help="table to write (default: predictions.csv)",
     )
     predict.add_argument("--heatmaps", type=Path, help="folder for Grad-CAM overlays")
     _add_shared(predict)
 
-    report = commands.add_parser("report", help="write the page of a finished study again")
+    report = add("report", "write the HTML report of a finished study again")
     report.add_argument("out", type=_existing, help="folder that train wrote")
 
-    models = commands.add_parser("models", help="list the networks that can be had by name")
-    models.add_argument("pattern", nargs="?", default="*", help="such as 'resnet*'")
-    return found
+    models = add("models", "list the available models")
+    models.add_argument(
+        "pattern", nargs="?", default="*", help="pattern of names, e.g. 'resnet*' (default: all)"
+    )
+    return parser
+
+
+def _add_train(commands: Any) -> None:  # noqa: ANN401  (the type is private to argparse)
+    train = commands.add_parser(
+        "train",
+        usage="%(prog)s [options] data",
+        help="fine-tune networks on a folder of images and write an HTML report",
+        description="Fine-tune networks on a folder of images and write an HTML report.",
+    )
+    train.add_argument(
+        "data",
+        type=_existing,
+        nargs="?",
+        help="folder with train, val and test, or with one folder per class, or table (CSV) with "
+        "columns path, label and, if known, patient_id and split",
+    )
+    train.add_argument(
+        "--out", type=Path, default=Path("runs"), help="folder of the results (default: runs)"
+    )
+    train.add_argument(
+        "--folds", type=_count, metavar="N", help="number of folds to cross-validate the first run"
+    )
+    train.add_argument(
+        "--jobs", type=int, metavar="N", help="number of runs in parallel (-1: one per core)"
+    )
+    train.add_argument("--cache", type=Path, help="folder for decoded images, to save memory")
+    _add_shared(train)
+
+    run = train.add_argument_group("network and split")
+    run.add_argument(
+        "--models",
+        nargs="+",
+        default=["resnet18"],
+        metavar="NAME",
+        help="names of networks (default: resnet18); the command models lists them",
+    )
+    run.add_argument("--weights", type=_existing, help="folder with files of ImageNet weights")
+    _add_settings(run, RunConfig, {"name", "model", "training"})
+
+    training = train.add_argument_group("training")
+    training.add_argument(
+        "--class-weights",
+        nargs="+",
+        default=TrainConfig.class_weights,
+        metavar="WEIGHT",
+        help="'balanced', 'none', or one number per class in alphabetical order "
+        f"(default: {TrainConfig.class_weights})",
+    )
+    training.add_argument(
+        "--seeds",
+        nargs="+",
+        type=int,
+        default=[TrainConfig.seed],
+        metavar="N",
+        help="train each network once per seed (default: 0)",
+    )
+    _add_settings(training, TrainConfig, {"class_weights", "seed"})
+
+
+def _add_settings(
+    group: argparse._ArgumentGroup,  # argparse has no public name for it
+    config: type[TrainConfig | RunConfig],
+    skip: Container[str],
+) -> None:
+    """Add an option for every field of a configuration, except some.
+
+    The help is the field's description in the docstring: "Whether to" is dropped, and
+    "; ``None`` for X" becomes the default X.
+    """
+    hints, descriptions = get_type_hints(config), _attributes(config)
+    for setting in fields(config):
+        if setting.name in skip:
+            continue
+        if setting.name in _FLAGS:
+            option, value, text = _FLAGS[setting.name]
+            group.add_argument(
+                option,
+                dest=setting.name,
+                action="store_const",
+                const=value,
+                default=setting.default,
+                help=text,
+            )
+            continue
+        text, _, if_none = descriptions[setting.name].partition("; None for ")
+        default = if_none if setting.default is None else setting.default
+        is_flag = hints[setting.name] is bool
+        group.add_argument(
+            "--" + setting.name.replace("_", "-"),
+            default=setting.default,
+            help=text.removeprefix("whether to ") if is_flag else f"{text} (default: {default})",
+            **_value_options(hints[setting.name]),
+        )
+
+
+def _value_options(hint: Any) -> dict[str, Any]:  # noqa: ANN401  (a type hint)
+    """Return argparse's options for a value of this type."""
+    if hint is bool:
+        return {"action": "store_true"}
+    if get_origin(hint) is Literal:
+        return {"choices": get_args(hint)}
+    kind = next((part for part in get_args(hint) if part is not NoneType), hint)  # X | None
+    return {"type": kind, "metavar": _METAVARS[kind]}
+
+
+def _attributes(config: type) -> dict[str, str]:
+    """Read the Attributes section of a docstring, as plain text."""
+    section = inspect.getdoc(config).partition("Attributes:\n")[2].partition("\n\n")[0]  # type: ignore[union-attr]
+    descriptions = {}
+    for name, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
+        plain = re.sub(r":\w+:`~?([\w.]+)`", r"\1", " ".join(text.split()))
+        plain = plain.replace("``", "").replace("%", "%%").removesuffix(".")
+        first = plain.partition(" ")[0]
+        descriptions[name] = plain.replace(first, first.lower() if first.istitle() else first, 1)
+    return descriptions
+
+
+def _class_weights(
+    words: Sequence[str] | str | None,
+) -> Literal["balanced"] | tuple[float, ...] | None:
+    if words in ("balanced", ["balanced"]):
+        return "balanced"
+    if words in (None, ["none"]):
+        return None
+    try:
+        return tuple(float(word) for word in words)
+    except ValueError:
+        raise ValueError(
+            "--class-weights must be 'balanced', 'none' or one number per class, "
+            f"got {' '.join(words)!r}"
+        ) from None
 
 
 def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out images that cannot be read"
+        "--skip-unreadable", action="store_true", help="skip images that cannot be read"
     )
     command.add_argument(
-        "--device", default="auto", help="such as cpu or cuda:1 (default: a GPU if there is one)"
+        "--device", default="auto", help="e.g. cpu or cuda:1 (default: a GPU if there is one)"
     )
 
 
 def _count(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {word!r}")
+        raise argparse.ArgumentTypeError(f"must be a positive integer, got {word!r}")
     return int(word)
 
 
 def _existing(word: str) -> Path:
     path = Path(word)
     if not path.exists():
-        raise FileNotFoundError(f"there is no file or folder {word}")
+        raise FileNotFoundError(f"no such file or directory: {word}")
     return path

@@ -1,4 +1,4 @@
-"""What a network makes of each image, at its head or at any layer on the way there."""
+"""Features of each image at the head of a network or at any of its layers."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -36,48 +36,48 @@ def layer_features(
     device: str | torch.device = "auto",
     precision: Precision = "auto",
 ) -> dict[str, Features]:
-    """Read the outputs of some layers for every image, in one pass.
+    """Compute the features at several layers for every image, in one pass.
 
-    Outputs with positions are averaged over them: maps over rows and columns, tokens over those
-    that have a place in the image (see :func:`cxrtransfer.models.to_map`). The network comes back
-    in the modes it had; it is moved to ``device``.
+    Outputs with spatial positions are averaged over them: feature maps over rows and columns,
+    tokens over those with a position in the image (see :func:`cxrtransfer.models.to_map`). Modes
+    of the network are restored; it is moved to ``device``.
 
     Args:
         model: Any classifier.
         data: A dataset of ``(image, label)`` pairs, or a ``DataLoader`` that reads one in order.
-        layers: Dotted names of layers; ``HEAD`` stands for what the head is given.
-        cache: A folder. Features that were read before with the same network, images, layers
-            and precision are taken from there: told by digests of every parameter and every
-            pixel, so a stale file is never used. Digests need one reading of the data.
+        layers: Dotted names of layers; ``HEAD`` is the input of the head.
+        cache: A folder in which features are stored and reused for the same network, images,
+            layers and precision. Files are identified by digests of all weights and pixels, so an
+            outdated file is never used. Computing the digests takes one pass over the data.
         batch_size: Images per forward pass; ignored for a loader.
         device: Where to run.
         precision: Number format of the forward pass.
 
     Returns:
-        float32, ``(N, F)``, for each layer, in the order asked for.
+        float32, ``(N, F)``, by layer, in the order of ``layers``.
 
     Raises:
-        ValueError: If a layer does not exist or run, or returns something else than one tensor
-            per image, or the data are empty or not read in order.
+        ValueError: If a layer does not exist or run, or does not return one tensor, or the data
+            are empty or not read in order.
     """
     if len(set(layers)) != len(layers) or not layers:
-        raise ValueError(f"layers must name one or more different layers, got {list(layers)}")
+        raise ValueError(f"layers must contain one or more distinct names, got {list(layers)}")
     names = dict(model.named_modules())
     missing = [layer for layer in layers if layer != HEAD and layer not in names]
     if missing:
         raise ValueError(
-            f"the network has no layer {missing[0]!r}; model.named_modules() names them all"
+            f"the network has no layer {missing[0]!r}; model.named_modules() lists them"
         )
     if cache is None:
         return _read(model, data, layers, batch_size, device, precision)
-    described = {
+    identity = {
         "model": model_digest(model),
         "data": data_digest(data),
         "layers": list(layers),
         "precision": precision,
-        "format": 2,  # 1 took class tokens into the average
+        "format": 2,  # 1 included class tokens in the average
     }
-    path = Path(cache) / f"{text_digest(canonical_json(described))}.npz"
+    path = Path(cache) / f"{text_digest(canonical_json(identity))}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
             return {layer: stored[f"arr_{index}"] for index, layer in enumerate(layers)}
@@ -88,7 +88,7 @@ def layer_features(
 
 
 def model_digest(model: nn.Module) -> str:
-    """Return the SHA-256 of a network: its printed structure, its parameters and buffers."""
+    """Return the SHA-256 of a network: its representation, parameters and buffers."""
     digest = hashlib.sha256(repr(model).encode())
     for name, value in model.state_dict().items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -97,11 +97,11 @@ def model_digest(model: nn.Module) -> str:
 
 
 def data_digest(data: ImageData) -> str:
-    """Return the SHA-256 of all images of a dataset or loader, as the network is given them."""
+    """Return the SHA-256 of all images of a dataset or loader, as input of the network."""
     loader = data if isinstance(data, DataLoader) else DataLoader(data)
     digest = hashlib.sha256()
     for images, _ in loader:
-        for image in images:  # so that the size of a batch does not matter
+        for image in images:  # independent of the batch size
             digest.update(f"{image.dtype} {tuple(image.shape)}".encode())
             digest.update(_bytes(image))
     return digest.hexdigest()
@@ -131,14 +131,16 @@ def _read(
             predict_logits(model, data, batch_size=batch_size, device=device, precision=precision)
     for layer, parts in collected.items():
         if not parts:
-            raise ValueError(f"layer {layer!r} does not run in the forward pass; choose another")
+            raise ValueError(
+                f"layer {layer!r} does not run in the forward pass; choose another layer"
+            )
         features[layer] = torch.cat(parts).numpy()
     return {layer: features[layer] for layer in layers}
 
 
 @contextmanager
 def _collected(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
-    """Collect each layer's output, averaged over positions, as long as the context lasts."""
+    """Record each layer's output, averaged over positions, within the context."""
     collected: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     size = [0, 0]
 

@@ -1,4 +1,4 @@
-"""What happens to features before t-SNE: a common scale, fewer dimensions."""
+"""Preparation of features for t-SNE: standardization and principal components."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,12 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Preparation:
-    """How features were scaled and reduced, so that new ones can be treated alike.
+    """Fitted scaling and dimensionality reduction, to be applied to new features as well.
 
     Attributes:
-        columns: Which features are used, bool, ``(F,)``.
-        mean: Subtracted from them.
-        scale: They are divided by it.
+        columns: Mask of the features used, bool, ``(F,)``.
+        mean: Mean of these features; subtracted.
+        scale: Standard deviation of these features; the divisor.
         pca: scikit-learn's fitted PCA, or None.
     """
 
@@ -28,10 +28,10 @@ class Preparation:
     pca: Any
 
     def standardize(self, matrix: Matrix) -> Matrix:
-        """Scale features ``(M, F)``, keeping their dimensions but for those not used."""
+        """Scale features ``(M, F)``, and drop those that are not used."""
         if matrix.shape[1] != len(self.columns):
             raise ValueError(
-                f"features must have {len(self.columns)} columns like those embedded, "
+                f"features must have {len(self.columns)} columns, as those of the embedding, "
                 f"got {matrix.shape[1]}"
             )
         scaled: Matrix = (matrix[:, self.columns] - self.mean) / self.scale
@@ -46,17 +46,17 @@ class Preparation:
 def fit_preparation(
     matrix: Matrix, *, standardize: bool, pca: int | None, seed: int
 ) -> tuple[Preparation, Matrix]:
-    """Learn scale and principal components from features ``(N, F)``, and apply them.
+    """Fit scale and principal components to features ``(N, F)``, and apply them.
 
-    Constant features are left out where features are scaled. Principal components are taken only
-    where there are more features and more rows than components.
+    If features are standardized, constant ones are dropped. Principal components are computed
+    only if there are more features and more rows than components.
     """
     num_features = matrix.shape[1]
     preparation = Preparation(
         np.ones(num_features, dtype=bool), np.zeros(num_features), np.ones(num_features), None
     )
     if standardize:
-        # By range, not by standard deviation: that of a constant column may round to above zero.
+        # By range, because the standard deviation of a constant column may be rounded above zero.
         varies = np.ptp(matrix, axis=0) > 0
         used = matrix[:, varies]
         preparation = Preparation(varies, used.mean(axis=0), used.std(axis=0), None)
@@ -72,19 +72,20 @@ def fit_preparation(
 
 
 def as_matrix(features: npt.ArrayLike, *, min_rows: int) -> Matrix:
-    """Check features and turn them into float64.
+    """Check features and convert them to float64.
 
     Raises:
-        ValueError: If they are not a finite matrix of at least so many rows.
+        ValueError: If they are not a finite matrix with at least ``min_rows`` rows.
     """
     matrix = np.asarray(features, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] < min_rows or matrix.shape[1] < 1:
         raise ValueError(
-            f"features must have the shape (N, F) with N >= {min_rows}, got {np.shape(features)}"
+            f"features must have shape (N, F) with N >= {min_rows}, got {np.shape(features)}"
         )
     if not np.isfinite(matrix).all():
         rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
         raise ValueError(
-            f"features must be finite, but {len(rows)} row(s) are not, first row {rows[0]}"
+            f"features must be finite, got {len(rows)} row(s) with NaN or infinite values, "
+            f"e.g. row {rows[0]}"
         )
     return matrix

@@ -1,4 +1,4 @@
-"""The gradient of t-SNE, its repulsive half on a grid and by FFT."""
+"""The gradient of t-SNE, with repulsive forces interpolated on a grid by FFT."""
 
 from functools import lru_cache
 from typing import Any
@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, sparse
 
-__all__ = ["MOST_NODES", "gradient", "repulsion"]
+__all__ = ["MAX_NODES", "gradient", "repulsion"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
-# Distance between nodes where the kernel's width is 1. The error of the forces is then about 1%,
-# below that of the method of Barnes and Hut at its usual angle of 0.5.
+# Distance between nodes in units of the kernel's width. The error of the forces is then about 1%,
+# below that of the Barnes-Hut method at its usual angle of 0.5.
 _SPACING = 0.4
-_FEW_NODES = 64  # along a side; a finer grid costs nothing up to here
-MOST_NODES = 2_000
+_MIN_NODES = 64  # per side; a finer grid has no cost up to here
+MAX_NODES = 2_000
 
 
 def gradient(
@@ -31,31 +31,31 @@ def gradient(
     Args:
         embedding: ``(N, 2)``.
         P: Affinities, sparse ``(N, N)``.
-        should_eval_error: Whether the divergence is asked for.
+        should_eval_error: Whether to compute the divergence.
         n_jobs: Number of threads.
-        options: What openTSNE hands to its own methods.
+        options: Options that openTSNE passes to its own methods.
 
     Returns:
-        The divergence, 0 unless asked for, and the gradient ``(N, 2)``.
+        The divergence, 0 unless requested, and the gradient ``(N, 2)``.
     """
     from openTSNE import _tsne  # noqa: PLC0415  (slow to import)
     from openTSNE.tsne import kl_divergence_bh  # noqa: PLC0415
 
-    places = np.asarray(embedding)
-    if _box(places)[1] > MOST_NODES * _SPACING:  # the grid would not fit in memory
+    points = np.asarray(embedding)
+    if _box(points)[1] > MAX_NODES * _SPACING:  # the grid would not fit in memory
         divergence, result = kl_divergence_bh(
-            places, P, should_eval_error=should_eval_error, n_jobs=n_jobs, **options
+            points, P, should_eval_error=should_eval_error, n_jobs=n_jobs, **options
         )
         return divergence, result
-    forces, pairs = repulsion(places)
+    forces, pairs = repulsion(points)
     result = -forces.astype(np.float64) / pairs
     total, divergence = _tsne.estimate_positive_gradient_nn(
         P.indices,
         P.indptr,
         P.data,
-        places,
-        places,
-        result,  # the attractive half is added to it
+        points,
+        points,
+        result,  # attractive forces are added to it
         options["dof"],
         num_threads=n_jobs,
         should_eval_error=should_eval_error,
@@ -66,12 +66,12 @@ def gradient(
 
 
 def repulsion(coordinates: Floats) -> tuple[npt.NDArray[np.float32], float]:
-    r"""Sum up how all other points push each one away.
+    r"""Compute the repulsive force of all other points on each point.
 
-    Pair by pair that takes the square of their number. Forces on a regular grid are a convolution,
-    and those between nodes can be interpolated (Linderman et al. 2019,
-    doi:10.1038/s41592-018-0308-4; here by cubic B-splines in single precision). One transform of
-    how many points lie where, and two back, one for each component of the force.
+    The sum over all pairs has quadratic cost. On a regular grid it is a convolution, and the
+    forces between nodes can be interpolated (Linderman et al. 2019,
+    doi:10.1038/s41592-018-0308-4; here by cubic B-splines in single precision). It takes one
+    transform of the point density and two inverse ones, one for each component of the force.
 
     Args:
         coordinates: ``(N, 2)``.
@@ -88,54 +88,54 @@ def repulsion(coordinates: Floats) -> tuple[npt.NDArray[np.float32], float]:
     """
     lowest, span = _box(coordinates)
     spacing = _SPACING
-    while spacing > _SPACING / 4 and span < _FEW_NODES * spacing:
+    while spacing > _SPACING / 4 and span < _MIN_NODES * spacing:
         spacing /= 2
     side = _padded_side(int(span / spacing) + 4)
-    places = (coordinates - lowest) / spacing
-    weights = _weights(places.astype(np.float32), side)
-    counts = weights.T @ np.ones(len(places), np.float32)
-    # In one thread: with several, single precision may round otherwise.
+    positions = (coordinates - lowest) / spacing
+    weights = _weights(positions.astype(np.float32), side)
+    counts = weights.T @ np.ones(len(positions), np.float32)
+    # In one thread: with several, single precision may be rounded differently.
     density = fft.rfft2(counts.reshape(side, side))
-    kernel, pushes = _kernels(side, spacing)
-    fields = [fft.irfft2(density * push, (side, side)) for push in pushes]
+    kernel, force_kernels = _kernels(side, spacing)
+    fields = [fft.irfft2(density * force_kernel, (side, side)) for force_kernel in force_kernels]
     forces = weights @ np.stack([field.ravel() for field in fields], axis=1)
-    # The sum over all pairs needs no transform back (Parseval). Only half the spectrum of real
-    # numbers is kept: but for its first and last column, everything in it stands for two.
+    # The sum over all pairs needs no inverse transform (Parseval). Half of the spectrum of real
+    # numbers is stored: all columns but the first and the last count twice.
     energy = kernel * (density.real**2 + density.imag**2)
     energy[:, 1:-1] *= 2
-    return forces, float(energy.sum(dtype=np.float64) / side**2 - len(places))
+    return forces, float(energy.sum(dtype=np.float64) / side**2 - len(positions))
 
 
 def _box(coordinates: Floats) -> tuple[Floats, float]:
-    """Give the lowest corner of the square around all points, and its side."""
-    columns = list(coordinates.T)  # one by one is much faster than along axis 0
+    """Return the lowest corner of the bounding square of all points, and its side."""
+    columns = list(coordinates.T)  # column by column is much faster than along axis 0
     lowest = np.array([column.min() for column in columns])
     highest = np.array([column.max() for column in columns])
     return lowest, float((highest - lowest).max())
 
 
 def _padded_side(nodes: int) -> int:
-    """Give an even number twice as large, so that no point meets another from behind.
+    """Return a padded, even grid size, so that the circular convolution does not wrap around.
 
-    Only few numbers come out, because the kernels are kept as long as it does not change.
+    It takes few distinct values, so that the cached kernels can be reused.
     """
     step = max(16, nodes // 16)
     return 2 * int(fft.next_fast_len(-(-nodes // step) * step, real=True))
 
 
-def _weights(places: npt.NDArray[np.float32], side: int) -> sparse.csr_array:
-    """Build the matrix ``(N, side * side)`` of what share each point has in its 4 x 4 nodes."""
-    first = places.astype(np.int32)  # rounds down: places are not negative
-    far = places - first.astype(np.float32)
+def _weights(positions: npt.NDArray[np.float32], side: int) -> sparse.csr_array:
+    """Build the matrix ``(N, side * side)`` of each point's spline weights at its 4 x 4 nodes."""
+    first = positions.astype(np.int32)  # rounds down, as positions are not negative
+    far = positions - first.astype(np.float32)
     near = 1 - far
     parts = [near**3, 4 - 6 * far**2 + 3 * far**3, 4 - 6 * near**2 + 3 * near**3, far**3]
     splines = np.stack(parts, axis=2) / np.float32(6)  # (N, 2, 4)
     nodes = first[:, :, None] + np.arange(4, dtype=np.int32)
     columns = nodes[:, 0, :, None] * np.int32(side) + nodes[:, 1, None]
-    shares = splines[:, 0, :, None] * splines[:, 1, None]
-    starts = np.arange(0, 16 * len(places) + 1, 16, dtype=np.int32)
+    products = splines[:, 0, :, None] * splines[:, 1, None]
+    starts = np.arange(0, 16 * len(positions) + 1, 16, dtype=np.int32)
     return sparse.csr_array(
-        (shares.ravel(), columns.ravel(), starts), shape=(len(places), side * side)
+        (products.ravel(), columns.ravel(), starts), shape=(len(positions), side * side)
     )
 
 
@@ -143,16 +143,16 @@ def _weights(places: npt.NDArray[np.float32], side: int) -> sparse.csr_array:
 def _kernels(
     side: int, spacing: float
 ) -> tuple[npt.NDArray[np.float32], tuple[npt.NDArray[np.complex64], ...]]:
-    """Transform the kernel and the force's two components, as coefficients of splines."""
+    """Transform the kernel and the two components of the force, as spline coefficients."""
     nodes = np.arange(side)
     offsets = np.minimum(nodes, side - nodes) * spacing
     signs = np.sign(side / 2 - nodes)
     kernel = 1 / (1 + offsets[:, None] ** 2 + offsets**2)
-    push = (signs * offsets)[:, None] * kernel**2
-    # So that the splines take the kernel's values at the nodes. Squared: for both ends of a pair.
+    force = (signs * offsets)[:, None] * kernel**2
+    # The splines interpolate the kernel at the nodes. Squared, for both points of a pair.
     spline = ((2 + np.cos(2 * np.pi * nodes / side)) / 3) ** 2
     divisor = spline[:, None] * spline[: side // 2 + 1]
-    kernel, along, across = (fft.rfft2(values) / divisor for values in (kernel, push, push.T))
+    kernel, along, across = (fft.rfft2(values) / divisor for values in (kernel, force, force.T))
     return kernel.real.astype(np.float32), (
         along.astype(np.complex64),
         across.astype(np.complex64),

@@ -1,4 +1,4 @@
-"""t-SNE of a network's features, on openTSNE."""
+"""t-SNE embeddings of a network's features, based on openTSNE."""
 
 import warnings
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ __all__ = ["Embedding", "Metric", "embed_tsne"]
 
 Metric = Literal["euclidean", "cosine", "manhattan"]
 
-# Measured on one core: with fewer points Barnes and Hut's forces take less time than a grid's.
-_GRID_FROM = 600
+# Measured on one core: with fewer points the Barnes-Hut method is faster than the grid.
+_MIN_GRID_POINTS = 600
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Embedding:
-    """Where t-SNE puts each row of the features.
+    """A t-SNE embedding.
 
     Attributes:
-        coordinates: float64, ``(N, n_components)``. Only who is near whom has a meaning; sizes of
-            clusters, distances between them and the axes have none.
-        kl_divergence: What t-SNE minimized, in nats; comparable between seeds on the same
-            features and perplexity only.
-        perplexity: The perplexity used; below the one asked for if there were too few rows.
-        parameters: Everything that, with the features, makes the result: all arguments as used,
-            and the methods chosen for this number of rows. Values that JSON can hold.
-        features: What was embedded, ``(N, F)``, as given.
-        preparation: How features were scaled and reduced.
+        coordinates: float64, ``(N, n_components)``. Only neighborhoods are meaningful; sizes of
+            clusters, distances between them and the axes are not.
+        kl_divergence: The minimized objective, in nats; comparable only between seeds for the
+            same features and perplexity.
+        perplexity: The perplexity used; below the requested one if there are too few rows.
+        parameters: All arguments as used, and the methods chosen for this number of rows, as
+            JSON-serializable values; with the features they determine the result.
+        features: The embedded features, ``(N, F)``.
+        preparation: The fitted scaling and principal components.
         fitted: openTSNE's own object.
     """
 
@@ -45,7 +45,7 @@ class Embedding:
     fitted: Any
 
     def transform(self, features: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Place new rows among the old ones, which do not move (Poličar et al. 2023).
+        """Embed new rows without changing the existing coordinates (Poličar et al. 2023).
 
         Args:
             features: ``(M, F)``, from the same network and layer.
@@ -60,7 +60,7 @@ class Embedding:
         return np.array(self.fitted.transform(prepared))
 
     def trustworthiness(self, *, num_neighbors: int = 15) -> float:
-        """Compare with the scaled features in all dimensions; see :func:`trustworthiness`."""
+        """Return the :func:`trustworthiness` with respect to the scaled features."""
         return trustworthiness(
             self.preparation.standardize(self.features),
             self.coordinates,
@@ -68,7 +68,7 @@ class Embedding:
         )
 
     def neighbor_agreement(self, labels: npt.ArrayLike, *, num_neighbors: int = 15) -> float:
-        """Compare neighbors' labels in the embedding; see :func:`neighbor_agreement`."""
+        """Return the :func:`neighbor_agreement` of labels in the embedding."""
         return neighbor_agreement(self.coordinates, labels, num_neighbors=num_neighbors)
 
     def __repr__(self) -> str:
@@ -89,33 +89,32 @@ def embed_tsne(
     seed: int = 0,
     n_jobs: int = 1,
 ) -> Embedding:
-    """Embed features so that neighbors stay neighbors (van der Maaten and Hinton 2008).
+    """Embed features by t-SNE (van der Maaten and Hinton 2008).
 
-    The same features and seed give the same coordinates, whatever ``n_jobs``.
+    The result depends on the features and the arguments, but not on ``n_jobs``.
 
     Args:
         features: Finite numbers, ``(N, F)`` with N >= 5: one row per image.
-        perplexity: Roughly how many neighbors each point has; used as given up to
-            ``(N - 1) / 3``.
-        n_components: Dimensions of the result.
-        pca: Reduce the features to so many principal components first, which is faster and loses
-            little; None keeps them all. Nothing happens where there are not more features, or
-            not more rows, than that.
-        standardize: Scale every feature to mean 0 and standard deviation 1 first, so that no
-            feature counts more for its unit. Constant features are left out.
+        perplexity: Approximate number of neighbors of each point; at most ``(N - 1) / 3``.
+        n_components: Number of dimensions of the embedding.
+        pca: Number of principal components to which the features are reduced first, which is
+            faster and loses little; None uses all features. It has no effect unless there are
+            more features and more rows than that.
+        standardize: Whether to scale every feature to mean 0 and standard deviation 1 first.
+            Constant features are then dropped.
         metric: Distance between rows.
-        seed: Of PCA, neighbor search and start.
-        n_jobs: Number of threads; -1 takes all cores.
+        seed: Seed of PCA and initialization.
+        n_jobs: Number of threads; -1 uses all cores.
 
     Returns:
         The embedding.
 
     Raises:
-        ValueError: If the features are not a finite matrix of at least 5 rows, all rows are
-            alike, or an argument is out of range.
+        ValueError: If the features are not a finite matrix with at least 5 rows, all rows are
+            identical, or an argument is out of range.
 
     Warns:
-        UserWarning: If the perplexity is too large for the number of rows; it names the one used.
+        UserWarning: If the perplexity is too large for the number of rows and is reduced.
 
     Example:
         >>> two_groups = np.repeat([[0.0, 0.0], [9.0, 9.0]], 20, axis=0)
@@ -125,7 +124,7 @@ def embed_tsne(
     """
     matrix = as_matrix(features, min_rows=5)
     if np.ptp(matrix, axis=0).max() == 0:
-        raise ValueError("all rows of features are alike: there is nothing to embed")
+        raise ValueError("the rows of features must differ, got identical ones")
     if n_components not in (1, 2):
         raise ValueError(f"n_components must be 1 or 2, got {n_components}")
     if pca is not None and pca < 2:
@@ -136,21 +135,21 @@ def embed_tsne(
     # Slow to import, and only needed here.
     from openTSNE import TSNE  # noqa: PLC0415
 
-    few = len(matrix) < _GRID_FROM
-    moving = "bh" if few else gradient if n_components == 2 else "fft"
+    is_small = len(matrix) < _MIN_GRID_POINTS
+    method = "bh" if is_small else gradient if n_components == 2 else "fft"
     fitted = TSNE(
         n_components=n_components,
         perplexity=perplexity,
         metric=metric,
-        # Faster than openTSNE's approximate search at 20,000 rows still, and, unlike it, the same
-        # for any number of threads.
+        # Faster than openTSNE's approximate search even at 20,000 rows and, unlike it, independent
+        # of the number of threads.
         neighbors="exact",
-        negative_gradient_method=moving,
+        negative_gradient_method=method,
         random_state=seed,
         n_jobs=n_jobs,
     ).fit(prepared)
-    # New points, which do not push each other, are placed by openTSNE's own methods.
-    fitted.gradient_descent_params["negative_gradient_method"] = "bh" if few else "fft"
+    # New points, which do not repel each other, are embedded by openTSNE's own methods.
+    fitted.gradient_descent_params["negative_gradient_method"] = "bh" if is_small else "fft"
     parameters = {
         "perplexity": perplexity,
         "n_components": n_components,
@@ -158,7 +157,7 @@ def embed_tsne(
         "standardize": standardize,
         "metric": metric,
         "seed": seed,
-        "gradient": "Barnes-Hut" if few else "grid",
+        "gradient": "Barnes-Hut" if is_small else "grid",
     }
     return Embedding(
         coordinates=np.array(fitted),
@@ -174,12 +173,12 @@ def embed_tsne(
 def _checked_perplexity(perplexity: float, num_rows: int) -> float:
     if not perplexity >= 1:
         raise ValueError(f"perplexity must be at least 1, got {perplexity}")
-    largest = (num_rows - 1) / 3
-    if perplexity <= largest:
+    maximum = (num_rows - 1) / 3
+    if perplexity <= maximum:
         return float(perplexity)
     warnings.warn(
-        f"perplexity {perplexity:g} is too large for {num_rows} rows; using {largest:g}, "
-        "which is (rows - 1) / 3",
+        f"perplexity {perplexity:g} is too large for {num_rows} rows; using {maximum:g}, "
+        "(rows - 1) / 3",
         stacklevel=3,
     )
-    return largest
+    return maximum

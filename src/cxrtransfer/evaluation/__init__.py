@@ -1,18 +1,24 @@
-"""How good are these predictions? Needs labels and probabilities, and knows no torch."""
+"""Evaluation of predictions from labels and probabilities, without torch."""
 
-from .bands import CurveBand, curve_band
-from .bootstrap import bootstrap_metrics, patient_codes, resampled_weights
+from .bootstrap import CurveBand, curve_band, patient_codes, resampled_weights
 from .calibration import (
     Platt,
     Reliability,
     Temperature,
-    calibration_error_by_chance,
     fit_platt,
     fit_temperature,
+    null_calibration_error,
     reliability,
 )
-from .comparison import Comparison, compare, compare_all
-from .delong import auroc_covariance
+from .comparison import (
+    Anova,
+    Comparison,
+    McNemar,
+    anova_over_folds,
+    compare,
+    compare_all,
+    mcnemar,
+)
 from .domain_shift import (
     ImageProfile,
     Shift,
@@ -20,7 +26,7 @@ from .domain_shift import (
     feature_separability,
     intensity_quantiles,
 )
-from .drops import Drop, metric_drop, metric_drops, validation_report
+from .drops import Drop, metric_drop, metric_drops
 from .ensemble import (
     average,
     fit_ensemble_weights,
@@ -28,12 +34,12 @@ from .ensemble import (
     kundu_weights,
     majority_vote,
 )
-from .evaluate import Evaluation, evaluate, evaluate_groups
-from .intervals import Estimate, auroc_interval, proportion_interval, wilson_interval
-from .metrics import compute_metrics
-from .predictions import Predictions, align
+from .evaluate import Evaluation, evaluate
+from .intervals import Estimate, wilson_interval
+from .metrics import METRICS, Metric, compute_metrics
+from .predictions import Predictions
 from .prior_shift import PriorEstimate, adjust_priors, estimate_priors, weighted_priors
-from .significance import Anova, McNemar, anova_over_folds, holm, mcnemar
+from .subgroups import evaluate_groups
 from .thresholds import (
     OperatingPoint,
     OperatingResult,
@@ -47,6 +53,7 @@ from .thresholds import (
 )
 
 __all__ = [
+    "METRICS",
     "Anova",
     "Comparison",
     "CurveBand",
@@ -55,6 +62,7 @@ __all__ = [
     "Evaluation",
     "ImageProfile",
     "McNemar",
+    "Metric",
     "OperatingPoint",
     "OperatingResult",
     "Platt",
@@ -64,13 +72,8 @@ __all__ = [
     "Shift",
     "Temperature",
     "adjust_priors",
-    "align",
     "anova_over_folds",
-    "auroc_covariance",
-    "auroc_interval",
     "average",
-    "bootstrap_metrics",
-    "calibration_error_by_chance",
     "compare",
     "compare_all",
     "compare_profiles",
@@ -85,15 +88,14 @@ __all__ = [
     "fit_platt",
     "fit_temperature",
     "geometric_mean",
-    "holm",
     "intensity_quantiles",
     "kundu_weights",
     "majority_vote",
     "mcnemar",
     "metric_drop",
     "metric_drops",
+    "null_calibration_error",
     "patient_codes",
-    "proportion_interval",
     "reliability",
     "resampled_weights",
     "threshold_for_cost",
@@ -102,7 +104,6 @@ __all__ = [
     "threshold_for_sensitivity",
     "threshold_for_youden",
     "threshold_sweep",
-    "validation_report",
     "weighted_priors",
     "wilson_interval",
 ]

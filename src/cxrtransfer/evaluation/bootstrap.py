@@ -1,31 +1,50 @@
-"""The cluster bootstrap: patients are drawn with replacement, and bring all their images."""
+"""The cluster bootstrap: patients are drawn with replacement, each with all images.
 
-from collections.abc import Iterator, Sequence
+It gives the resampled metrics that intervals are computed from, and the bands around curves.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .metrics import weighted_metrics
+from .metrics import METRICS, weighted_metrics
 from .predictions import Predictions
+from .samples import Sample, ranked_sums
 
-__all__ = ["bootstrap_metrics", "jackknife_metrics", "patient_codes", "resampled_weights"]
+__all__ = [
+    "CurveBand",
+    "bootstrap_metrics",
+    "curve_band",
+    "jackknife_metrics",
+    "patient_codes",
+    "refuse_unnamed",
+    "resampled_weights",
+]
 
-_NUMBERS_AT_ONCE = 400_000  # weights of one block; more no longer fits a core's cache
+Floats = npt.NDArray[np.float64]
+
+_MAX_BLOCK = 400_000  # weights at once; more do not fit into a core's cache
 
 
-def patient_codes(patients: Sequence[str] | None, num_images: int) -> npt.NDArray[np.int64]:
+def patient_codes(
+    patients: Sequence[str] | None, num_images: int, *, min_patients: int = 2
+) -> npt.NDArray[np.int64]:
     """Number the patients from 0 in the order of their names.
 
     Args:
-        patients: The patient of each image; None makes each image its own.
-        num_images: How many images there are.
+        patients: The patient of each image; None treats each image as a separate patient.
+        num_images: Number of images, N.
+        min_patients: Minimum number of different patients.
 
     Returns:
-        One number per image, int64 ``(N,)``.
+        Index of each image's patient, int64 ``(N,)``.
 
     Raises:
-        ValueError: If there is not one patient per image, a patient has no name, or there is only
-            one patient in all.
+        ValueError: If the number of patients is not N, a patient has no name, or there are too
+            few patients.
     """
     if patients is None:
         return np.arange(num_images)
@@ -35,16 +54,16 @@ def patient_codes(patients: Sequence[str] | None, num_images: int) -> npt.NDArra
         )
     refuse_unnamed("patients", patients)
     names, codes = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    if len(names) < 2:
+    if len(names) < min_patients:
         raise ValueError(
-            f"an interval needs at least two patients, got only {str(names[0])!r}; "
-            "leave patients out if each image is another patient"
+            f"there must be at least {min_patients} patients, got only {str(names[0])!r}; "
+            "omit patients if each image is of a different patient"
         )
     return codes.astype(np.int64)
 
 
 def refuse_unnamed(what: str, names: Sequence[str]) -> None:
-    """Raise if a name is missing: all images without one would be taken for a single unit.
+    """Raise if a name is missing, as all images without one would count as a single unit.
 
     Raises:
         ValueError: If a name is empty, None or nan.
@@ -52,19 +71,19 @@ def refuse_unnamed(what: str, names: Sequence[str]) -> None:
     missing = [index for index, name in enumerate(names) if str(name) in {"", "None", "nan"}]
     if missing:
         raise ValueError(
-            f"{what} must all have a name; {len(missing)} have none, first that of image number "
+            f"{what} must all have a name; {len(missing)} have none, e.g. that of image number "
             f"{missing[0]}; give each such image a name of its own"
         )
 
 
 def resampled_weights(
     codes: npt.NDArray[np.int64], *, resamples: int, seed: int
-) -> Iterator[npt.NDArray[np.float64]]:
-    """Draw as many patients as there are, with replacement, again and again.
+) -> Iterator[Floats]:
+    """Draw bootstrap resamples of the patients, with replacement.
 
     Args:
-        codes: The number of each image's patient, ``(N,)``, as :func:`patient_codes` gives it.
-        resamples: How many times.
+        codes: Index of each image's patient, ``(N,)``, as :func:`patient_codes` returns it.
+        resamples: Number of resamples.
         seed: The same seed and codes give the same weights, so two models can be compared on
             the same resamples.
 
@@ -74,78 +93,164 @@ def resampled_weights(
     """
     rng = np.random.default_rng(seed)
     num_patients = int(codes.max()) + 1
-    alone = num_patients == len(codes) and bool((codes == np.arange(len(codes))).all())
-    block = max(1, _NUMBERS_AT_ONCE // len(codes))
+    separate = num_patients == len(codes) and bool((codes == np.arange(len(codes))).all())
+    block = max(1, _MAX_BLOCK // len(codes))
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         drawn = rng.integers(num_patients, size=(rows, num_patients))
         drawn += np.arange(rows)[:, None] * num_patients
         counts = np.bincount(drawn.ravel(), minlength=rows * num_patients)
         weights = counts.reshape(rows, num_patients).astype(np.float64)
-        yield weights if alone else np.take(weights, codes, axis=1)
+        yield weights if separate else np.take(weights, codes, axis=1)
 
 
 def bootstrap_metrics(
     predictions: Predictions,
+    metrics: Iterable[str] = METRICS,
     *,
     patients: Sequence[str] | None = None,
     threshold: float = 0.5,
     resamples: int = 2000,
     seed: int = 0,
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Compute every metric on bootstrap resamples of the patients.
+) -> dict[str, Floats]:
+    """Compute metrics on bootstrap resamples of the patients.
 
     Args:
         predictions: Labels and probabilities.
-        patients: The patient of each image, in the order of ``predictions.ids``; None makes each
-            image its own patient, which gives intervals that are too narrow if it is not.
-        threshold: Of the positive class, for two classes.
-        resamples: How many resamples, B.
-        seed: Of the resampling.
+        metrics: Names of the metrics to compute; all by default.
+        patients: The patient of each image, in the order of ``predictions.ids``; None treats each
+            image as a separate patient, so intervals are too narrow where patients repeat.
+        threshold: Probability from which an image is predicted positive, for two classes.
+        resamples: Number of resamples, B.
+        seed: Seed of the resampling.
 
     Returns:
-        Values ``(B,)`` by the names of :class:`~cxrtransfer.evaluation.Evaluation`'s metrics;
-        nan where a resample leaves a metric undefined.
+        Values ``(B,)`` by metric; nan where a metric is undefined on a resample.
 
     Raises:
-        ValueError: If there are not as many patients as images, or fewer than one resample.
+        ValueError: If the number of patients is not that of images, or there is no resample.
     """
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
-    codes = patient_codes(patients, len(predictions))
-    predicted = predictions.predicted_at(threshold)
-    blocks = [
-        weighted_metrics(predictions, predicted, weights)
-        for weights in resampled_weights(codes, resamples=resamples, seed=seed)
-    ]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    codes = patient_codes(patients, len(predictions), min_patients=1)
+    blocks = resampled_weights(codes, resamples=resamples, seed=seed)
+    return _of_blocks(predictions, metrics, threshold, blocks)
 
 
 def jackknife_metrics(
     predictions: Predictions,
+    metrics: Iterable[str] = METRICS,
     *,
     patients: Sequence[str] | None = None,
     threshold: float = 0.5,
     parts: int = 200,
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Compute every metric without each part of the patients in turn.
+) -> dict[str, Floats]:
+    """Compute metrics without each part of the patients in turn.
 
     Args:
         predictions: Labels and probabilities.
+        metrics: Names of the metrics to compute; all by default.
         patients: The patient of each image, in the order of ``predictions.ids``.
-        threshold: Of the positive class, for two classes.
-        parts: Into how many parts of nearly equal size the patients are divided; with no more
-            patients than that, each is a part.
+        threshold: Probability from which an image is predicted positive, for two classes.
+        parts: Maximum number of parts, of nearly equal size; with no more patients than that,
+            each patient is a part.
 
     Returns:
-        Values ``(G,)`` by metric name; nan where a part's absence leaves a metric undefined.
+        Values ``(G,)`` by metric; nan where a metric is undefined without a part.
     """
-    codes = patient_codes(patients, len(predictions))
+    codes = patient_codes(patients, len(predictions), min_patients=1)
     groups = min(parts, int(codes.max()) + 1)
-    predicted = predictions.predicted_at(threshold)
-    rows = np.array_split(np.arange(groups), max(1, groups * len(codes) // _NUMBERS_AT_ONCE))
-    blocks = [
-        weighted_metrics(predictions, predicted, (codes % groups != row[:, None]) * 1.0)
-        for row in rows
+    rows = np.array_split(np.arange(groups), max(1, groups * len(codes) // _MAX_BLOCK))
+    blocks = ((codes % groups != row[:, None]) * 1.0 for row in rows)
+    return _of_blocks(predictions, metrics, threshold, blocks)
+
+
+def _of_blocks(
+    predictions: Predictions, metrics: Iterable[str], threshold: float, blocks: Iterable[Floats]
+) -> dict[str, Floats]:
+    names, predicted = list(metrics), predictions.predicted_at(threshold)
+    values = [
+        weighted_metrics(Sample(predictions, predicted, weights), names) for weights in blocks
     ]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return {name: np.concatenate([block[name] for block in values]) for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class CurveBand:
+    """A pointwise confidence band around a curve.
+
+    Each point of the true curve lies inside with the stated confidence, not the whole curve at
+    once.
+
+    Attributes:
+        x: ``1 - specificity`` for a ROC curve, recall for a precision-recall curve; ``(points,)``
+            from 0 to 1.
+        low: Lower edge, of sensitivity or of precision, ``(points,)``.
+        high: Upper edge, ``(points,)``.
+    """
+
+    x: Floats
+    low: Floats
+    high: Floats
+
+
+def curve_band(
+    predictions: Predictions,
+    curve: Literal["roc", "precision-recall"] = "roc",
+    *,
+    patients: Sequence[str] | None = None,
+    points: int = 101,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> CurveBand:
+    """Compute a confidence band from the curves of bootstrap resamples of the patients.
+
+    Args:
+        predictions: Labels and probabilities; the positive class is set against the rest.
+        curve: Which curve.
+        patients: The patient of each image, in the order of ``predictions.ids``; None treats each
+            image as a separate patient.
+        points: Number of points on the x axis, evenly spaced from 0 to 1.
+        confidence: Level of the band, between 0 and 1.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Raises:
+        ValueError: If all images are of one class, or the number of patients is not that of
+            images.
+    """
+    positive = predictions.labels == predictions.positive_index
+    if positive.all() or not positive.any():
+        raise ValueError(
+            "a curve needs images of the positive class and of another, "
+            f"got {positive.sum()} positive of {len(positive)}"
+        )
+    x = np.linspace(0, 1, points)
+    codes = patient_codes(patients, len(predictions))
+    draw = _roc if curve == "roc" else _precision_recall
+    curves: list[Floats] = []
+    for weights in resampled_weights(codes, resamples=resamples, seed=seed):
+        hits, alarms = ranked_sums(positive, predictions.scores, weights)
+        hits, alarms = hits.cumsum(axis=1), alarms.cumsum(axis=1)
+        rows = np.flatnonzero((hits[:, -1] > 0) & (alarms[:, -1] > 0))
+        curves.extend(draw(hits[row], alarms[row], x) for row in rows)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(curves, [tail, 1 - tail], axis=0)
+    return CurveBand(x, low, high)
+
+
+def _roc(hits: Floats, alarms: Floats, x: Floats) -> Floats:
+    """Return the highest sensitivity at each false-positive rate."""
+    place = np.searchsorted(alarms, x * alarms[-1] + 1e-9, side="right")
+    sensitivity: Floats = np.concatenate([[0.0], hits])[place] / hits[-1]
+    return sensitivity
+
+
+def _precision_recall(hits: Floats, alarms: Floats, x: Floats) -> Floats:
+    """Return the precision at the highest threshold that reaches each recall."""
+    first = int(np.argmax(hits > 0))  # at higher thresholds there is no true positive
+    wanted = np.maximum(x * hits[-1] - 1e-9, hits[first])
+    place = np.searchsorted(hits, wanted)
+    precision: Floats = hits[place] / (hits[place] + alarms[place])
+    return precision

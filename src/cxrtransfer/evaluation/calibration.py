@@ -1,4 +1,8 @@
-"""Do probabilities mean what they say, and how to mend them on validation images."""
+"""Calibration of predicted probabilities, and recalibration on validation images.
+
+scikit-learn has temperature and Platt scaling only behind an estimator that is fitted and predicts
+(``CalibratedClassifierCV``); here they are fitted to stored predictions.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,40 +14,42 @@ from scipy.special import expit, log_expit, log_softmax
 
 from .bootstrap import patient_codes
 from .intervals import proportion_interval
-from .metrics import confidence_and_outcome
 from .predictions import Predictions
+from .samples import confidence_and_outcome
 
 __all__ = [
     "Platt",
     "Reliability",
     "Temperature",
-    "calibration_error_by_chance",
     "fit_platt",
     "fit_temperature",
+    "null_calibration_error",
     "reliability",
 ]
 
 Floats = npt.NDArray[np.float64]
 
-_SMALLEST = 1e-12  # a probability of 0 has no logarithm
+_MIN_PROBABILITY = 1e-12  # a probability of 0 has no logarithm
 
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Probabilities in bins of equal width, beside how often they came true.
+    """Predicted probabilities and observed frequencies in bins of equal width.
 
-    For two classes the positive one's probability is judged; for more, that of the most probable
-    class.
+    For two classes these are of the positive class; for more, of the most probable class.
 
     Attributes:
         edges: Limits of the bins, ``(bins + 1,)``.
-        counts: Images in each bin, ``(bins,)``.
-        probability: Mean probability in each bin, ``(bins,)``; nan in an empty one.
-        frequency: Share that came true in each bin, ``(bins,)``; nan in an empty one.
-        low: Lower end of the frequency's interval (Wilson's, patients together), ``(bins,)``.
-        high: Upper end of it.
-        expected_error: The distance of the two, averaged over images (ECE).
-        largest_error: The largest distance in any bin (MCE).
+        counts: Number of images in each bin, ``(bins,)``.
+        probability: Mean probability in each bin, ``(bins,)``; nan in an empty bin.
+        frequency: Fraction of images in each bin that are of the class, ``(bins,)``; nan in an
+            empty bin.
+        low: Lower end of the frequency's confidence interval (Wilson's, for correlated images of
+            a patient), ``(bins,)``.
+        high: Upper end of the frequency's confidence interval, ``(bins,)``.
+        expected_error: Expected calibration error (ECE): the absolute difference of probability
+            and frequency, averaged over images.
+        maximum_error: Maximum calibration error (MCE): the largest difference of any bin.
     """
 
     edges: Floats
@@ -53,7 +59,7 @@ class Reliability:
     low: Floats
     high: Floats
     expected_error: float
-    largest_error: float
+    maximum_error: float
 
 
 def reliability(
@@ -63,33 +69,32 @@ def reliability(
     bins: int = 15,
     confidence: float = 0.95,
 ) -> Reliability:
-    """Sort predictions into bins by probability, and count what came true.
+    """Compute a reliability diagram: probability and observed frequency per bin.
 
     Args:
         predictions: Labels and probabilities.
-        patients: The patient of each image; None takes each image for its own.
-        bins: How many; the error found depends on it (Guo et al. 2017 take 15).
-        confidence: Of the intervals.
+        patients: The patient of each image; None treats each image as a separate patient.
+        bins: Number of bins; the calibration error depends on it (Guo et al. 2017 use 15).
+        confidence: Level of the intervals, between 0 and 1.
 
     Raises:
-        ValueError: If there is no bin, or not one patient per image.
+        ValueError: If ``bins`` is below 1, or the number of patients is not that of images.
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
-    codes = patient_codes(patients, len(predictions))
-    promised, outcome = confidence_and_outcome(predictions)
-    place = _places(promised, bins)
-    counts = np.bincount(place, minlength=bins)
+    codes = patient_codes(patients, len(predictions), min_patients=1)
+    confidences, outcome = confidence_and_outcome(predictions)
+    index = _bin_indices(confidences, bins)
+    counts = np.bincount(index, minlength=bins)
     filled = np.where(counts > 0, counts, np.nan)
-    probability = np.bincount(place, promised, bins) / filled
-    frequency = np.bincount(place, outcome, bins) / filled
+    probability = np.bincount(index, confidences, bins) / filled
+    frequency = np.bincount(index, outcome, bins) / filled
     gaps = np.nan_to_num(np.abs(probability - frequency))
     ends = np.full((2, bins), np.nan)
     for number in np.flatnonzero(counts):
-        here = place == number
-        ends[:, number] = proportion_interval(
-            outcome[here] > 0, codes[here], confidence=confidence
-        )
+        here = index == number
+        interval = proportion_interval(outcome[here] > 0, codes[here], confidence=confidence)
+        ends[:, number] = interval.low, interval.high
     return Reliability(
         edges=np.linspace(0, 1, bins + 1),
         counts=counts,
@@ -98,11 +103,11 @@ def reliability(
         low=ends[0],
         high=ends[1],
         expected_error=float(gaps @ counts / len(predictions)),
-        largest_error=float(gaps.max()),
+        maximum_error=float(gaps.max()),
     )
 
 
-def calibration_error_by_chance(
+def null_calibration_error(
     predictions: Predictions,
     *,
     patients: Sequence[str] | None = None,
@@ -111,86 +116,94 @@ def calibration_error_by_chance(
     draws: int = 500,
     seed: int = 0,
 ) -> float:
-    """Tell what calibration error these images would show if the probabilities were true.
+    """Return the calibration error that a perfectly calibrated model would show up to.
 
-    Outcomes are drawn from the probabilities (Broecker and Smith 2007), with one chance for all
-    images of a patient, as they agree most then.
+    Outcomes are drawn from the probabilities (Broecker and Smith 2007), with one random number for
+    all images of a patient, the strongest correlation there can be.
 
     Args:
-        predictions: Labels, which are not looked at, and probabilities.
-        patients: The patient of each image; None takes each image for its own.
+        predictions: Labels, which are not used, and probabilities.
+        patients: The patient of each image; None treats each image as a separate patient.
         bins: As in :func:`reliability`.
-        confidence: How often the error stays below the number returned.
-        draws: How many times outcomes are drawn.
-        seed: Of the draws.
+        confidence: Quantile of the drawn errors that is returned.
+        draws: Number of draws.
+        seed: Seed of the draws.
+
+    Returns:
+        The expected calibration error that is not exceeded with probability ``confidence``.
     """
-    codes = patient_codes(patients, len(predictions))
-    promised, _ = confidence_and_outcome(predictions)
-    in_bin = np.eye(bins)[_places(promised, bins)]  # (N, bins)
+    codes = patient_codes(patients, len(predictions), min_patients=1)
+    confidences, _ = confidence_and_outcome(predictions)
+    in_bin = np.eye(bins)[_bin_indices(confidences, bins)]  # (N, bins)
     rng = np.random.default_rng(seed)
     num_patients = int(codes.max()) + 1
     errors = [
-        np.abs(((rng.random(num_patients)[codes] < promised) - promised) @ in_bin).sum()
+        np.abs(((rng.random(num_patients)[codes] < confidences) - confidences) @ in_bin).sum()
         for _ in range(draws)
     ]
-    return float(np.quantile(errors, confidence)) / len(promised)
+    return float(np.quantile(errors, confidence)) / len(confidences)
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """Divides logits by one number (Guo et al. 2017): ranks and, at one half, classes stay.
+    """Temperature scaling (Guo et al. 2017): logits are divided by one number.
+
+    It changes neither ranks nor the predicted classes at threshold 0.5.
 
     Attributes:
-        value: Above 1 makes probabilities milder, below 1 bolder.
+        value: The temperature; above 1 for an overconfident model, below 1 for an underconfident
+            one.
     """
 
     value: float
 
     def apply(self, predictions: Predictions) -> Predictions:
-        """Return the predictions with their probabilities mended."""
+        """Return the predictions with recalibrated probabilities."""
         return replace(
             predictions, probabilities=np.exp(_tempered(_logits(predictions), 1 / self.value))
         )
 
 
 def fit_temperature(val: Predictions) -> Temperature:
-    """Find the temperature that makes validation labels most probable.
+    """Fit a temperature by maximum likelihood on validation predictions.
 
     Args:
-        val: Validation predictions, at least one of them wrong: were all right, no temperature
-            would be cold enough.
+        val: Validation predictions, at least one of them wrong; otherwise the likelihood has no
+            maximum.
 
     Raises:
-        ValueError: If every image is given its true class.
+        ValueError: If every image is predicted as its true class.
     """
     if (val.probabilities.argmax(axis=1) == val.labels).all():
         raise ValueError(
-            "a temperature can only be found where something is wrong; every one of these "
-            f"{len(val)} images is given its true class, so colder is always better"
+            "a temperature can only be fitted to predictions with at least one error; all "
+            f"{len(val)} images are predicted as their true class"
         )
     logits, rows = _logits(val), np.arange(len(val))
 
     def loss(log_scale: float) -> float:
         return -float(_tempered(logits, np.exp(log_scale))[rows, val.labels].mean())
 
-    found = minimize_scalar(loss, bounds=(-7, 7), method="bounded", options={"xatol": 1e-8})
-    return Temperature(float(np.exp(-found.x)))
+    solution = minimize_scalar(loss, bounds=(-7, 7), method="bounded", options={"xatol": 1e-8})
+    return Temperature(float(np.exp(-solution.x)))
 
 
 @dataclass(frozen=True)
 class Platt:
-    """Maps the log odds of two classes by a line (Platt 1999): mends bias as well as boldness.
+    """Platt scaling (1999): the log odds of two classes are mapped by a line.
+
+    It corrects a bias toward one class as well as over- or underconfidence.
 
     Attributes:
-        slope: Of the line; 1 leaves boldness alone. Negative reverses all ranks.
-        intercept: Of the line; 0 leaves the balance of the classes alone.
+        slope: Slope of the line, below 1 for an overconfident model; negative reverses all ranks.
+        intercept: Intercept of the line, in log odds of the positive class.
     """
 
     slope: float
     intercept: float
 
     def apply(self, predictions: Predictions) -> Predictions:
-        """Return the predictions with their probabilities mended.
+        """Return the predictions with recalibrated probabilities.
 
         Raises:
             ValueError: If there are more than two classes.
@@ -203,16 +216,16 @@ class Platt:
 
 
 def fit_platt(val: Predictions) -> Platt:
-    """Find the line that makes validation labels most probable.
+    """Fit Platt scaling by maximum likelihood on validation predictions.
 
-    As Platt has it, the targets are not 0 and 1 but ``1 / (N- + 2)`` and ``(N+ + 1) / (N+ + 2)``,
-    so that the line stays finite where validation is perfectly divided.
+    As Platt proposed, the targets are not 0 and 1 but ``1 / (N- + 2)`` and ``(N+ + 1) / (N+ +
+    2)``, so that the line stays finite for perfectly separated classes.
 
     Args:
         val: Validation predictions of two classes.
 
     Raises:
-        ValueError: If there are more than two classes, or images of one only.
+        ValueError: If there are more than two classes, or images of only one.
     """
     odds = _log_odds(val)
     positive = val.labels == val.positive_index
@@ -220,7 +233,8 @@ def fit_platt(val: Predictions) -> Platt:
     num_negative = len(positive) - num_positive
     if not num_positive or not num_negative:
         raise ValueError(
-            f"both classes must have images, got {num_positive} positive of {len(positive)}"
+            "Platt scaling needs images of both classes, "
+            f"got {num_positive} positive of {len(positive)}"
         )
     targets = np.where(positive, (num_positive + 1) / (num_positive + 2), 1 / (num_negative + 2))
     inputs = np.stack([odds, np.ones_like(odds)])
@@ -230,17 +244,19 @@ def fit_platt(val: Predictions) -> Platt:
         value = -(targets * log_expit(logits) + (1 - targets) * log_expit(-logits)).mean()
         return float(value), inputs @ (expit(logits) - targets) / len(odds)
 
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-8})
-    return Platt(slope=float(found.x[0]), intercept=float(found.x[1]))
+    solution = minimize(
+        loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-8}
+    )
+    return Platt(slope=float(solution.x[0]), intercept=float(solution.x[1]))
 
 
-def _places(promised: Floats, bins: int) -> npt.NDArray[np.int64]:
-    return np.minimum((promised * bins).astype(np.int64), bins - 1)
+def _bin_indices(confidences: Floats, bins: int) -> npt.NDArray[np.int64]:
+    return np.minimum((confidences * bins).astype(np.int64), bins - 1)
 
 
 def _logits(predictions: Predictions) -> Floats:
-    """Take logarithms: a softmax gives the probabilities back, as it does of the true logits."""
-    logits: Floats = np.log(np.maximum(predictions.probabilities, _SMALLEST))
+    """Return logarithms, whose softmax gives the probabilities back, like the true logits."""
+    logits: Floats = np.log(np.maximum(predictions.probabilities, _MIN_PROBABILITY))
     return logits
 
 

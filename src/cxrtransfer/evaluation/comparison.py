@@ -1,4 +1,4 @@
-"""Is one model better than another, on the same images?"""
+"""Significance tests between models on the same images or the same folds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,24 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.stats import binom, f_oneway, norm
+from scipy.stats import f as fisher
 
 from .bootstrap import bootstrap_metrics, patient_codes
-from .delong import auroc_covariance
-from .metrics import weighted_metrics
+from .intervals import DEGENERATE, auroc_covariance, is_degenerate
+from .metrics import METRICS, weighted_metrics
 from .predictions import Predictions, align
-from .significance import holm
+from .samples import Sample
 
 __all__ = [
+    "Anova",
     "Comparison",
+    "McNemar",
+    "anova_over_folds",
     "compare",
     "compare_all",
+    "holm",
+    "mcnemar",
 ]
 
 
@@ -28,16 +34,16 @@ class Comparison:
     """The difference of a metric between two models on the same images.
 
     Attributes:
-        metric: Which metric.
+        metric: Name of the metric.
         first: Its value for the first model.
         second: Its value for the second model.
         difference: First minus second.
-        low: Lower end of the difference's interval; nan if there is none.
-        high: Upper end of the difference's interval; nan if there is none.
-        p_value: Two-sided, of no difference.
-        method: How the interval and the p-value were found.
+        low: Lower end of the difference's confidence interval; nan if it has none.
+        high: Upper end of the difference's confidence interval; nan if it has none.
+        p_value: Two-sided p-value of no difference.
+        method: How the interval and the p-value were computed.
         reason: Why a number is missing; empty if none is.
-        p_holm: The p-value corrected for all comparisons made (:func:`compare_all`).
+        p_holm: Holm-adjusted p-value (:func:`compare_all`).
     """
 
     metric: str
@@ -65,38 +71,41 @@ def compare(
 ) -> Comparison:
     """Compare two models by one metric on the same images.
 
-    The AUROC of two classes by DeLong et al. (1988), any other metric by the cluster bootstrap:
-    both models are measured on the same resamples of the patients. Its p-value is twice the
-    smaller share of resamples on one side of zero, so never below ``2 / (resamples + 1)``.
+    The AUROC of two classes is compared with DeLong's test (1988), any other metric with the
+    paired cluster bootstrap: both models are evaluated on the same resamples of the patients. Its
+    p-value is twice the smaller fraction of resamples on one side of zero, at least
+    ``2 / (resamples + 1)``.
 
     Args:
-        first: One model's predictions.
-        second: The other's, of the same images in any order.
-        metric: Any metric of :class:`~cxrtransfer.evaluation.Evaluation`.
-        patients: The patient of each image, in the order of ``first.ids``.
-        threshold: Probability from which an image is called positive; for two classes.
-        confidence: Between 0 and 1.
-        resamples: How many bootstrap resamples.
-        seed: Of the resampling.
+        first: Predictions of one model.
+        second: Predictions of the other for the same images, in any order.
+        metric: A name of :data:`METRICS`.
+        patients: The patient of each image, in the order of ``first.ids``; None treats each image
+            as a separate patient.
+        threshold: Probability from which an image is predicted positive, for two classes.
+        confidence: Level of the interval, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
 
     Raises:
-        ValueError: If the images or labels differ, or there is no such metric.
+        ValueError: If the images or labels differ, or the metric is unknown.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {list(METRICS)}, got {metric!r}")
     second = align(first, second)
     codes = patient_codes(patients, len(first))
     positive = first.labels == first.positive_index
-    if metric == "auroc" and first.num_classes == 2 and 0 < positive.sum() < len(positive):
+    delong = METRICS[metric].interval == "DeLong" and first.num_classes == 2
+    if delong and 0 < positive.sum() < len(positive):
         return _delong(positive, np.stack([first.scores, second.scores]), codes, confidence)
     values, samples = [], []
     for model in (first, second):
-        whole = weighted_metrics(model, model.predicted_at(threshold), np.ones((1, len(model))))
-        if metric not in whole:
-            raise ValueError(f"metric must be one of {list(whole)}, got {metric!r}")
-        values.append(float(whole[metric][0]))
+        whole = Sample(model, model.predicted_at(threshold), np.ones((1, len(model))))
+        values.append(float(weighted_metrics(whole, [metric])[metric][0]))
         resampled = bootstrap_metrics(
-            model, patients=patients, threshold=threshold, resamples=resamples, seed=seed
+            model, [metric], patients=patients, threshold=threshold, resamples=resamples, seed=seed
         )
         samples.append(resampled[metric])
     return _bootstrap(metric, values, samples[0] - samples[1], confidence)
@@ -118,9 +127,9 @@ def _delong(
         low, high = difference - half, difference + half
         p_value = 2 * float(norm.sf(abs(difference) / math.sqrt(variance)))
     elif math.isnan(variance):
-        p_value, reason = math.nan, "only one patient has positive images, or only one has others"
+        p_value, reason = math.nan, "only one patient has positive or negative images"
     else:
-        p_value, reason = 1.0, "both rank the two classes alike, so nothing varies"
+        p_value, reason = 1.0, "both models rank the images identically"
     return Comparison(
         metric="auroc",
         first=float(areas[0]),
@@ -141,10 +150,12 @@ def _bootstrap(
     low = high = p_value = math.nan
     reason = ""
     if len(defined) < 0.95 * len(differences):
-        share = 1 - len(defined) / len(differences)
-        reason = f"{share:.0%} of the resamples leave the difference undefined"
-    elif metric == "ece":  # benchmarks/coverage.py
-        reason = "the calibration error is biased upward, and more so on resamples"
+        undefined = 1 - len(defined) / len(differences)
+        reason = f"undefined on {undefined:.0%} of the resamples"
+    elif METRICS[metric].interval == "none":  # measured by benchmarks/coverage.py
+        reason = "the metric is biased upward, and more so on resamples"
+    elif is_degenerate(defined) and abs(values[0] - values[1]) > 1e-12:
+        reason = DEGENERATE
     else:
         tail = (1 - confidence) / 2
         low, high = map(float, np.quantile(defined, [tail, 1 - tail]))
@@ -171,24 +182,24 @@ def compare_all(
     threshold: float = 0.5,
     confidence: float = 0.95,
 ) -> dict[tuple[str, str], Comparison]:
-    """Compare every two runs of a study, with Holm's correction over all of them.
+    """Compare all pairs of runs, with Holm-adjusted p-values.
 
     Args:
-        predictions_by_run: Each run's predictions of the same images, by its name.
-        metric: Any metric of :class:`~cxrtransfer.evaluation.Evaluation`.
+        predictions_by_run: Predictions of the same images, by run.
+        metric: A name of :data:`METRICS`.
         patients: The patient of each image, in the order of the first run's ids.
         threshold: As in :func:`compare`.
-        confidence: Of each interval by itself; the intervals are not corrected.
+        confidence: Level of each interval; intervals are not adjusted for multiple comparisons.
 
     Returns:
-        The comparisons by the names of their runs, in the order given.
+        The comparisons by pair of runs, in the order given.
     """
     runs = list(predictions_by_run)
     if len(runs) < 2:
         return {}
     reference = predictions_by_run[runs[0]]
     aligned = {run: align(reference, predictions_by_run[run]) for run in runs}
-    found = {
+    comparisons = {
         (first, second): compare(
             aligned[first],
             aligned[second],
@@ -199,8 +210,144 @@ def compare_all(
         )
         for first, second in combinations(runs, 2)
     }
-    corrected = holm([comparison.p_value for comparison in found.values()])
+    adjusted = holm([comparison.p_value for comparison in comparisons.values()])
     return {
         pair: replace(comparison, p_holm=float(p_holm))
-        for (pair, comparison), p_holm in zip(found.items(), corrected, strict=True)
+        for (pair, comparison), p_holm in zip(comparisons.items(), adjusted, strict=True)
     }
+
+
+def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Adjust p-values for multiple comparisons by Holm's step-down procedure (1979).
+
+    It controls the family-wise error rate without an assumption of independence. SciPy does not
+    have it, and statsmodels is a heavy dependency for these lines.
+
+    Args:
+        p_values: One per comparison; a nan stays nan and is not counted.
+
+    Returns:
+        Adjusted p-values in the same order, at most 1.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03]).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(given)  # nan last
+    count = int(np.isfinite(given).sum())
+    factors = np.concatenate([np.arange(count, 0, -1), np.ones(len(given) - count)])
+    adjusted = np.empty_like(given)
+    adjusted[order] = np.maximum.accumulate(given[order] * factors)
+    return np.minimum(adjusted, 1.0)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Result of McNemar's test (1947) of equal error rates of two models.
+
+    Attributes:
+        only_first_right: Images that only the first model predicts correctly.
+        only_second_right: Images that only the second model predicts correctly.
+        p_exact: Exact two-sided binomial p-value, which is conservative.
+        p_mid: Mid-p-value, which Fagerland et al. (2013) recommend.
+    """
+
+    only_first_right: int
+    only_second_right: int
+    p_exact: float
+    p_mid: float
+
+
+def mcnemar(
+    first: Predictions, second: Predictions, *, thresholds: tuple[float, float] = (0.5, 0.5)
+) -> McNemar:
+    """Test whether two models have equal error rates on the same images (McNemar 1947).
+
+    It assumes independent images; where patients have several, use
+    ``compare(first, second, "accuracy", patients=...)``.
+
+    Args:
+        first: Predictions of one model.
+        second: Predictions of the other for the same images, in any order.
+        thresholds: Probability from which each model predicts an image as positive.
+
+    Raises:
+        ValueError: If the images or labels differ.
+    """
+    second = align(first, second)
+    first_right = first.predicted_at(thresholds[0]) == first.labels
+    second_right = second.predicted_at(thresholds[1]) == second.labels
+    only_first = int((first_right & ~second_right).sum())
+    only_second = int((second_right & ~first_right).sum())
+    fewer, both = min(only_first, only_second), only_first + only_second
+    # scipy.stats.binomtest gives the exact p-value only; the mid-p-value needs both terms.
+    two_tails = 2 * float(binom.cdf(fewer, both, 0.5))
+    return McNemar(
+        only_first_right=only_first,
+        only_second_right=only_second,
+        p_exact=min(1.0, two_tails),
+        p_mid=two_tails - float(binom.pmf(fewer, both, 0.5)),
+    )
+
+
+@dataclass(frozen=True)
+class Anova:
+    """Result of an analysis of variance of a metric over folds.
+
+    Attributes:
+        f_statistic: Variance between models over residual variance.
+        p_value: p-value of no difference between models.
+        df_between: Degrees of freedom of the numerator.
+        df_within: Degrees of freedom of the denominator.
+    """
+
+    f_statistic: float
+    p_value: float
+    df_between: int
+    df_within: int
+
+
+def anova_over_folds(
+    scores_by_model: Mapping[str, Sequence[float]],
+    *,
+    design: Literal["repeated", "one-way"] = "repeated",
+) -> Anova:
+    """Test whether a metric differs between models over the folds of a cross-validation.
+
+    ``"one-way"`` is what Kundu et al. (2021) report; it treats the folds of different models as
+    independent. They are the same folds, some of them easier for every model, which
+    ``"repeated"`` accounts for (repeated measures, the fold being the subject). In both designs
+    the training sets of folds overlap, so p-values are somewhat too small (Bengio and Grandvalet
+    2004).
+
+    Args:
+        scores_by_model: One score per fold by model, in the same order of folds.
+        design: Repeated measures or one-way.
+
+    Raises:
+        ValueError: If there are fewer than two models or folds, or models have different numbers
+            of folds.
+    """
+    scores = list(scores_by_model.values())
+    lengths = {len(row) for row in scores}
+    if len(scores) < 2 or len(lengths) != 1 or min(lengths) < 2:
+        raise ValueError(
+            "there must be at least two models with the same number of folds, at least two, "
+            f"got { ({name: len(row) for name, row in scores_by_model.items()}) }"
+        )
+    table = np.asarray(scores, dtype=np.float64)  # (models, folds)
+    models, folds = table.shape
+    if design == "one-way":
+        result = f_oneway(*table)
+        return Anova(
+            float(result.statistic), float(result.pvalue), models - 1, models * (folds - 1)
+        )
+    by_model, by_fold = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
+    between = folds * ((by_model - table.mean()) ** 2).sum() / (models - 1)
+    residuals = table - by_model - by_fold + table.mean()
+    df_within = (models - 1) * (folds - 1)
+    within = (residuals**2).sum() / df_within
+    statistic = between / within if within > 0 else math.nan
+    p_value = float(fisher.sf(statistic, models - 1, df_within))
+    return Anova(float(statistic), p_value, models - 1, df_within)

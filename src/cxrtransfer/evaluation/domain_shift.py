@@ -1,8 +1,9 @@
-"""Do the images of another hospital look like those a network was trained on?"""
+"""Domain shift: differences in images and features between two sites."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,21 +24,23 @@ __all__ = [
     "intensity_quantiles",
 ]
 
+_Kind = Literal["intensity", "aspect ratio", "size", "pixel mode"]
+
 _QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageProfile:
-    """What a set of images looks like from outside.
+    """Sizes, pixel modes and intensities of a set of images.
 
     Attributes:
-        sizes: Width and height of each image as it was stored, in pixels, ``(N, 2)``.
-        modes: Kind of pixels of each image as it was stored, such as ``"L"`` or ``"RGB"``.
-        quantiles: Intensities that 1, 25, 50, 75 and 99% of each image's pixels stay below,
+        sizes: Width and height of each image file, in pixels, ``(N, 2)``.
+        modes: Pixel mode of each image file, such as ``"L"`` or ``"RGB"``.
+        quantiles: The 1%, 25%, 50%, 75% and 99% quantiles of each image's intensities,
             ``(N, 5)``, 0 to 255.
 
     Raises:
-        ValueError: If there is no image, or the three are not of one length.
+        ValueError: If there is no image, or the three lengths differ.
     """
 
     sizes: npt.NDArray[np.int64]
@@ -55,64 +58,71 @@ class ImageProfile:
 
 @dataclass(frozen=True)
 class Shift:
-    """How differently one quantity is distributed in two sets of images.
+    """Difference of one quantity's distributions in two sets of images.
 
     Attributes:
-        quantity: In words.
-        reference: Its mean over the set that is known.
-        other: Its mean over the new set.
-        distance: Kolmogorov and Smirnov's: the largest gap between the two cumulative shares, 0
-            if alike, 1 if they do not overlap.
-        chance: What the distance stays below in 95 of 100 cases if both sets come from one
-            source and every image is another patient's.
+        kind: What the quantity belongs to; several quantities may be of one kind.
+        quantity: Display name of the quantity.
+        reference: Its mean over the reference set.
+        other: Its mean over the other set.
+        distance: Kolmogorov-Smirnov distance: 0 for identical distributions, 1 for disjoint ones.
+        critical_distance: The distance above which the distributions differ significantly at the
+            5% level, for independent images.
     """
 
+    kind: _Kind
     quantity: str
     reference: float
     other: float
     distance: float
-    chance: float
+    critical_distance: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the distributions differ significantly at the 5% level."""
+        return self.distance > self.critical_distance
 
 
 def intensity_quantiles(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return the intensities that 1, 25, 50, 75 and 99% of an image's pixels stay below."""
+    """Return the 1%, 25%, 50%, 75% and 99% quantiles of an image's intensities, ``(5,)``."""
     return np.quantile(pixels, _QUANTILES)
 
 
 def compare_profiles(reference: ImageProfile, other: ImageProfile) -> tuple[Shift, ...]:
-    """Compare size, shape, mode and intensities of two sets of images.
+    """Compare the intensities, aspect ratios, sizes and pixel modes of two sets of images.
 
     Args:
-        reference: Of the images a network was trained on.
-        other: Of the images it is to be used on.
+        reference: Profile of the images a network was trained on.
+        other: Profile of the images it is to be used on.
     """
     both = reference, other
-    quantities: dict[str, list[npt.NDArray[np.float64]]] = {
-        f"intensity that {share:.0%} of pixels stay below": [
-            profile.quantiles[:, place] for profile in both
-        ]
-        for place, share in enumerate(_QUANTILES)
-    }
-    quantities["width over height"] = [
-        profile.sizes[:, 0] / profile.sizes[:, 1] for profile in both
+    quantities: list[tuple[_Kind, str, list[npt.NDArray[np.float64]]]] = [
+        (
+            "intensity",
+            f"intensity, {fraction:.0%} quantile",
+            [profile.quantiles[:, place] for profile in both],
+        )
+        for place, fraction in enumerate(_QUANTILES)
     ]
-    quantities["thousands of pixels"] = [profile.sizes.prod(axis=1) / 1000 for profile in both]
+    ratios = [profile.sizes[:, 0] / profile.sizes[:, 1] for profile in both]
+    quantities.append(("aspect ratio", "aspect ratio (width / height)", ratios))
+    pixels = [profile.sizes.prod(axis=1) / 1000 for profile in both]
+    quantities.append(("size", "size in thousands of pixels", pixels))
     for mode in sorted({*reference.modes, *other.modes}):
-        quantities[f"share of mode {mode}"] = [
-            np.array([found == mode for found in profile.modes], dtype=np.float64)
-            for profile in both
-        ]
-    # Smirnov's limit for large sets; ties make it stay below this more often still.
-    chance = 1.358 * math.sqrt(1 / len(reference.modes) + 1 / len(other.modes))
+        has_mode = [np.array([own == mode for own in profile.modes]) * 1.0 for profile in both]
+        quantities.append(("pixel mode", f"fraction of pixel mode {mode}", has_mode))
+    # Smirnov's asymptotic critical value at the 5% level; with ties the test is conservative.
+    critical = 1.358 * math.sqrt(1 / len(reference.modes) + 1 / len(other.modes))
     return tuple(
         Shift(
+            kind=kind,
             quantity=quantity,
             reference=float(first.mean()),
             other=float(second.mean()),
             distance=float(ks_2samp(first, second, method="asymp").statistic),
-            chance=min(1.0, chance),
+            critical_distance=min(1.0, critical),
         )
-        for quantity, (first, second) in quantities.items()
+        for kind, quantity, (first, second) in quantities
     )
 
 
@@ -124,24 +134,26 @@ def feature_separability(
     other_patients: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Estimate:
-    """Measure how well a linear classifier tells two sets of images apart by their features.
+    """Estimate the AUROC of a linear classifier of the site from a network's features.
 
-    The AUROC, on half of the patients, of a shrunken linear discriminant fitted on the other half:
-    0.5 if the sets look alike to the network, 1 if each image betrays where it comes from. Halves
-    rather than folds, as the scores of folds depend on each other and no interval would hold.
-    Compare images of one class at a time, or a difference in how frequent disease is will show
-    as well.
+    A shrinkage linear discriminant is fitted on half of the patients and evaluated on the other
+    half: 0.5 if the features of the two sets are indistinguishable, 1 if they are separable. Folds
+    are not pooled, as their scores depend on each other and the interval would be invalid. Compare
+    images of one class at a time, as otherwise a difference in prevalence shows as well.
 
     Args:
-        reference: Features of images a network was trained on (held-out ones), ``(N, F)``.
-        other: Features of the new images, ``(M, F)``.
-        reference_patients: The patient of each image of the first set; None takes each image for
-            its own.
-        other_patients: The patient of each image of the second set, likewise.
-        seed: Of the division into halves.
+        reference: Features of held-out images from the training site, ``(N, F)``.
+        other: Features of images from the other site, ``(M, F)``.
+        reference_patients: The patient of each image of the first set; None treats each image as
+            a separate patient.
+        other_patients: The patient of each image of the second set, in the same way.
+        seed: Seed of the division into halves.
+
+    Returns:
+        The AUROC with its confidence interval.
 
     Raises:
-        ValueError: If the features are not of one length, or a set has fewer than four patients.
+        ValueError: If the numbers of features differ, or a set has fewer than four patients.
     """
     if reference.ndim != 2 or other.ndim != 2 or reference.shape[1] != other.shape[1]:
         raise ValueError(
@@ -164,10 +176,10 @@ def feature_separability(
         StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     )
     halves = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
-    fitted_on, judged_on = next(halves.split(features, is_other, groups))
-    scores = model.fit(features[fitted_on], is_other[fitted_on]).decision_function(
-        features[judged_on]
+    fit_rows, test_rows = next(halves.split(features, is_other, groups))
+    scores = model.fit(features[fit_rows], is_other[fit_rows]).decision_function(
+        features[test_rows]
     )
     return auroc_interval(
-        is_other[judged_on], scores, np.unique(groups[judged_on], return_inverse=True)[1]
+        is_other[test_rows], scores, np.unique(groups[test_rows], return_inverse=True)[1]
     )

@@ -1,7 +1,7 @@
-"""Several models' predictions of the same images, made into one.
+"""Ensembles: combined predictions of several models for the same images.
 
-Weights come from validation predictions; no function here takes the labels of the images it
-combines into account. :func:`cxrtransfer.inference.predict_views` averages passes of one model.
+Weights are fitted on validation predictions; combining does not use labels. For test-time
+augmentation of one model see :func:`cxrtransfer.inference.predict_views`.
 """
 
 from collections.abc import Sequence
@@ -27,16 +27,16 @@ Floats = npt.NDArray[np.float64]
 def average(
     members: Sequence[Predictions], *, ensemble_weights: Sequence[float] | None = None
 ) -> Predictions:
-    """Average probabilities.
+    """Average the probabilities of several models.
 
     Args:
         members: Predictions of the same images by several models.
-        ensemble_weights: One non-negative number per member; only ratios matter. None counts
-            them equally.
+        ensemble_weights: One non-negative number per member, normalized to sum to 1; None
+            weights them equally.
 
     Raises:
-        ValueError: If the images or labels differ, or weights are negative, all zero, or not one
-            per member.
+        ValueError: If the images or labels differ, or weights are negative, all zero, or their
+            number is not that of members.
     """
     stacked, weights = _stack(members), _weights(ensemble_weights, len(members))
     return replace(members[0], probabilities=np.tensordot(weights, stacked, axes=1))
@@ -45,9 +45,10 @@ def average(
 def geometric_mean(
     members: Sequence[Predictions], *, ensemble_weights: Sequence[float] | None = None
 ) -> Predictions:
-    """Average logarithms of probabilities: one member's firm "no" weighs more than in a mean.
+    """Average the log probabilities of several models.
 
-    Arguments and errors as :func:`average`. Probabilities below 1e-12 are taken for that.
+    One member's probability close to 0 weighs more than in :func:`average`, whose arguments and
+    errors this function shares. Probabilities are clipped at 1e-12.
     """
     stacked, weights = _stack(members), _weights(ensemble_weights, len(members))
     logs = np.tensordot(weights, np.log(np.maximum(stacked, 1e-12)), axes=1)
@@ -58,10 +59,10 @@ def geometric_mean(
 def majority_vote(
     members: Sequence[Predictions], *, ensemble_weights: Sequence[float] | None = None
 ) -> Predictions:
-    """Let each member vote for one class; "probabilities" are shares of the votes.
+    """Combine predicted classes by majority vote; probabilities are fractions of the votes.
 
-    Few members give few distinct scores, so an AUROC of votes is coarse. Arguments and errors as
-    :func:`average`.
+    With few members there are few distinct scores, so an AUROC of votes is coarse. Arguments and
+    errors as :func:`average`.
     """
     _stack(members)
     weights = _weights(ensemble_weights, len(members))
@@ -73,14 +74,14 @@ def majority_vote(
 def fit_ensemble_weights(
     val_members: Sequence[Predictions], *, iterations: int = 1000
 ) -> tuple[float, ...]:
-    """Find the weights of :func:`average` that make validation labels most probable.
+    """Fit the weights of :func:`average` by maximum likelihood on validation predictions.
 
-    By EM for a mixture of fixed components, which keeps weights non-negative and never makes the
-    likelihood worse.
+    Uses EM for a mixture of fixed components, which keeps weights non-negative and never lowers
+    the likelihood.
 
     Args:
         val_members: Validation predictions of the same images by several models.
-        iterations: Rounds of EM.
+        iterations: Number of EM iterations.
 
     Returns:
         One weight per member, summing to 1.
@@ -93,18 +94,17 @@ def fit_ensemble_weights(
     of_truth = np.maximum(of_truth, 1e-12)
     weights = _weights(None, len(val_members))
     for _ in range(iterations):
-        blame = weights[:, None] * of_truth
-        weights = (blame / blame.sum(axis=0)).mean(axis=1)
+        responsibility = weights[:, None] * of_truth
+        weights = (responsibility / responsibility.sum(axis=0)).mean(axis=1)
     return tuple(map(float, weights))
 
 
 def kundu_weights(val_members: Sequence[Predictions]) -> tuple[float, ...]:
-    """Weigh members by the tanh of four validation metrics, summed (Kundu et al. 2021).
+    """Weight members by the summed tanh of four validation metrics (Kundu et al. 2021).
 
-    Precision, recall, F1 and AUROC of the positive class, in their paper's equation. Their
-    published code takes the AUROC of hard classes for two classes; here it is that of the
-    scores. As tanh is flat near 1 the weights of good models hardly differ, so this is nearly
-    :func:`average`.
+    The metrics are precision, recall, F1 and AUROC of the positive class. The published code uses
+    the AUROC of predicted classes for two classes; here it is that of the scores. As tanh is flat
+    near 1, the weights of good models hardly differ and the result is close to :func:`average`.
 
     Args:
         val_members: Validation predictions of the same images by several models.
@@ -125,7 +125,7 @@ def kundu_weights(val_members: Sequence[Predictions]) -> tuple[float, ...]:
         if np.isnan(four).any():
             raise ValueError(
                 "precision, recall, F1 and AUROC must be defined for every member, "
-                f"got {four.tolist()} for number {number}"
+                f"got {four.tolist()} for member {number}"
             )
         sums.append(float(np.tanh(four).sum()))
     return tuple(value / sum(sums) for value in sums)

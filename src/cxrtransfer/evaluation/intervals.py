@@ -1,43 +1,52 @@
-"""How far a number measured on a sample may be from the truth."""
+"""Confidence intervals of proportions, of the AUROC, and from bootstrap resamples."""
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
-from .delong import auroc_covariance, auroc_influence
-
 __all__ = [
+    "DEGENERATE",
     "Estimate",
     "IntervalMethod",
+    "auroc_covariance",
+    "auroc_influence",
     "auroc_interval",
     "bootstrap_interval",
+    "is_degenerate",
     "proportion_interval",
     "wilson_interval",
 ]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 IntervalMethod = Literal[
     "Wilson", "DeLong", "DeLong and Newcombe", "Newcombe", "BCa cluster bootstrap", "none"
 ]
 
-_ENOUGH = 8
+_MIN_EFFECTIVE_PATIENTS = 8
+_MAX_UNDEFINED_FRACTION = 0.05
+
+DEGENERATE = "degenerate bootstrap: equal on every resample"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and the interval that holds the truth as often as its confidence says.
+    """A metric's value and its confidence interval.
 
     Attributes:
-        value: What was measured; nan if it is not defined, and ``reason`` then says why.
-        low: Lower end of the interval, nan if there is none.
-        high: Upper end of the interval, nan if there is none.
-        method: How the interval was found.
-        reason: Why a number is missing; empty if none is.
+        value: The value on the sample; nan if it is undefined.
+        low: Lower end of the interval; nan if it has none.
+        high: Upper end of the interval; nan if it has none.
+        method: How the interval was computed.
+        reason: Why the value or the interval is missing; empty if both are there.
 
     Example:
         >>> print(Estimate(value=0.921, low=0.897, high=0.940, method="Wilson"))
@@ -49,6 +58,11 @@ class Estimate:
     high: float
     method: IntervalMethod
     reason: str = ""
+
+    @classmethod
+    def missing(cls, reason: str, value: float = math.nan) -> Self:
+        """Return an estimate without an interval, and by default without a value."""
+        return cls(value, math.nan, math.nan, "none", reason)
 
     def __str__(self) -> str:
         if math.isnan(self.value):
@@ -64,9 +78,12 @@ def wilson_interval(
     """Return Wilson's score interval (1927) for a proportion.
 
     Args:
-        successes: How many, at most ``total``.
-        total: Of how many, at least one; need not be whole (an effective sample size).
-        confidence: Between 0 and 1.
+        successes: Number of successes, at most ``total``.
+        total: Number of trials, positive; may be fractional (an effective sample size).
+        confidence: Level of the interval, between 0 and 1.
+
+    Returns:
+        The lower and the upper end.
 
     Example:
         >>> low, high = wilson_interval(81, 263)
@@ -76,67 +93,66 @@ def wilson_interval(
     return _score_interval(successes / total, total, norm.ppf(0.5 + confidence / 2))
 
 
-def _score_interval(share: float, total: float, z: float) -> tuple[float, float]:
-    middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
-    half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + (z / total) ** 2 / 4)
+def _score_interval(fraction: float, total: float, z: float) -> tuple[float, float]:
+    middle = (fraction + z**2 / (2 * total)) / (1 + z**2 / total)
+    variance = fraction * (1 - fraction) / total + (z / total) ** 2 / 4
+    half = z / (1 + z**2 / total) * math.sqrt(variance)
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
-def proportion_interval(
-    success: npt.NDArray[np.bool_], codes: npt.NDArray[np.int64], *, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Return Wilson's interval with the sample size that repeated patients leave.
+def proportion_interval(success: Bools, codes: Ints, *, confidence: float = 0.95) -> Estimate:
+    """Estimate a proportion, with Wilson's interval for an effective sample size.
 
-    Images of one patient tell less than images of as many patients. The number of images is
-    divided by the design effect: the variance of the share between patients over the variance it
-    would have if images were independent, and never below 1 (Korn and Graubard 1998, who also
-    take the t distribution with one degree of freedom per patient but one). Where all images
-    agree, nothing tells the design effect, and its largest possible value is taken.
+    Images of one patient are correlated and carry less information than images of as many
+    patients. The number of images is divided by the design effect: the variance of the proportion
+    between patients over its variance under independence, at least 1 (Korn and Graubard 1998, who
+    also use the t distribution with one degree of freedom less than there are patients). Where
+    all images agree, the design effect cannot be estimated, and its maximum is taken.
 
     Args:
-        success: Whether each image counts, ``(n,)``, at least one image.
-        codes: The number of each image's patient, ``(n,)``.
-        confidence: Between 0 and 1.
+        success: Whether each image is a success, ``(n,)``, at least one image.
+        codes: Index of each image's patient, ``(n,)``.
+        confidence: Level of the interval, between 0 and 1.
 
     Returns:
-        The lower and the upper end; with one image per patient they are Wilson's.
+        The proportion; with one image per patient its interval is Wilson's.
     """
-    total, share = len(success), float(success.mean())
+    total, fraction = len(success), float(success.mean())
     sizes = np.bincount(codes)
     sizes = sizes[sizes > 0]
     if sizes.max() == 1:
-        return wilson_interval(int(success.sum()), total, confidence=confidence)
+        ends = wilson_interval(int(success.sum()), total, confidence=confidence)
+        return Estimate(fraction, *ends, "Wilson")
     if len(sizes) == 1:
-        return 0.0, 1.0
-    if share in (0.0, 1.0):
+        return Estimate(fraction, 0.0, 1.0, "Wilson")
+    if fraction in (0.0, 1.0):
         design_effect = float((sizes**2).sum()) / total
     else:
-        residuals = np.bincount(codes, success - share)
+        residuals = np.bincount(codes, success - fraction)
         variance = (residuals**2).sum() / total**2 * len(sizes) / (len(sizes) - 1)
-        design_effect = max(1.0, float(variance) / (share * (1 - share) / total))
+        design_effect = max(1.0, float(variance) / (fraction * (1 - fraction) / total))
     z = student.ppf(0.5 + confidence / 2, df=len(sizes) - 1)
-    return _score_interval(share, total / design_effect, z)
+    return Estimate(fraction, *_score_interval(fraction, total / design_effect, z), "Wilson")
 
 
 def auroc_interval(
-    positive: npt.NDArray[np.bool_],
-    scores: npt.NDArray[np.float64],
-    codes: npt.NDArray[np.int64],
-    *,
-    confidence: float = 0.95,
+    positive: Bools, scores: Floats, codes: Ints, *, confidence: float = 0.95
 ) -> Estimate:
-    """Estimate the AUROC with DeLong's variance on the logit scale, which stays within [0, 1].
+    """Estimate the AUROC, with DeLong's interval on the logit scale (within [0, 1]).
 
-    DeLong's variance is measured on the images that are out of place. Where few are, it is
-    itself a guess, and where none is it claims certainty. So where it rests on fewer patients
-    than 8 (the square of their summed squared influences over the sum of their fourth powers),
-    the interval is widened to hold Newcombe's (2006, method 5), with patients for images.
+    DeLong's variance is estimated from the misranked images. With few of them it is unreliable,
+    and with none it is zero. If it is zero, or rests on fewer than 8 effective patients (the
+    squared sum of the patients' squared influences over the sum of their fourth powers), the
+    interval is widened to contain Newcombe's (2006, method 5), with patients in place of images.
 
     Args:
-        positive: Which images are positive, ``(N,)``, at least one of each kind.
-        scores: Higher means more probably positive, ``(N,)``.
-        codes: The number of each image's patient, ``(N,)``.
-        confidence: Between 0 and 1.
+        positive: Whether each image is positive, ``(N,)``, at least one of each class.
+        scores: Scores of the positive class, ``(N,)``.
+        codes: Index of each image's patient, ``(N,)``.
+        confidence: Level of the interval, between 0 and 1.
+
+    Returns:
+        The AUROC; without an interval if only one patient has positive or negative images.
     """
     areas, covariance = auroc_covariance(positive, scores[None], codes)
     area, variance = float(areas[0]), float(covariance[0, 0])
@@ -145,22 +161,19 @@ def auroc_interval(
     if area in (0.0, 1.0):
         return Estimate(area, *_newcombe_interval(area, *sizes, z), "Newcombe")
     if math.isnan(variance):
-        reason = "only one patient has positive images, or only one has others"
-        return Estimate(area, math.nan, math.nan, "none", reason)
-    logit, half = math.log(area / (1 - area)), z * math.sqrt(variance) / (area * (1 - area))
+        return Estimate.missing("only one patient has positive or negative images", area)
+    error = math.sqrt(max(variance, 0.0))  # rounding takes a variance of zero below it
+    logit, half = math.log(area / (1 - area)), z * error / (area * (1 - area))
     low, high = 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
-    if _effective_number(positive, scores, codes) >= _ENOUGH:
+    effective = _effective_patients(positive, scores, codes)
+    if variance > 1e-15 and effective >= _MIN_EFFECTIVE_PATIENTS:
         return Estimate(area, low, high, "DeLong")
     lower, higher = _newcombe_interval(area, *sizes, z)
     return Estimate(area, min(low, lower), max(high, higher), "DeLong and Newcombe")
 
 
-def _effective_number(
-    positive: npt.NDArray[np.bool_],
-    scores: npt.NDArray[np.float64],
-    codes: npt.NDArray[np.int64],
-) -> float:
-    """Tell how many patients the variance rests on: all of them if all pull alike."""
+def _effective_patients(positive: Bools, scores: Floats, codes: Ints) -> float:
+    """Count the patients that the variance rests on: all of them if their influence is equal."""
     _, of_positive, of_negative = auroc_influence(positive, scores[None], codes)
     squares = np.concatenate([of_positive[0], of_negative[0]]) ** 2
     return float(squares.sum() ** 2 / (squares**2).sum()) if squares.any() else 0.0
@@ -169,7 +182,7 @@ def _effective_number(
 def _newcombe_interval(
     area: float, num_positive: int, num_negative: int, z: float
 ) -> tuple[float, float]:
-    """Find the areas from which Hanley and McNeil's deviation just reaches the observed one."""
+    """Solve for the areas at z of Hanley and McNeil's standard errors from the observed one."""
     extra = (num_positive + num_negative) / 2 - 1
 
     def excess(true: float) -> float:
@@ -177,52 +190,114 @@ def _newcombe_interval(
         variance = true * (1 - true) * spread / (num_positive * num_negative)
         return (area - true) ** 2 - z**2 * variance
 
-    least = 1e-12  # the variance is zero at 0 and 1 themselves
-    low = 0.0 if area <= least else float(brentq(excess, 0.0, area - least * area))
-    high = 1.0 if area >= 1 - least else float(brentq(excess, area + least * (1 - area), 1.0))
+    margin = 1e-12  # the variance is zero at 0 and 1 themselves
+    low = 0.0 if area <= margin else float(brentq(excess, 0.0, area - margin * area))
+    high = 1.0 if area >= 1 - margin else float(brentq(excess, area + margin * (1 - area), 1.0))
     return low, high
 
 
-def bootstrap_interval(
-    value: float,
-    resampled: npt.NDArray[np.float64],
-    left_out: npt.NDArray[np.float64],
-    *,
-    confidence: float = 0.95,
-) -> Estimate:
-    """Cut shares off both ends of the resampled values, corrected for bias and skew.
+def auroc_influence(positive: Bools, scores: Floats, codes: Ints) -> tuple[Floats, Floats, Floats]:
+    """Compute the AUROC of M scores of the same images, and each patient's influence on it.
 
-    The BCa interval (Efron 1987): the shares are the same on both sides only if the resamples lie
-    evenly around the value and its spread does not change with the truth.
+    Uses midranks (Sun and Xu 2014), in O(N log N).
+
+    Args:
+        positive: Whether each image is positive, ``(N,)``, at least one of each class.
+        scores: Scores of the positive class, ``(M, N)``.
+        codes: Index of each image's patient, ``(N,)``, from 0.
+
+    Returns:
+        The areas ``(M,)``, and the influences of each of P patients' positive images and of their
+        negative images, ``(M, P)`` each; both sum to zero over patients.
+    """
+    num_positive, num_negative = int(positive.sum()), int((~positive).sum())
+    overall = rankdata(scores, axis=1)
+    among_positive = rankdata(scores[:, positive], axis=1)
+    among_negative = rankdata(scores[:, ~positive], axis=1)
+    # The fraction of the other class that each image is ranked correctly against.
+    above = (overall[:, positive] - among_positive) / num_negative
+    below = 1 - (overall[:, ~positive] - among_negative) / num_positive
+    areas = above.mean(axis=1)  # (M,)
+    num_patients = int(codes.max()) + 1
+    of_positive = _sums(above - areas[:, None], codes[positive], num_patients)  # (M, P)
+    of_negative = _sums(below - areas[:, None], codes[~positive], num_patients)
+    return areas, of_positive / num_positive, of_negative / num_negative
+
+
+def auroc_covariance(positive: Bools, scores: Floats, codes: Ints) -> tuple[Floats, Floats]:
+    """Compute the AUROCs of M scores of the same images, and their covariance.
+
+    DeLong et al. (1988). Where a patient has several images, their contributions are summed
+    before they are squared (Obuchowski 1997); with one image per patient that is DeLong's
+    estimate exactly.
+
+    Args:
+        positive: Whether each image is positive, ``(N,)``, at least one of each class.
+        scores: Scores of the positive class, ``(M, N)``.
+        codes: Index of each image's patient, ``(N,)``, from 0.
+
+    Returns:
+        The areas ``(M,)`` and their covariance ``(M, M)``; the latter is nan if only one patient
+        has positive or negative images.
+    """
+    areas, of_positive, of_negative = auroc_influence(positive, scores, codes)
+    cross = of_positive @ of_negative.T
+    covariance = (
+        _correction(codes[positive]) * of_positive @ of_positive.T
+        + _correction(codes[~positive]) * of_negative @ of_negative.T
+        + _correction(codes) * (cross + cross.T)
+    )
+    return areas, covariance
+
+
+def _sums(values: Floats, codes: Ints, num_patients: int) -> Floats:
+    return np.stack([np.bincount(codes, row, minlength=num_patients) for row in values])
+
+
+def _correction(codes: Ints) -> float:
+    """Return P / (P - 1), which removes the bias of a variance around an estimated mean."""
+    num_patients = len(np.unique(codes))
+    return num_patients / (num_patients - 1) if num_patients > 1 else float("nan")
+
+
+def bootstrap_interval(
+    value: float, resampled: Floats, left_out: Floats, *, confidence: float = 0.95
+) -> Estimate:
+    """Estimate a metric with the BCa bootstrap interval (Efron 1987).
+
+    Percentiles of the resampled values are corrected for bias and skewness.
 
     Args:
         value: The metric on the sample itself.
-        resampled: The metric on its resamples, ``(B,)``; nan where one left it undefined.
+        resampled: The metric on its resamples, ``(B,)``; nan where it is undefined.
         left_out: The metric without each part of the sample in turn, ``(G,)``.
-        confidence: Between 0 and 1.
+        confidence: Level of the interval, between 0 and 1.
 
     Returns:
-        The estimate; without an interval if over a twentieth of the resamples are undefined, as
-        the rest are then no fair picture, or if all are the same, as with perfect predictions.
+        The estimate; without an interval if more than 5% of the resamples are undefined (the rest
+        are not representative) or all are equal, as for perfect predictions.
     """
     undefined = float(np.isnan(resampled).mean())
-    if undefined > 0.05:
-        reason = f"{undefined:.0%} of the resamples leave it undefined"
-        return Estimate(value, math.nan, math.nan, "none", reason)
-    if np.nanmin(resampled) == np.nanmax(resampled):
-        reason = "it is the same on every resample, which does not make it certain"
-        return Estimate(value, math.nan, math.nan, "none", reason)
+    if undefined > _MAX_UNDEFINED_FRACTION:
+        return Estimate.missing(f"undefined on {undefined:.0%} of the resamples", value)
+    if is_degenerate(resampled):
+        return Estimate.missing(DEGENERATE, value)
     below = float(np.nanmean(resampled < value) + np.nanmean(resampled <= value)) / 2
-    least = 1 / (len(resampled) + 1)
-    bias = norm.ppf(np.clip(below, least, 1 - least))
-    skew = _acceleration(left_out[np.isfinite(left_out)])
+    smallest = 1 / (len(resampled) + 1)
+    bias = norm.ppf(np.clip(below, smallest, 1 - smallest))
+    skewness = _acceleration(left_out[np.isfinite(left_out)])
     z = bias + norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
-    low, high = np.nanquantile(resampled, norm.cdf(bias + z / np.maximum(1 - skew * z, 0.1)))
+    low, high = np.nanquantile(resampled, norm.cdf(bias + z / np.maximum(1 - skewness * z, 0.1)))
     return Estimate(value, float(low), float(high), "BCa cluster bootstrap")
 
 
-def _acceleration(left_out: npt.NDArray[np.float64]) -> float:
-    """Estimate how fast the spread changes with the truth, from the jackknife's skew."""
+def is_degenerate(resampled: Floats) -> bool:
+    """Whether all resampled values are equal but for rounding, which does not mean certainty."""
+    return float(np.nanmax(resampled) - np.nanmin(resampled)) < 1e-12
+
+
+def _acceleration(left_out: Floats) -> float:
+    """Estimate BCa's acceleration from the skewness of the jackknife values."""
     pulls = left_out.mean() - left_out
     spread = float((pulls**2).sum()) ** 1.5
     return float((pulls**3).sum()) / (6 * spread) if spread > 1e-30 else 0.0

@@ -1,7 +1,7 @@
-"""What if disease is rarer, or more frequent, in use than it was in training?
+"""Adjustment of probabilities to another prevalence (prior probability shift).
 
-A network learns how frequent each class was. Where that changes and nothing else does (how each
-disease looks stays the same), its probabilities are mended by one factor per class.
+A network learns the class frequencies of its training set. If only these change (the images of
+each class keep their distribution), its probabilities are corrected by one factor per class.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PriorEstimate:
-    """How frequent each class seems to be.
+    """Estimated class frequencies.
 
     Attributes:
-        priors: One share per class, in label order, summing to 1.
-        iterations: How many rounds it took.
-        converged: Whether the last round changed no share by more than the tolerance.
+        priors: Frequency of each class, in label order, summing to 1.
+        iterations: Number of EM iterations.
+        converged: Whether the last iteration changed no frequency by more than the tolerance.
     """
 
     priors: tuple[float, ...]
@@ -35,17 +35,17 @@ class PriorEstimate:
 def adjust_priors(
     predictions: Predictions, *, trained_on: Sequence[float], expected: Sequence[float]
 ) -> Predictions:
-    """Adapt probabilities to other class frequencies (Saerens et al. 2002, equation 2.4).
+    """Adjust probabilities to other class frequencies (Saerens et al. 2002, equation 2.4).
 
     Args:
-        predictions: Probabilities under the frequencies of training; calibrated ones, or the
-            result is no better.
-        trained_on: How frequent each class was in training, as the loss saw it: under class
-            weights that is :func:`weighted_priors`.
-        expected: How frequent each class is where the predictions are used.
+        predictions: Probabilities under the frequencies of training; they must be
+            calibrated for the result to be.
+        trained_on: Class frequencies in training, as the loss saw them: with class weights use
+            :func:`weighted_priors`.
+        expected: Class frequencies where the predictions are used.
 
     Returns:
-        The same images with adapted probabilities; ranks within two classes stay.
+        The same images with adjusted probabilities; for two classes ranks do not change.
 
     Raises:
         ValueError: If the frequencies are not one positive number per class, summing to 1.
@@ -58,7 +58,7 @@ def adjust_priors(
     """
     before = _priors(trained_on, predictions.num_classes, "trained_on")
     after = _priors(expected, predictions.num_classes, "expected")
-    return replace(predictions, probabilities=_adapted(predictions.probabilities, after / before))
+    return replace(predictions, probabilities=_adjusted(predictions.probabilities, after / before))
 
 
 def estimate_priors(
@@ -70,14 +70,14 @@ def estimate_priors(
 ) -> PriorEstimate:
     """Estimate class frequencies from unlabeled predictions by EM (Saerens et al. 2002).
 
-    The labels are not looked at. Overconfident probabilities give estimates too near to the share
-    of hard predictions, so calibrate first.
+    The labels are not used. Overconfident probabilities give estimates too close to the fraction
+    predicted as each class, so calibrate first.
 
     Args:
         predictions: Probabilities under the frequencies of training.
-        trained_on: How frequent each class was in training; see :func:`adjust_priors`.
-        tolerance: Stop when no frequency changes by more.
-        max_iterations: Stop here in any case.
+        trained_on: Class frequencies in training; see :func:`adjust_priors`.
+        tolerance: Change of a frequency below which the iteration stops.
+        max_iterations: Maximum number of iterations.
 
     Raises:
         ValueError: If ``trained_on`` is not one positive number per class, summing to 1.
@@ -85,8 +85,8 @@ def estimate_priors(
     before = _priors(trained_on, predictions.num_classes, "trained_on")
     priors = before
     for iteration in range(1, max_iterations + 1):
-        # E: adapt each image's probabilities; M: average them.
-        updated = _adapted(predictions.probabilities, priors / before).mean(axis=0)
+        # E: adjust each image's probabilities; M: average them.
+        updated = _adjusted(predictions.probabilities, priors / before).mean(axis=0)
         change = float(np.abs(updated - priors).max())
         priors = updated
         if change < tolerance:
@@ -100,15 +100,15 @@ def weighted_priors(
     *,
     num_classes: int,
 ) -> tuple[float, ...]:
-    """Return how frequent each class was in training, as a weighted loss saw it.
+    """Return the class frequencies of training as a weighted loss saw them.
 
     Args:
         labels: Labels of the training images, ``(N,)``.
-        class_weights: What each class's images counted in the loss; None for equally much.
-        num_classes: K.
+        class_weights: Weight of each class in the loss; None for equal weights.
+        num_classes: Number of classes, K.
 
     Raises:
-        ValueError: If there is not one weight per class.
+        ValueError: If the number of weights is not K.
 
     Example:
         >>> weighted_priors(np.array([0, 1, 1, 1]), (3.0, 1.0), num_classes=2)
@@ -116,15 +116,15 @@ def weighted_priors(
     """
     weights = np.ones(num_classes) if class_weights is None else np.asarray(class_weights)
     if weights.shape != (num_classes,):
-        raise ValueError(f"there must be {num_classes} class weights, got {class_weights}")
+        raise ValueError(f"class_weights must be {num_classes} numbers, got {class_weights}")
     mass = np.bincount(labels, minlength=num_classes) * weights
     return tuple(map(float, mass / mass.sum()))
 
 
-def _adapted(probabilities: Floats, factors: Floats) -> Floats:
+def _adjusted(probabilities: Floats, factors: Floats) -> Floats:
     scaled = probabilities * factors
-    adapted: Floats = scaled / scaled.sum(axis=1, keepdims=True)
-    return adapted
+    adjusted: Floats = scaled / scaled.sum(axis=1, keepdims=True)
+    return adjusted
 
 
 def _priors(given: Sequence[float], num_classes: int, name: str) -> Floats:

@@ -1,7 +1,7 @@
-"""From which probability on is an image called positive? Chosen by a rule, never on the test set.
+"""Decision thresholds, chosen on validation predictions.
 
-Each rule reads validation predictions and gives an :class:`OperatingPoint`; hand its ``threshold``
-to :func:`~cxrtransfer.evaluation.evaluate`, or all of them to :func:`compare_thresholds`.
+Each rule returns an :class:`OperatingPoint`; pass its ``threshold`` to
+:func:`~cxrtransfer.evaluation.evaluate`, or all of them to :func:`compare_thresholds`.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .evaluate import Evaluation, evaluate
-from .metrics import confusion_metrics
+from .metrics import METRICS
 from .predictions import Predictions
+from .samples import Confusion
 
 __all__ = [
     "OperatingPoint",
@@ -31,11 +32,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and how it came about.
+    """A decision threshold and the rule that chose it.
 
     Attributes:
-        threshold: Probability from which an image is called positive.
-        rule: In words.
+        threshold: Probability from which an image is predicted positive.
+        rule: Display name of the rule.
     """
 
     threshold: float
@@ -44,12 +45,12 @@ class OperatingPoint:
 
 @dataclass(frozen=True, eq=False)
 class OperatingResult:
-    """What one threshold gives where it was chosen, and where it was not.
+    """Performance at one threshold on validation and on test.
 
     Attributes:
         point: The threshold.
-        val: On the images it was chosen on, so optimistic.
-        test: On others.
+        val: Evaluation on the images it was chosen on, which is optimistic.
+        test: Evaluation on other images.
     """
 
     point: OperatingPoint
@@ -59,16 +60,16 @@ class OperatingResult:
 
 @dataclass(frozen=True, eq=False)
 class _Cuts:
-    """Every way to divide the images by score: all positive first, fewer and fewer then."""
+    """True and false positives at every distinct threshold, in ascending order."""
 
     thresholds: Floats  # (S,), midway between neighboring scores
-    hits: Floats  # positives called positive
-    alarms: Floats  # others called positive
+    hits: Floats  # true positives, (S,)
+    alarms: Floats  # false positives, (S,)
     num_positive: int
     num_negative: int
 
     def best(self, merit: Floats, rule: str) -> OperatingPoint:
-        """Take the threshold of most merit, and of equally good ones the nearest to one half."""
+        """Return the threshold of maximum merit; among ties, the one nearest to 0.5."""
         good = np.flatnonzero(merit >= merit.max() - 1e-12)
         nearest = good[np.argmin(np.abs(self.thresholds[good] - 0.5))]
         return OperatingPoint(float(self.thresholds[nearest]), rule)
@@ -76,17 +77,17 @@ class _Cuts:
 
 def _cuts(val: Predictions) -> _Cuts:
     if val.num_classes != 2:
-        raise ValueError(f"a threshold divides two classes, got {val.num_classes}")
+        raise ValueError(f"a decision threshold needs two classes, got {val.num_classes}")
     positive = val.labels == val.positive_index
     if positive.all() or not positive.any():
         raise ValueError(
-            "a threshold can only be chosen on images of both classes, "
+            "a threshold must be chosen on images of both classes, "
             f"got {positive.sum()} positive of {len(positive)}"
         )
     scores = np.unique(val.scores)
     thresholds = np.concatenate([[0.0], (scores[1:] + scores[:-1]) / 2])
     if scores[-1] < 1:
-        thresholds = np.append(thresholds, (scores[-1] + 1) / 2)  # calls nothing positive
+        thresholds = np.append(thresholds, (scores[-1] + 1) / 2)  # predicts no image positive
     of_positive, of_negative = np.sort(val.scores[positive]), np.sort(val.scores[~positive])
     return _Cuts(
         thresholds=thresholds,
@@ -98,37 +99,37 @@ def _cuts(val: Predictions) -> _Cuts:
 
 
 def threshold_for_max_f1(val: Predictions) -> OperatingPoint:
-    """Choose the threshold with the highest F1 of the positive class.
+    """Choose the threshold that maximizes the F1 of the positive class.
 
     Args:
         val: Validation predictions of two classes, with images of both.
 
     Raises:
-        ValueError: If there are more classes, or images of one only.
+        ValueError: If there are more classes, or images of only one.
     """
     cuts = _cuts(val)
     f1 = 2 * cuts.hits / (cuts.hits + cuts.alarms + cuts.num_positive)
-    return cuts.best(f1, "highest F1 on validation")
+    return cuts.best(f1, "maximum F1 on validation")
 
 
 def threshold_for_youden(val: Predictions) -> OperatingPoint:
-    """Choose the threshold with the highest sensitivity plus specificity (Youden 1950).
+    """Choose the threshold that maximizes sensitivity plus specificity (Youden 1950).
 
-    It does not depend on the prevalence. Arguments and errors as
+    It is independent of the prevalence. Arguments and errors as
     :func:`threshold_for_max_f1`.
     """
     cuts = _cuts(val)
     index = cuts.hits / cuts.num_positive - cuts.alarms / cuts.num_negative
-    return cuts.best(index, "highest Youden index on validation")
+    return cuts.best(index, "maximum Youden index on validation")
 
 
 def threshold_for_sensitivity(val: Predictions, minimum: float) -> OperatingPoint:
-    """Choose, of the thresholds that keep a sensitivity, the one of highest specificity.
+    """Choose the threshold of maximum specificity at a given minimum sensitivity.
 
     Args:
         val: Validation predictions of two classes, with images of both.
-        minimum: The sensitivity on validation, in (0, 1]. On other images it will be lower about
-            as often as higher.
+        minimum: Minimum sensitivity on validation, in (0, 1]. On other images the sensitivity is
+            lower about as often as higher.
 
     Raises:
         ValueError: If the minimum is out of range, or as :func:`threshold_for_max_f1`.
@@ -148,14 +149,13 @@ def threshold_for_cost(
     false_positive: float,
     prevalence: float | None = None,
 ) -> OperatingPoint:
-    """Choose the threshold with the lowest total cost of errors.
+    """Choose the threshold that minimizes the expected cost of errors.
 
     Args:
         val: Validation predictions of two classes, with images of both.
-        false_negative: What a missed positive image costs, in any unit.
-        false_positive: What a false alarm costs, in the same unit.
-        prevalence: Share of positive images where the threshold will be used; that of ``val`` by
-            default.
+        false_negative: Cost of a false negative, in any unit.
+        false_positive: Cost of a false positive, in the same unit.
+        prevalence: Prevalence where the threshold will be used; that of ``val`` by default.
 
     Raises:
         ValueError: If a cost is not positive, the prevalence is not strictly between 0 and 1, or
@@ -164,31 +164,31 @@ def threshold_for_cost(
     if min(false_negative, false_positive) <= 0:
         raise ValueError(f"costs must be positive, got {false_negative} and {false_positive}")
     cuts = _cuts(val)
-    share = _prevalence(prevalence, cuts)
-    missed = (1 - cuts.hits / cuts.num_positive) * share
-    alarms = cuts.alarms / cuts.num_negative * (1 - share)
-    rule = f"lowest cost on validation at {false_negative:g} to {false_positive:g}"
+    prevalence = _prevalence(prevalence, cuts)
+    missed = (1 - cuts.hits / cuts.num_positive) * prevalence
+    alarms = cuts.alarms / cuts.num_negative * (1 - prevalence)
+    rule = f"minimum cost on validation, {false_negative:g} to {false_positive:g}"
     return cuts.best(-(missed * false_negative + alarms * false_positive), rule)
 
 
 def threshold_for_prevalence(val: Predictions, prevalence: float) -> OperatingPoint:
-    """Choose the threshold that calls as many images positive as are positive in use.
+    """Choose the threshold at which the fraction predicted positive equals the prevalence.
 
-    Validation images are weighted so that the share of positive ones is the one in use.
+    Validation images are weighted to the given prevalence.
 
     Args:
         val: Validation predictions of two classes, with images of both.
-        prevalence: Share of positive images where the threshold will be used.
+        prevalence: Prevalence where the threshold will be used, strictly between 0 and 1.
 
     Raises:
         ValueError: If the prevalence is not strictly between 0 and 1, or as
             :func:`threshold_for_max_f1`.
     """
     cuts = _cuts(val)
-    share = _prevalence(prevalence, cuts)
-    called = cuts.hits / cuts.num_positive * share
-    called += cuts.alarms / cuts.num_negative * (1 - share)
-    return cuts.best(-np.abs(called - share), f"calls {share:.1%} positive, as in use")
+    prevalence = _prevalence(prevalence, cuts)
+    predicted = cuts.hits / cuts.num_positive * prevalence
+    predicted += cuts.alarms / cuts.num_negative * (1 - prevalence)
+    return cuts.best(-np.abs(predicted - prevalence), f"{prevalence:.1%} predicted positive")
 
 
 def _prevalence(given: float | None, cuts: _Cuts) -> float:
@@ -208,17 +208,17 @@ def compare_thresholds(
     test_patients: Sequence[str] | None = None,
     confidence: float = 0.95,
 ) -> tuple[OperatingResult, ...]:
-    """Show what thresholds chosen on validation give there and on the test set.
+    """Evaluate thresholds on validation, where they were chosen, and on test.
 
-    One half, which needs no choice, comes first.
+    Threshold 0.5, which needs no choice, comes first.
 
     Args:
         val: The predictions that the thresholds were chosen on.
         test: Predictions of other images.
-        points: What the rules chose.
+        points: The thresholds.
         val_patients: The patient of each validation image.
         test_patients: The patient of each test image.
-        confidence: Of the intervals.
+        confidence: Level of the intervals, between 0 and 1.
 
     Raises:
         ValueError: If an image is in both sets.
@@ -226,8 +226,8 @@ def compare_thresholds(
     shared = sorted(set(val.ids) & set(test.ids))
     if shared:
         raise ValueError(
-            "thresholds must be tested on other images than they were chosen on; "
-            f"{len(shared)} are in both, first {shared[0]!r}"
+            "thresholds must be tested on images they were not chosen on; "
+            f"{len(shared)} are in both, e.g. {shared[0]!r}"
         )
     return tuple(
         OperatingResult(
@@ -237,16 +237,16 @@ def compare_thresholds(
                 test, patients=test_patients, threshold=point.threshold, confidence=confidence
             ),
         )
-        for point in (OperatingPoint(0.5, "one half, not chosen"), *points)
+        for point in (OperatingPoint(0.5, "default"), *points)
     )
 
 
 def threshold_sweep(predictions: Predictions, thresholds: Floats) -> dict[str, Floats]:
-    """Compute what follows from the confusion matrix at each of many thresholds.
+    """Compute every metric that depends on the threshold at each of many thresholds.
 
     Args:
         predictions: Labels and probabilities of two classes.
-        thresholds: Where to look, ``(T,)``.
+        thresholds: Probabilities from which an image is predicted positive, ``(T,)``.
 
     Returns:
         Values ``(T,)`` by metric name; nan where a metric is undefined.
@@ -255,11 +255,22 @@ def threshold_sweep(predictions: Predictions, thresholds: Floats) -> dict[str, F
         ValueError: If there are more than two classes.
     """
     if predictions.num_classes != 2:
-        raise ValueError(f"a threshold divides two classes, got {predictions.num_classes}")
+        raise ValueError(f"a decision threshold needs two classes, got {predictions.num_classes}")
     positive = predictions.labels == predictions.positive_index
-    matrices = []
-    for of_class in (~positive, positive):
-        scores = np.sort(predictions.scores[of_class])
-        refused = np.searchsorted(scores, thresholds)
-        matrices.append(np.stack([refused, len(scores) - refused], axis=1))
-    return confusion_metrics(np.stack(matrices, axis=1).astype(np.float64), positive_index=1)
+    negative_scores, positive_scores = (
+        np.sort(predictions.scores[of_class]) for of_class in (~positive, positive)
+    )
+    tn, fn = (
+        np.searchsorted(scores, thresholds).astype(np.float64)
+        for scores in (negative_scores, positive_scores)
+    )
+    num_negative, num_positive = len(negative_scores), len(positive_scores)
+    tp, fp = num_positive - fn, num_negative - tn
+    confusion = Confusion(
+        hits=np.stack([tn, tp], axis=1),
+        true=np.tile([num_negative, num_positive], (len(thresholds), 1)) * 1.0,
+        predicted=np.stack([tn + fn, tp + fp], axis=1),
+        positive_index=1,
+    )
+    values = {name: metric.at_threshold(confusion) for name, metric in METRICS.items()}
+    return {name: value for name, value in values.items() if value is not None}

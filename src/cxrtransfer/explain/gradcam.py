@@ -1,20 +1,20 @@
-"""Grad-CAM: which parts of an image speak for a class, at the resolution of one layer."""
+"""Grad-CAM heatmaps of one or several layers."""
 
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.models import TargetLayer, default_target_layer, to_map
 from cxrtransfer.runtime import freed_memory_kept
 
 from .hooks import LayerTap, Reading, bare_network, read_layers
-from .maps import class_activation_map
+from .maps import normalize_maps, resize_maps
 from .scores import ClassIndex, class_indices, class_logits
 from .shifts import average_over_shifts
 
@@ -24,7 +24,7 @@ Layer = nn.Module | str | TargetLayer
 
 
 class GradCAM:
-    r"""Heatmaps of the evidence for a class (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74).
+    r"""Gradient-weighted class activation maps (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74).
 
     With :math:`A^k` the :math:`k`-th channel of the target layer's output, :math:`y^c` the logit
     of class :math:`c` and :math:`Z` the number of positions, equations 1 and 2 read
@@ -33,32 +33,35 @@ class GradCAM:
         L^c = \mathrm{ReLU}\Bigl(\sum_k \alpha_k^c A^k\Bigr), \qquad
         \alpha_k^c = \frac{1}{Z} \sum_{ij} \frac{\partial y^c}{\partial A^k_{ij}}.
 
-    Use it in a ``with`` statement: the hooks are there from its first line to its last, also
-    after an error. A call costs one forward pass, which stores nothing before the target layer,
-    and a backward pass from the logits to that layer only. It leaves every module's mode, every
-    parameter's ``requires_grad`` and ``grad``, and all random generators as they were.
+    Use it as a context manager: the hooks are registered on entry and removed on exit, also after
+    an error. A call costs one forward pass, which stores nothing before the target layer, and a
+    backward pass from the logits to that layer only. It does not change any module's mode, any
+    parameter's ``requires_grad`` or ``grad``, or the state of any random generator.
 
     Args:
         model: A classifier that returns logits ``(N, K)``. One logit, ``(N, 1)`` or ``(N,)``, is
-            read as the evidence for class 1 against class 0. One that was compiled, or wrapped
-            for several devices, runs uncompiled and on one.
+            read as the log odds of class 1. A network compiled by ``torch.compile`` or wrapped in
+            DataParallel or DDP is run uncompiled and on one device.
         target_layer: A layer of ``model`` or its dotted name, or several of them. Its output must
-            be a map or a row of tokens (see :func:`cxrtransfer.models.to_map`). By default the
+            be feature maps or tokens (see :func:`cxrtransfer.models.to_map`). By default the
             last such layer that the logits depend on (see
-            :func:`cxrtransfer.models.default_target_layer`). A layer that runs several times is
-            read at its last run.
-        relu: Drop evidence against the class.
-        normalize: Divide each map by its largest absolute value. Zero keeps its meaning, no
-            evidence; but maps of different images are then no longer comparable.
-        upsample: Resize the map to the image, bilinearly.
-        shifts: Average the maps of ``shifts ** 2`` copies of each image, moved evenly within a
-            cell of the layer (of several layers, the one with the largest cells): finer than the
-            layer itself. Each copy costs a pass, and finding the class and the cell one more. See
-            :func:`average_over_shifts`.
+            :func:`cxrtransfer.models.default_target_layer`). For a layer that runs several times,
+            the last run counts.
+        relu: Set negative values, evidence against the class, to zero.
+        normalize: Divide each map by its largest absolute value. Zero still means no evidence,
+            but maps of different images are no longer comparable.
+        upsample: Resize the map to the image by bilinear interpolation.
+        shifts: Average the maps of ``shifts ** 2`` copies of each image, shifted evenly within a
+            cell of the layer (of several layers, the one with the largest cells), which gives a
+            finer resolution than that of the layer. Each copy costs a forward and backward pass,
+            and finding the class and the cell costs another. See :func:`average_over_shifts`.
+
+    Attributes:
+        class_specific: Whether the maps depend on the class; a variant may set it to False.
 
     Raises:
-        ValueError: If ``target_layer`` is no layer of ``model``, ``shifts`` is below 1, or maps
-            are to be averaged over shifts without being resized to the image.
+        ValueError: If ``target_layer`` is not a layer of ``model``, ``shifts`` is below 1, or
+            ``shifts`` is above 1 without ``upsample``.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -71,7 +74,7 @@ class GradCAM:
         torch.Size([5, 16, 16])
     """
 
-    _combine = staticmethod(class_activation_map)
+    class_specific: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class GradCAM:
             raise ValueError(f"shifts must be at least 1, got {shifts}")
         if shifts > 1 and not upsample:
             raise ValueError(
-                "maps averaged over shifts are finer than the layer: keep upsample=True"
+                f"shifts={shifts} needs upsample=True, as its maps are finer than the layer"
             )
         self.model = bare_network(model)
         self.several = not isinstance(target_layer, Layer | None)
@@ -101,7 +104,7 @@ class GradCAM:
 
     def __enter__(self) -> Self:
         if self._taps:
-            raise RuntimeError("this GradCAM is already in use; make a second one")
+            raise RuntimeError("this GradCAM is already in use; create a second one")
         self._taps = [LayerTap(target) for target in self.targets]
         self._memory.enter_context(freed_memory_kept())
         return self
@@ -117,12 +120,13 @@ class GradCAM:
         self._memory.close()
 
     def __call__(self, images: Tensor, class_index: ClassIndex = None) -> Tensor:
-        """Explain a batch.
+        """Compute the heatmaps of a batch.
 
         Args:
             images: Model input, float, ``(N, C, H, W)``; moved to the network's device and dtype.
-            class_index: The class to explain: one for all images, or one for each, ``(N,)``. By
-                default the class that the network predicts for each image.
+            class_index: The class to explain: one for all images, or one per image, ``(N,)``. By
+                default the class predicted for each image. Must be None for a variant that is not
+                class-specific.
 
         Returns:
             Heatmaps ``(N, H, W)`` in [0, 1], float32 (float64 from a float64 network), on the
@@ -132,18 +136,23 @@ class GradCAM:
 
         Raises:
             IndexError: If a class index is not below the number of classes.
-            RuntimeError: If called outside ``with``, if the target layer does not run, or if the
-                score does not depend on it.
+            RuntimeError: If called outside a ``with`` statement, if the target layer does not
+                run, or if the class score does not depend on it.
             TypeError: If the network or the target layer does not return one tensor.
             ValueError: If ``images`` or ``class_index`` has the wrong shape, the layer's output
-                has no positions, the logits are not finite, or maps of several layers differ in
-                size and are not to be upsampled.
+                has no spatial positions, the logits are not finite, or maps of several layers
+                differ in size and are not upsampled.
 
         Warns:
-            UserWarning: If a map is zero everywhere; the message says why.
+            EmptyHeatmapWarning: If a map is zero everywhere; the message gives the reason.
         """
         if not self._taps:
-            raise RuntimeError("hooks are on the network only inside 'with GradCAM(...) as cam:'")
+            raise RuntimeError("call it inside 'with GradCAM(...) as cam:'")
+        if class_index is not None and not self.class_specific:
+            raise ValueError(
+                f"{type(self).__name__} has one map for all classes; leave class_index out, or "
+                "use GradCAM"
+            )
         if images.ndim != 4 or len(images) == 0:
             raise ValueError(
                 f"images must have the shape (N, C, H, W) with N >= 1, got {tuple(images.shape)}"
@@ -160,13 +169,37 @@ class GradCAM:
         sizes = {tuple(layer_maps.shape[1:]) for layer_maps in maps}
         if len(sizes) > 1:
             raise ValueError(
-                f"maps of the sizes {sorted(sizes)} cannot be stacked; keep upsample=True, or "
-                "explain one layer at a time"
+                f"maps of sizes {sorted(sizes)} cannot be stacked; use upsample=True, or one "
+                "layer at a time"
             )
         return torch.stack(maps, dim=1)  # (N, L, h, w)
 
+    @staticmethod
+    def combine(activations: Tensor, gradients: Tensor) -> Tensor:
+        """Sum a layer's channels, each weighted by its gradient averaged over all positions.
+
+        This is the formula of the method, before the ReLU; variants override it.
+
+        Args:
+            activations: Output of the target layer, at least float32, ``(N, C, h, w)``.
+            gradients: Gradient of each image's class score with respect to ``activations``; same
+                shape.
+
+        Returns:
+            Signed maps ``(N, h, w)`` on the scale of the logits.
+
+        Example:
+            >>> activations = torch.tensor([[[[1.0, 2.0]], [[4.0, 1.0]]]])  # (1, 2, 1, 2)
+            >>> gradients = torch.tensor([[[[3.0, 1.0]], [[-1.0, -1.0]]]])  # means 2 and -1
+            >>> GradCAM.combine(activations, gradients)
+            tensor([[[-2.,  3.]]])
+        """
+        weights = gradients.mean(dim=(2, 3), keepdim=True)  # (N, C, 1, 1)
+        # Not einsum, which autocast would run in half precision.
+        return (weights * activations).sum(dim=1)  # (N, h, w)
+
     def _read(self, images: Tensor, class_index: ClassIndex) -> tuple[list[Reading], Tensor]:
-        """Run a batch once; return the layers' maps and gradients, and the classes explained."""
+        """Run a batch once; return activations, gradients and the explained classes."""
         explained = []
 
         def score(logits: Tensor) -> Tensor:
@@ -190,25 +223,22 @@ class GradCAM:
         return readings, explained[0]
 
     def _heatmaps(self, readings: Sequence[Reading], images: Tensor) -> list[Tensor]:
-        maps = [
-            self._combine(reading.activations, reading.gradients, relu=self.relu)
-            for reading in readings
-        ]  # (N, h, w) each
+        maps = [self.combine(reading.activations, reading.gradients) for reading in readings]
+        if self.relu:
+            maps = [layer_maps.relu() for layer_maps in maps]  # (N, h, w) each
         if self.upsample:
-            maps = [
-                F.interpolate(layer_maps[:, None], size=images.shape[2:], mode="bilinear")[:, 0]
-                for layer_maps in maps
-            ]
-        return [_scale(layer_maps) for layer_maps in maps] if self.normalize else maps
+            size = images.shape[2], images.shape[3]
+            maps = [resize_maps(layer_maps, size) for layer_maps in maps]
+        return [normalize_maps(layer_maps) for layer_maps in maps] if self.normalize else maps
 
     def _averaged_heatmaps(
         self, readings: Sequence[Reading], images: Tensor, classes: Tensor
     ) -> list[Tensor]:
-        """Explain moved copies by the classes that the images where they stand were given."""
+        """Average the heatmaps of shifted copies, for the classes of the original images."""
 
-        def explain(moved: Tensor) -> Tensor:
-            readings_of_copy, _ = self._read(moved, classes)
-            return torch.stack(self._heatmaps(readings_of_copy, moved), dim=1)  # (N, L, H, W)
+        def explain(shifted: Tensor) -> Tensor:
+            shifted_readings, _ = self._read(shifted, classes)
+            return torch.stack(self._heatmaps(shifted_readings, shifted), dim=1)  # (N, L, H, W)
 
         height, width = images.shape[2:]
         rows, columns = (
@@ -217,7 +247,7 @@ class GradCAM:
         cell = (height / rows, width / columns)
         averaged = average_over_shifts(explain, images, cell=cell, shifts=self.shifts)
         maps = averaged.unbind(dim=1)
-        return [_scale(layer_maps) for layer_maps in maps] if self.normalize else list(maps)
+        return [normalize_maps(each) for each in maps] if self.normalize else list(maps)
 
 
 def _find_targets(
@@ -228,7 +258,7 @@ def _find_targets(
     if isinstance(layers, Layer):
         return (_find_target(model, layers),)
     if not layers:
-        raise ValueError("target_layer must name at least one layer; None finds one")
+        raise ValueError("target_layer must name at least one layer, or be None to find one")
     return tuple(_find_target(model, layer) for layer in layers)
 
 
@@ -239,7 +269,7 @@ def _find_target(model: nn.Module, layer: Layer) -> TargetLayer:
     if isinstance(layer, str):
         if layer not in modules:
             raise ValueError(
-                f"the network has no layer {layer!r}; model.named_modules() names them all"
+                f"the network has no layer {layer!r}; model.named_modules() lists them"
             )
         return TargetLayer(layer, modules[layer], after_inplace=False)
     for name, module in modules.items():
@@ -255,16 +285,12 @@ def _warn_if_empty(maps: Tensor, reading: Reading, layer: str) -> None:
     if (reading.activations[empty] == 0).all():
         reason = "the layer's output is zero for them"
     elif (reading.gradients[empty] == 0).all():
-        reason = "the class score does not change with the layer's output"
+        reason = "the class score does not depend on the layer's output"
     else:
-        reason = "nowhere does evidence for the class outweigh evidence against it"
+        reason = "evidence against the class outweighs evidence for it at every position"
     warnings.warn(
         f"the heatmaps of images {empty.nonzero().flatten().tolist()} at layer {layer!r} are "
-        f"empty: {reason}",
+        f"zero everywhere: {reason}",
+        EmptyHeatmapWarning,
         stacklevel=3,
     )
-
-
-def _scale(maps: Tensor) -> Tensor:
-    largest = maps.abs().amax(dim=(1, 2), keepdim=True)
-    return maps / torch.where(largest > 0, largest, 1)

@@ -1,4 +1,4 @@
-"""The plumbing: one forward pass that keeps some layers' outputs and their gradients."""
+"""Forward hooks that record layers' outputs and gradients in one pass."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,11 +16,11 @@ __all__ = ["LayerTap", "Reading", "bare_network", "read_layers"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What one layer gave for a batch.
+    """Activations and gradients of one layer for a batch.
 
     Attributes:
         activations: The layer's output.
-        gradients: Derivative of each image's score by it; same shape.
+        gradients: Gradient of each image's score with respect to it; same shape.
     """
 
     activations: Tensor
@@ -28,43 +28,43 @@ class Reading:
 
 
 class LayerTap:
-    """A forward hook that keeps a layer's output and lets the gradient graph begin there.
+    """A forward hook that records a layer's output and starts the gradient graph there.
 
     The forward pass runs without gradients up to the first tapped layer. That layer's output
-    becomes a leaf and gradients are switched on for the rest, so the backward pass stops there
+    becomes a leaf and gradients are enabled for the rest, so the backward pass stops there
     and nothing before it is stored. Between calls the hook does nothing.
 
     Args:
         target: The layer. If the network overwrites its output in place, as torchvision's
-            DenseNet does by a ReLU that is no module, ``after_inplace`` says to keep what is there
-            when the pass is over; otherwise what the layer itself returned is kept.
+            DenseNet does by a functional ReLU, ``after_inplace`` selects the overwritten output;
+            otherwise the output of the layer itself is recorded.
     """
 
     def __init__(self, target: TargetLayer) -> None:
         self.target = target
         self.listening = False
-        self.kept: Tensor | None = None
-        self._handle = target.module.register_forward_hook(self._keep)
+        self.output: Tensor | None = None
+        self._handle = target.module.register_forward_hook(self._record)
 
     def remove(self) -> None:
         """Take the hook off the layer."""
         self._handle.remove()
 
-    def _keep(self, _module: nn.Module, _inputs: Any, output: Any) -> Tensor | None:  # noqa: ANN401
+    def _record(self, _module: nn.Module, _inputs: Any, output: Any) -> Tensor | None:  # noqa: ANN401
         if not self.listening:
             return None
         if not isinstance(output, Tensor):
             raise TypeError(
                 f"the target layer must return one tensor, but {self.target.name!r} returned "
-                f"{type(output).__name__}; choose a layer inside it or after it"
+                f"{type(output).__name__}; choose a layer inside or after it"
             )
         if not torch.is_grad_enabled():
             torch.set_grad_enabled(True)  # no_grad around the pass undoes it
             output = output.detach().requires_grad_()
-        # What follows gets a copy, so an in-place operation cannot overwrite the layer's output.
-        passed_on: Tensor = output.clone()
-        self.kept = passed_on if self.target.after_inplace else output
-        return passed_on
+        # The next layer gets a copy, so an in-place operation cannot overwrite the output.
+        copy: Tensor = output.clone()
+        self.output = copy if self.target.after_inplace else output
+        return copy
 
 
 def read_layers(
@@ -73,10 +73,10 @@ def read_layers(
     images: Tensor,
     score: Callable[[Tensor], Tensor],
 ) -> list[Reading]:
-    """Run a batch once and read the tapped layers' outputs and gradients.
+    """Run a batch once and return the tapped layers' outputs and gradients.
 
     Works inside ``no_grad`` and ``inference_mode``, on frozen networks and in half precision.
-    Every module's mode, every gradient and all random generators are left as they were found.
+    Every module's mode, every gradient and all random generators are left unchanged.
 
     Args:
         model: The network, which returns one ``(N, K)`` tensor.
@@ -85,7 +85,7 @@ def read_layers(
         score: Takes the network's output and returns one number per image, ``(N,)``.
 
     Returns:
-        One reading for each tap.
+        One reading per tap.
 
     Raises:
         RuntimeError: If a tapped layer does not run, or the scores do not depend on it.
@@ -108,29 +108,26 @@ def read_layers(
                 raise TypeError(
                     f"the network must return one tensor of logits, got {type(output).__name__}"
                 )
-            kept = [_kept(tap) for tap in taps]
-            gradients = _gradients(score(output).sum(), kept)
+            outputs = [_recorded(tap) for tap in taps]
+            gradients = _gradients(score(output).sum(), outputs)
             for tap, gradient in zip(taps, gradients, strict=True):
                 if gradient is None:
                     raise RuntimeError(
                         f"the class score does not depend on layer {tap.target.name!r}; "
-                        "choose a layer on the way to the head"
+                        "choose a layer between the input and the head"
                     )
             return [
                 Reading(tensor.detach(), gradient)
-                for tensor, gradient in zip(kept, gradients, strict=True)
+                for tensor, gradient in zip(outputs, gradients, strict=True)
                 if gradient is not None
             ]
         finally:
             for tap in taps:
-                tap.listening, tap.kept = False, None
+                tap.listening, tap.output = False, None
 
 
 def bare_network(model: nn.Module) -> nn.Module:
-    """Take a network out of what ``torch.compile``, DataParallel or DDP have wrapped it in.
-
-    Layers then have the names their owner gave them.
-    """
+    """Unwrap a network from ``torch.compile``, DataParallel or DDP; layers keep their names."""
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
@@ -141,27 +138,27 @@ def bare_network(model: nn.Module) -> nn.Module:
 
 
 def _uncompiled(model: nn.Module) -> AbstractContextManager[object]:
-    """Let a compiled network, or compiled parts of one, run as written: hooks are not compiled."""
+    """Run a compiled network, or compiled parts of one, in eager mode, where hooks work."""
     compiled = any(
         getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
         for module in model.modules()
     )
-    # Not always: it takes seconds to load.
+    # Only if needed: it takes seconds to import.
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
-def _kept(tap: LayerTap) -> Tensor:
-    if tap.kept is None:
+def _recorded(tap: LayerTap) -> Tensor:
+    if tap.output is None:
         raise RuntimeError(
-            f"layer {tap.target.name!r} did not run in the forward pass; choose one that does"
+            f"layer {tap.target.name!r} does not run in the forward pass; choose another layer"
         )
-    return tap.kept
+    return tap.output
 
 
-def _gradients(score: Tensor, kept: Sequence[Tensor]) -> Sequence[Tensor | None]:
+def _gradients(score: Tensor, outputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
     if not score.requires_grad:
-        return [None] * len(kept)
-    return torch.autograd.grad(score, kept, allow_unused=True)
+        return [None] * len(outputs)
+    return torch.autograd.grad(score, outputs, allow_unused=True)
 
 
 def _as_parameters(model: nn.Module, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where the heat lies: in a known finding, at the border, in the corners."""
+"""Localization of heatmaps: in a known finding, at the border, in the corners."""
 
 from collections.abc import Sequence
 
@@ -17,16 +17,16 @@ __all__ = [
 
 
 def pointing_game(heatmaps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
-    """Ask of each heatmap whether its maximum lies inside the mask (Zhang et al. 2018).
+    """Check whether the peak activation of each heatmap lies inside the mask (Zhang et al. 2018).
 
     Args:
-        heatmaps: Not negative, ``(N, H, W)``. Where several positions share the maximum the first
-            in reading order counts; an empty map misses.
-        masks: Where the finding is, bool, ``(N, H, W)``, each with at least one position.
-        tolerance: Count a miss by up to so many pixels, sideways and up or down, as a hit.
+        heatmaps: Not negative, ``(N, H, W)``. Of several equal maxima, the first in row-major
+            order counts; an empty map is a miss.
+        masks: The findings, bool, ``(N, H, W)``, each with at least one position.
+        tolerance: A miss by up to this many pixels, horizontally and vertically, counts as a hit.
 
     Returns:
-        bool, ``(N,)``.
+        Hits, bool, ``(N,)``.
 
     Raises:
         ValueError: If shapes differ, a heatmap is negative or not finite, or a mask is empty.
@@ -38,26 +38,28 @@ def pointing_game(heatmaps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Ten
     """
     _check(heatmaps, masks)
     if not masks.flatten(1).any(dim=1).all():
-        raise ValueError("every mask must mark a finding; leave out the images without one")
+        raise ValueError(
+            "every mask must mark at least one position; leave out images without a finding"
+        )
     if tolerance:
         side = 2 * tolerance + 1
-        grown = torch.nn.functional.max_pool2d(masks[:, None].float(), side, 1, tolerance)
-        masks = grown[:, 0] > 0
-    maxima, places = heatmaps.flatten(1).max(dim=1)
-    return masks.flatten(1).gather(1, places[:, None]).squeeze(1) & (maxima > 0)
+        dilated = torch.nn.functional.max_pool2d(masks[:, None].float(), side, 1, tolerance)
+        masks = dilated[:, 0] > 0
+    maxima, positions = heatmaps.flatten(1).max(dim=1)
+    return masks.flatten(1).gather(1, positions[:, None]).squeeze(1) & (maxima > 0)
 
 
 def energy_inside(heatmaps: Tensor, masks: Tensor) -> Tensor:
-    """Compute the share of each heatmap's sum that lies inside the mask (Wang et al. 2020).
+    """Compute the fraction of each heatmap's sum that lies inside the mask (Wang et al. 2020).
 
-    An even map gives the mask's share of the area, which is what to compare with.
+    For a uniform map this is the mask's fraction of the area.
 
     Args:
         heatmaps: Not negative, ``(N, H, W)``.
         masks: bool, ``(N, H, W)``, or one for all, ``(H, W)``.
 
     Returns:
-        Shares in [0, 1], ``(N,)``; not a number where the map is empty.
+        Fractions in [0, 1], ``(N,)``; NaN where the map is empty.
 
     Raises:
         ValueError: If shapes differ, or a heatmap is negative or not finite.
@@ -73,15 +75,15 @@ def energy_inside(heatmaps: Tensor, masks: Tensor) -> Tensor:
 
 
 def border_fraction(heatmaps: Tensor, *, fraction: float = 0.1) -> Tensor:
-    """Compute how much of each heatmap lies near the image's edges.
+    """Compute the fraction of each heatmap's sum at the border of the image.
 
     Args:
         heatmaps: Not negative, ``(N, H, W)``.
-        fraction: Width of the band along each edge, of the image's height or width. With 0.1 the
-            band holds 36% of the area, so an even map has a share of about 0.36.
+        fraction: Width of the border, as a fraction of the image's height or width. With 0.1 the
+            border covers 36% of the area, so a uniform map has a fraction of about 0.36.
 
     Returns:
-        Shares in [0, 1], ``(N,)``; not a number where the map is empty.
+        Fractions in [0, 1], ``(N,)``; NaN where the map is empty.
 
     Raises:
         ValueError: If ``fraction`` is outside (0, 0.5], or a heatmap is negative or not finite.
@@ -91,15 +93,15 @@ def border_fraction(heatmaps: Tensor, *, fraction: float = 0.1) -> Tensor:
 
 
 def corner_fraction(heatmaps: Tensor, *, fraction: float = 0.1) -> Tensor:
-    """Compute how much of each heatmap lies in the image's four corners.
+    """Compute the fraction of each heatmap's sum in the four corners of the image.
 
     Args:
         heatmaps: Not negative, ``(N, H, W)``.
-        fraction: Side of each corner, of the image's height or width. With 0.1 the corners hold
-            4% of the area.
+        fraction: Side of each corner, as a fraction of the image's height or width. With 0.1 the
+            corners cover 4% of the area.
 
     Returns:
-        Shares in [0, 1], ``(N,)``; not a number where the map is empty.
+        Fractions in [0, 1], ``(N,)``; NaN where the map is empty.
 
     Raises:
         ValueError: If ``fraction`` is outside (0, 0.5], or a heatmap is negative or not finite.
@@ -109,7 +111,7 @@ def corner_fraction(heatmaps: Tensor, *, fraction: float = 0.1) -> Tensor:
 
 
 def border_mask(height: int, width: int, fraction: float = 0.1) -> Tensor:
-    """Mark the band along the edges, rounded to whole pixels but at least one.
+    """Mark the border of an image, at least one pixel wide.
 
     Example:
         >>> border_mask(4, 5, 0.25).int()
@@ -122,7 +124,7 @@ def border_mask(height: int, width: int, fraction: float = 0.1) -> Tensor:
 
 
 def corner_mask(height: int, width: int, fraction: float = 0.1) -> Tensor:
-    """Mark the four corners, rounded to whole pixels but at least one.
+    """Mark the four corners of an image, at least one pixel wide.
 
     Example:
         >>> corner_mask(3, 4, 0.25).int()
@@ -136,12 +138,12 @@ def corner_mask(height: int, width: int, fraction: float = 0.1) -> Tensor:
 def boxes_to_mask(
     boxes: Sequence[tuple[float, float, float, float]], height: int, width: int
 ) -> Tensor:
-    """Mark the inside of boxes, such as the RSNA pneumonia challenge gives.
+    """Convert bounding boxes, such as those of the RSNA pneumonia challenge, to a mask.
 
     Args:
-        boxes: ``(left, top, width, height)`` of each, in pixels of the mask.
-        height: Of the mask.
-        width: Of the mask.
+        boxes: ``(left, top, width, height)`` of each box, in pixels.
+        height: Height of the mask in pixels.
+        width: Width of the mask in pixels.
 
     Returns:
         bool, ``(height, width)``: the pixels whose center is in a box.
@@ -163,15 +165,15 @@ def _outer(length: int, fraction: float) -> Tensor:
     if not 0 < fraction <= 0.5:
         raise ValueError(f"fraction must lie in (0, 0.5], got {fraction}")
     depth = max(1, round(fraction * length))
-    place = torch.arange(length)
-    return (place < depth) | (place >= length - depth)
+    position = torch.arange(length)
+    return (position < depth) | (position >= length - depth)
 
 
 def _check(heatmaps: Tensor, masks: Tensor) -> None:
     if heatmaps.ndim != 3 or masks.shape != heatmaps.shape or masks.dtype != torch.bool:
         raise ValueError(
-            "heatmaps must be (N, H, W) and masks bool of the same shape, "
+            "heatmaps must have shape (N, H, W) and masks must be bool of the same shape, "
             f"got {tuple(heatmaps.shape)} and {masks.dtype} {tuple(masks.shape)}"
         )
     if not heatmaps.isfinite().all() or heatmaps.min() < 0:
-        raise ValueError("heatmaps must be finite and not negative; keep relu=True in GradCAM")
+        raise ValueError("heatmaps must be finite and not negative; use GradCAM with relu=True")

@@ -1,4 +1,4 @@
-"""Change the image where the heat is, or everywhere in turn, and see what the network says."""
+"""Perturbation checks: deletion and insertion of salient pixels, occlusion."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PerturbationCurve:
-    """The class probability while an image is changed pixel by pixel, hottest first.
+    """The class probability while the pixels of an image are replaced, most salient first.
 
     Attributes:
-        fractions: Share of the pixels changed so far, from 0 to 1, float32, ``(S + 1,)``.
-        probabilities: Of the class, float32, ``(N, S + 1)``.
+        fractions: Fraction of the pixels replaced, from 0 to 1, float32, ``(S + 1,)``.
+        probabilities: Probability of the class, float32, ``(N, S + 1)``.
     """
 
     fractions: Tensor
@@ -55,20 +55,21 @@ def deletion_curve(
     steps: int = 20,
     batch_size: int = 64,
 ) -> PerturbationCurve:
-    """Take the hottest pixels away first and follow the class probability (Petsiuk et al. 2018).
+    """Remove the most salient pixels first and record the class probability.
 
-    The faster it falls, the more the network depended on what the heatmap marks. Compare with
-    random heatmaps: a small area by itself says little.
+    Petsiuk et al. 2018 (arXiv:1806.07421). The faster the probability falls, the more the network
+    depends on the pixels that the heatmap marks. Compare the area under the curve with that of
+    random heatmaps.
 
     Args:
         model: A classifier that returns logits.
         images: ``(N, C, H, W)``, on the network's device.
-        heatmaps: ``(N, H, W)``; only the order of the values counts. Equal ones go in reading
-            order.
+        heatmaps: ``(N, H, W)``; only the order of the values matters, and ties are broken in
+            row-major order.
         class_index: As for :class:`GradCAM`; by default the class predicted for the image.
-        baseline: What the pixels are replaced by, the shape of ``images``; by default the images
-            blurred until only shades are left, which stays nearer to radiographs than gray does.
-        steps: Number of equal portions of pixels.
+        baseline: The replacement pixels, in the shape of ``images``; by default strongly blurred
+            images, which are closer to radiographs than uniform gray.
+        steps: Number of steps with equally many pixels.
         batch_size: Images per forward pass.
 
     Returns:
@@ -91,17 +92,18 @@ def insertion_curve(
     steps: int = 20,
     batch_size: int = 64,
 ) -> PerturbationCurve:
-    """Put the hottest pixels back first and follow the class probability (Petsiuk et al. 2018).
+    """Restore the most salient pixels first and record the class probability.
 
-    The faster it rises, the more of the network's evidence the heatmap has found.
+    Petsiuk et al. 2018 (arXiv:1806.07421). The faster the probability rises, the more of the
+    network's evidence the heatmap marks.
 
     Args:
-        model: As for :func:`deletion_curve`, like all that follow.
-        images: The images the curve ends with; the default class is the one predicted for them.
-        heatmaps: The order in which pixels come back.
-        class_index: The class to follow.
-        baseline: The images the curve begins with; blurred ones by default.
-        steps: Number of equal portions of pixels.
+        model: As for :func:`deletion_curve`, like all following arguments.
+        images: The images at the end of the curve.
+        heatmaps: The order in which pixels are restored.
+        class_index: By default the class predicted for the complete image.
+        baseline: The images at the start of the curve; blurred images by default.
+        steps: Number of steps with equally many pixels.
         batch_size: Images per forward pass.
 
     Returns:
@@ -125,15 +127,15 @@ def _curve(
     steps: int,
     batch_size: int,
 ) -> PerturbationCurve:
-    """Go from one batch to another, pixel by pixel in the order of the heat."""
+    """Replace the pixels of one batch by those of another, most salient first."""
     if start.ndim != 4 or end.shape != start.shape:
         raise ValueError(
-            "images and baseline must have one shape (N, C, H, W), "
+            "images and baseline must have the same shape (N, C, H, W), "
             f"got {tuple(start.shape)} and {tuple(end.shape)}"
         )
     if heatmaps.shape != (len(start), *start.shape[2:]):
         raise ValueError(
-            f"heatmaps must have the shape {(len(start), *start.shape[2:])}, "
+            f"heatmaps must have shape {(len(start), *start.shape[2:])}, "
             f"got {tuple(heatmaps.shape)}"
         )
     if steps < 1 or batch_size < 1:
@@ -142,12 +144,12 @@ def _curve(
     rank = order.argsort(dim=1).view_as(heatmaps)[:, None].to(start.device)  # (N, 1, H, W)
     num_pixels = heatmaps[0].numel()
     counts = [round(step * num_pixels / steps) for step in range(steps + 1)]
-    at_start = class_probabilities(model, start, batch_size)  # (N, K)
-    classes = class_indices(class_index, at_start)[:, None]
-    probabilities = [at_start.gather(1, classes)]
+    initial = class_probabilities(model, start, batch_size)  # (N, K)
+    classes = class_indices(class_index, initial)[:, None]
+    probabilities = [initial.gather(1, classes)]
     for count in counts[1:]:
-        changed = torch.where(rank < count, end, start)
-        probabilities.append(class_probabilities(model, changed, batch_size).gather(1, classes))
+        perturbed = torch.where(rank < count, end, start)
+        probabilities.append(class_probabilities(model, perturbed, batch_size).gather(1, classes))
     fractions = torch.tensor(counts, device=start.device) / num_pixels
     return PerturbationCurve(fractions, torch.cat(probabilities, dim=1))
 
@@ -162,80 +164,82 @@ def occlusion(
     fill: float = 0.0,
     batch_size: int = 64,
 ) -> Tensor:
-    """Cover one square after another and note how far the class probability falls.
+    """Occlude one square after another and record the decrease of the class probability.
 
-    The occlusion test of Kermany et al. 2018 (doi:10.1016/j.cell.2018.02.010). It needs no
-    gradient and no layer, only many forward passes: one for each square.
+    The occlusion test of Kermany et al. 2018 (doi:10.1016/j.cell.2018.02.010). It needs neither
+    gradients nor a target layer, but one forward pass per square.
 
     Args:
         model: A classifier that returns logits.
         images: ``(N, C, H, W)``, on the network's device.
         class_index: As for :class:`GradCAM`; by default the class predicted for the image.
         window: Side of the square in pixels; by default an eighth of the smaller image side.
-        stride: Distance between squares in pixels; by default half a window. The last square of
-            a row or column ends at the image's edge.
-        fill: Value in the square. Zero is the mean of what the network was trained on, where
-            images are normalized.
+        stride: Distance between squares in pixels; by default half the window. The last square of
+            a row or column ends at the border of the image.
+        fill: Value in the square. Zero is the mean of the training images if images are
+            normalized.
         batch_size: Images per forward pass.
 
     Returns:
-        Mean fall over the squares that cover a pixel, in [-1, 1], float32, ``(N, H, W)``; below
-        zero where covering helped the class.
+        Mean decrease over the squares that occlude a pixel, in [-1, 1], float32, ``(N, H, W)``;
+        negative where occlusion increased the probability.
 
     Raises:
         ValueError: If ``images`` has the wrong shape, or a length is not positive or too large.
     """
     if images.ndim != 4 or len(images) == 0:
-        raise ValueError(f"images must be (N, C, H, W) with N >= 1, got {tuple(images.shape)}")
+        raise ValueError(
+            f"images must have shape (N, C, H, W) with N >= 1, got {tuple(images.shape)}"
+        )
     height, width = images.shape[2:]
     window = max(1, min(height, width) // 8) if window is None else window
     stride = max(1, window // 2) if stride is None else stride
     if not 1 <= window <= min(height, width) or not 1 <= stride <= window:
         raise ValueError(
-            f"window must lie in [1, {min(height, width)}] and stride in [1, window], or pixels "
-            f"stay uncovered; got {window} and {stride}"
+            f"window must lie in [1, {min(height, width)}] and stride in [1, window], "
+            f"got {window} and {stride}"
         )
-    whole = class_probabilities(model, images, batch_size)  # (N, K)
-    classes = class_indices(class_index, whole)
+    original = class_probabilities(model, images, batch_size)  # (N, K)
+    classes = class_indices(class_index, original)
     squares = _squares(height, width, window, stride).to(images.device)  # (P, H, W)
     pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(squares)))
-    covered = torch.cat(
+    occluded = torch.cat(
         [
-            _covered_probabilities(model, images[which], squares[where], classes[which], fill)
-            for which, where in _portions(pairs.to(images.device), batch_size)
+            _occluded_probabilities(model, images[which], squares[where], classes[which], fill)
+            for which, where in _chunks(pairs.to(images.device), batch_size)
         ]
     ).view(len(images), -1)  # (N, P)
-    falls = whole.gather(1, classes[:, None]) - covered
-    return torch.einsum("np,phw->nhw", falls, squares.float()) / squares.sum(dim=0)
+    decreases = original.gather(1, classes[:, None]) - occluded
+    return torch.einsum("np,phw->nhw", decreases, squares.float()) / squares.sum(dim=0)
 
 
-def _covered_probabilities(
+def _occluded_probabilities(
     model: nn.Module, images: Tensor, squares: Tensor, classes: Tensor, fill: float
 ) -> Tensor:
-    covered = images.masked_fill(squares[:, None], fill)
-    return class_probabilities(model, covered).gather(1, classes[:, None]).squeeze(1)
+    occluded = images.masked_fill(squares[:, None], fill)
+    return class_probabilities(model, occluded).gather(1, classes[:, None]).squeeze(1)
 
 
-def _portions(pairs: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _chunks(pairs: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(pairs), batch_size):
         part = pairs[start : start + batch_size]
         yield part[:, 0], part[:, 1]
 
 
 def _squares(height: int, width: int, window: int, stride: int) -> Tensor:
-    """Mark each square in a mask of its own, bool ``(P, height, width)``."""
+    """Return one mask per square, bool ``(P, height, width)``."""
     rows, columns = _spans(height, window, stride), _spans(width, window, stride)
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
 
 
 def _spans(length: int, window: int, stride: int) -> Tensor:
     starts = torch.tensor([*range(0, length - window, stride), length - window])[:, None]
-    place = torch.arange(length)
-    return (place >= starts) & (place < starts + window)  # (number of spans, length)
+    position = torch.arange(length)
+    return (position >= starts) & (position < starts + window)  # (number of spans, length)
 
 
 def blurred(images: Tensor) -> Tensor:
-    """Blur images until no finding is left: a Gaussian of a tenth of the smaller side.
+    """Blur images with a Gaussian of a tenth of the smaller side, which hides any finding.
 
     Example:
         >>> image = torch.zeros(1, 1, 20, 20)
@@ -244,16 +248,16 @@ def blurred(images: Tensor) -> Tensor:
         True
     """
     sigma = min(images.shape[2:]) / 10
-    reach = min(int(2 * sigma), *(side - 1 for side in images.shape[2:]))  # padding reflects
-    blurred_images: Tensor = gaussian_blur(images, [2 * reach + 1] * 2, [sigma, sigma])
+    radius = min(int(2 * sigma), *(side - 1 for side in images.shape[2:]))  # padding reflects
+    blurred_images: Tensor = gaussian_blur(images, [2 * radius + 1] * 2, [sigma, sigma])
     return blurred_images
 
 
 def class_probabilities(model: nn.Module, images: Tensor, batch_size: int = 64) -> Tensor:
-    """Run images through a network in eval mode, in portions.
+    """Compute class probabilities of images, in eval mode and in batches.
 
     Args:
-        model: A classifier; a single logit is read as that of class 1 against class 0.
+        model: A classifier; a single logit is the log odds of class 1.
         images: ``(N, C, H, W)``, on the network's device.
         batch_size: Images per forward pass.
 

@@ -1,4 +1,4 @@
-"""Does the heatmap know the network? It must change when the network forgets what it learnt."""
+"""Model-parameter randomization test of heatmaps (Adebayo et al. 2018)."""
 
 import copy
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from cxrtransfer.models import TargetLayer, default_target_layer
 
 from .gradcam import GradCAM
+from .maps import normalize_maps, resize_maps
 from .perturbation import class_probabilities
 from .scores import ClassIndex, class_indices
-from .variants import EigenCAM
 
 __all__ = [
     "RandomizationCheck",
@@ -29,16 +29,13 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RandomizationCheck:
-    """How like the trained network's heatmaps those of ever more randomized ones are.
-
-    Row ``s`` belongs to the network in which ``layers[s]`` and all layers listed before it have
-    lost what they learnt.
+    """Similarity of the trained network's heatmaps to those of increasingly randomized networks.
 
     Attributes:
-        layers: The last layer randomized at each step, beginning at the head.
-        num_randomized: How many layers are random at each step.
-        rank_correlation: Spearman's, of the maps at the layer's resolution, in [-1, 1],
-            ``(S, N)``; not a number where a map is constant.
+        layers: The last layer randomized at each step, starting at the head.
+        num_randomized: Number of randomized layers at each step.
+        rank_correlation: Spearman's rank correlation of the maps at the layer's resolution, in
+            [-1, 1], ``(S, N)``; NaN where a map is constant.
         similarity: Structural similarity of the maps at the image's resolution, in [-1, 1],
             ``(S, N)``.
     """
@@ -52,8 +49,8 @@ class RandomizationCheck:
         steps, images = self.similarity.shape
         correlation = float(self.rank_correlation[-1].nanmean())
         return (
-            f"RandomizationCheck({images} images, {steps} steps, mean rank correlation "
-            f"{correlation:.2f} in the end)"
+            f"RandomizationCheck({images} images, {steps} steps, final mean rank correlation "
+            f"{correlation:.2f})"
         )
 
 
@@ -67,27 +64,30 @@ def check_randomization(
     steps: int = 10,
     seed: int = 0,
 ) -> RandomizationCheck:
-    """Randomize a network from its head to its input and compare the heatmaps on the way.
+    """Randomize a network layer by layer, from the head on, and compare its heatmaps.
 
-    The cascading test of Adebayo et al. 2018 (arXiv:1810.03292). A method that draws the same
-    map for a network without knowledge shows the image, not the network. Each layer loses what it
-    learnt by a random permutation of every one of its parameters: its distribution, and so the
-    scale of what follows, stays. The given network is not touched.
+    The cascading model-parameter randomization test of Adebayo et al. 2018 (arXiv:1810.03292).
+    If the maps of the randomized network resemble those of the trained one, they show the image
+    rather than what the network learned. A layer is randomized by permuting the values of each of
+    its parameters, which keeps their distribution and thus the scale of the activations. The
+    given network is not modified.
 
-    The maps keep their sign, so that none is empty; the class stays the one explained at first.
+    The maps are signed (no ReLU), so that none is empty, and are always those of the class
+    explained for the trained network.
 
     Args:
         model: A trained classifier.
         images: ``(N, C, H, W)``, on the network's device.
-        class_index: As for :class:`GradCAM`; by default what the trained network predicts.
-        method: :class:`GradCAM` or one of its relatives.
-        target_layer: As for :class:`GradCAM`, one layer.
-        steps: At how many stages to look, evenly spaced over the layers; the first has a random
-            head, the last nothing but random layers.
-        seed: Of the permutations.
+        class_index: As for :class:`GradCAM`; by default the class that the trained network
+            predicts.
+        method: :class:`GradCAM` or one of its variants.
+        target_layer: As for :class:`GradCAM`, but a single layer.
+        steps: Number of steps, evenly spaced over the layers; at the first only the head is
+            random, at the last all layers are.
+        seed: Seed of the permutations.
 
     Returns:
-        The likeness of the maps at each stage.
+        The similarity of the maps at each step.
 
     Raises:
         ValueError: If ``steps`` is not positive or the network has no parameters.
@@ -99,22 +99,22 @@ def check_randomization(
         target_layer = default_target_layer(model)
     with method(model, target_layer) as cam:
         target = cam.targets[0]
-    trained, trained_raw = _signed_maps(method, model, target, images, classes)
+    reference, raw_reference = _signed_maps(method, model, target, images, classes)
 
     random_model = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
     layers = layers_with_parameters(random_model)
     stops = np.unique(np.linspace(1, len(layers), min(steps, len(layers))).round().astype(int))
-    own_target = target._replace(module=random_model.get_submodule(target.name))
+    random_target = target._replace(module=random_model.get_submodule(target.name))
     correlations, similarities = [], []
     done = 0
     for stop in stops:
         for _, layer in layers[done:stop]:
             shuffle_parameters(layer, generator)
         done = int(stop)
-        maps, raw = _signed_maps(method, random_model, own_target, images, classes)
-        correlations.append(rank_correlation(raw, trained_raw))
-        similarities.append(structural_similarity(maps, trained))
+        maps, raw = _signed_maps(method, random_model, random_target, images, classes)
+        correlations.append(rank_correlation(raw, raw_reference))
+        similarities.append(structural_similarity(maps, reference))
     return RandomizationCheck(
         layers=tuple(layers[stop - 1][0] for stop in stops),
         num_randomized=tuple(int(stop) for stop in stops),
@@ -124,12 +124,10 @@ def check_randomization(
 
 
 def layers_with_parameters(model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
-    """List the modules that hold parameters of their own, the one nearest to the output first.
-
-    Order is that in which the network lists its modules, backward.
+    """List the modules with parameters of their own, in reverse order of registration.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If the network has no parameters.
     """
     layers = [
         (name, module)
@@ -137,12 +135,12 @@ def layers_with_parameters(model: nn.Module) -> Sequence[tuple[str, nn.Module]]:
         if any(True for _ in module.parameters(recurse=False))
     ]
     if not layers:
-        raise ValueError("the network has no parameters: there is nothing to randomize")
+        raise ValueError("the network must have parameters to randomize, got none")
     return layers[::-1]
 
 
 def shuffle_parameters(layer: nn.Module, generator: torch.Generator) -> None:
-    """Permute every parameter of one module at random, in place; its submodules are left alone."""
+    """Permute the values of each parameter of one module, in place, without its submodules."""
     with torch.no_grad():
         for parameter in layer.parameters(recurse=False):
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
@@ -150,14 +148,14 @@ def shuffle_parameters(layer: nn.Module, generator: torch.Generator) -> None:
 
 
 def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
-    """Compute Spearman's rank correlation of each pair of maps.
+    """Compute Spearman's rank correlation for each pair of maps.
 
     Args:
         maps: ``(N, h, w)``.
-        others: Of the same shape.
+        others: Maps of the same shape.
 
     Returns:
-        float64, ``(N,)``, in [-1, 1]; not a number where a map is constant.
+        float64, ``(N,)``, in [-1, 1]; NaN where a map is constant.
 
     Example:
         >>> rising = torch.arange(4.0).view(1, 2, 2)
@@ -167,7 +165,7 @@ def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
         -1.0
     """
     ranks = [
-        # Newer releases of scipy rank float32 in float32.
+        # In float64, because newer releases of scipy rank float32 in float32.
         torch.from_numpy(rankdata(each.flatten(1).cpu().double().numpy(), axis=1))
         for each in (maps, others)
     ]
@@ -179,15 +177,15 @@ def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
 def structural_similarity(
     maps: Tensor, others: Tensor, *, window: int = 7, value_range: float = 2.0
 ) -> Tensor:
-    """Compute the structural similarity of each pair of maps (Wang et al. 2004).
+    """Compute the structural similarity (SSIM) for each pair of maps (Wang et al. 2004).
 
-    Means, variances and covariance are taken in a square window with equal weights; only windows
-    that lie wholly in the map count.
+    Means, variances and covariance are computed in square windows with equal weights, without
+    padding.
 
     Args:
         maps: float, ``(N, H, W)``.
-        others: Of the same shape.
-        window: Side of the square.
+        others: Maps of the same shape.
+        window: Side of the window.
         value_range: Largest minus smallest possible value.
 
     Returns:
@@ -204,7 +202,7 @@ def structural_similarity(
 
     first, second = maps.double(), others.double()
     mean_1, mean_2 = local_mean(first), local_mean(second)
-    # Of a sample, as in the reference implementation.
+    # Sample (co)variances, as in the reference implementation.
     unbiased = window**2 / (window**2 - 1)
     variance_1 = unbiased * (local_mean(first * first) - mean_1**2)
     variance_2 = unbiased * (local_mean(second * second) - mean_2**2)
@@ -219,9 +217,7 @@ def structural_similarity(
 def _signed_maps(
     method: type[GradCAM], model: nn.Module, target: TargetLayer, images: Tensor, classes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return maps in [-1, 1] at the image's resolution, and raw ones at the layer's."""
+    """Return maps in [-1, 1] at the image's resolution, and unscaled ones at the layer's."""
     with method(model, target, relu=False, normalize=False, upsample=False) as cam:
-        raw = cam(images, None if method is EigenCAM else classes)  # (N, h, w)
-    maps = F.interpolate(raw[:, None], size=images.shape[2:], mode="bilinear")[:, 0]
-    largest = maps.abs().amax(dim=(1, 2), keepdim=True)
-    return maps / torch.where(largest > 0, largest, 1), raw
+        raw = cam(images, classes if method.class_specific else None)  # (N, h, w)
+    return normalize_maps(resize_maps(raw, (images.shape[2], images.shape[3]))), raw

@@ -1,4 +1,4 @@
-"""Which images to show: by a rule that is stated, not by how well they look."""
+"""Selection of example images by a fixed rule."""
 
 from typing import Literal
 
@@ -20,19 +20,20 @@ def select_examples(
     threshold: float = 0.5,
     seed: int = 0,
 ) -> dict[Cell, tuple[int, ...]]:
-    """Choose images for each cell of the confusion matrix of positive against the rest.
+    """Select images for each cell of the confusion matrix of the positive class against the rest.
 
     Args:
-        predictions: What a network said.
-        per_cell: How many images of each cell; all of a cell that has fewer.
-        rule: ``"confident"`` takes the images whose probability is furthest from ``threshold``,
-            ``"near_threshold"`` the nearest ones, ``"random"`` any. Ties go by position.
+        predictions: Predictions of a network.
+        per_cell: Maximum number of images per cell.
+        rule: ``"confident"`` selects the images whose probability is furthest from
+            ``threshold``, ``"near_threshold"`` the nearest ones, ``"random"`` a random sample.
+            Ties are broken by position.
         threshold: An image with at least this probability of the positive class is positive.
             With more than two classes it must stay 0.5, and the most probable class counts.
-        seed: Of the random rule.
+        seed: Seed of the random rule.
 
     Returns:
-        Indices into the predictions by cell, the order being the rule's; a cell may be empty.
+        Indices into the predictions, by cell, in the order of the rule; a cell may be empty.
 
     Raises:
         ValueError: If ``per_cell`` is not positive, the rule is unknown, or the threshold is not
@@ -61,12 +62,12 @@ def select_examples(
     else:
         raise ValueError(f"rule must be 'confident', 'near_threshold' or 'random', got {rule!r}")
     positive = predictions.labels == predictions.positive_index
-    called = predictions.predicted_at(threshold) == predictions.positive_index
+    called_positive = predictions.predicted_at(threshold) == predictions.positive_index
     cells: dict[Cell, np.ndarray] = {
-        "TN": ~positive & ~called,
-        "FP": ~positive & called,
-        "FN": positive & ~called,
-        "TP": positive & called,
+        "TN": ~positive & ~called_positive,
+        "FP": ~positive & called_positive,
+        "FN": positive & ~called_positive,
+        "TP": positive & called_positive,
     }
     return {
         cell: tuple(int(index) for index in order[inside[order]][:per_cell])

@@ -1,4 +1,4 @@
-"""Maps finer than a layer's cells: the average over copies of the image moved within a cell."""
+"""Heatmaps averaged over shifts of the image within a cell of the layer."""
 
 import itertools
 import math
@@ -13,18 +13,18 @@ __all__ = ["average_over_shifts"]
 def average_over_shifts(
     explain: Callable[[Tensor], Tensor], images: Tensor, *, cell: tuple[float, float], shifts: int
 ) -> Tensor:
-    """Explain each image several times, moved a little, and average the maps moved back.
+    """Average the heatmaps of shifted copies of each image, shifted back.
 
-    A layer's map has one number for each cell, so the maximum of the resized map is the center of
-    a cell, wherever in it the evidence lies. A moved image has other parts of itself in each cell.
-    Where an image or a map is moved in from its edge, the edge's row or column is repeated.
+    A layer's map has one value per cell, so the maximum of the resized map is the center of a
+    cell, wherever in it the evidence lies. In a shifted image, other pixels fall into each cell.
+    Pixels from outside an image or a map repeat its border.
 
     Args:
-        explain: Gives heatmaps ``(N, ..., H, W)`` for images ``(N, C, H, W)``. Normalized ones
-            count alike; otherwise copies for which the logit is steep outweigh the others.
+        explain: Returns heatmaps ``(N, ..., H, W)`` for images ``(N, C, H, W)``. Normalized maps
+            have equal weight; otherwise copies with large gradients dominate.
         images: ``(N, C, H, W)``.
         cell: Height and width of a cell in pixels.
-        shifts: Number of places within a cell, down and across; fewer if a cell has fewer pixels.
+        shifts: Number of shifts within a cell along each axis; fewer if a cell has fewer pixels.
 
     Returns:
         As ``explain``, averaged over at most ``shifts ** 2`` calls.
@@ -40,22 +40,22 @@ def average_over_shifts(
                 [0.1250, 0.2500, 0.1250],
                 [0.0625, 0.1250, 0.0625]])
     """
-    places = list(itertools.product(*(_places(length, shifts) for length in cell)))
+    offsets = list(itertools.product(*(_offsets(length, shifts) for length in cell)))
     total = torch.zeros((), device=images.device)
-    for down, right in places:
-        maps = explain(_moved(images, down, right))
-        total = total + _moved(maps, -down, -right)
-    return total / len(places)
+    for down, right in offsets:
+        maps = explain(_shifted(images, down, right))
+        total = total + _shifted(maps, -down, -right)
+    return total / len(offsets)
 
 
-def _places(length: float, shifts: int) -> list[int]:
-    """Place points evenly over the cell's length, in whole pixels about its center."""
+def _offsets(length: float, shifts: int) -> list[int]:
+    """Distribute offsets evenly over the length of a cell, in whole pixels around its center."""
     count = max(1, min(shifts, int(length)))
     return [math.floor(length * ((index + 0.5) / count - 0.5) + 0.5) for index in range(count)]
 
 
-def _moved(images: Tensor, down: int, right: int) -> Tensor:
-    """Move images up and left by that much, which brings in what is further down and right."""
+def _shifted(images: Tensor, down: int, right: int) -> Tensor:
+    """Shift images up and left, so that pixels from further down and right move in."""
     height, width = images.shape[-2:]
     rows = torch.arange(down, down + height, device=images.device).clamp(0, height - 1)
     columns = torch.arange(right, right + width, device=images.device).clamp(0, width - 1)

@@ -1,60 +1,89 @@
-"""Relatives of Grad-CAM: other formulas over the same hooks."""
+"""Variants of Grad-CAM: each is one class with its own formula.
 
+To add one, subclass :class:`GradCAM` here, override :meth:`GradCAM.combine`, and export the class
+from the package. Hooks, target layers, shifts and the randomization test work for it unchanged.
+"""
+
+import torch
 from torch import Tensor
 
 from .gradcam import GradCAM
-from .maps import class_activation_map_plus_plus, eigen_map, elementwise_map
-from .scores import ClassIndex
 
 __all__ = ["EigenCAM", "GradCAMPlusPlus", "HiResCAM"]
 
 
 class GradCAMPlusPlus(GradCAM):
-    """Grad-CAM++ (Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097).
+    r"""Grad-CAM++ (Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097).
 
-    Only rising evidence counts, and positions count the more the fewer of them carry a channel:
-    several small findings then weigh as much as one large one. See
-    :func:`class_activation_map_plus_plus` for the formula; used as :class:`GradCAM` is.
+    With :math:`g` the gradient, a channel is weighted by
+    :math:`\sum_{ij} \frac{g_{ij}^2}{2 g_{ij}^2 + g_{ij}^3 \sum_{ab} A_{ab}} \max(g_{ij}, 0)`
+    (equations 10 and 19, which take the exponential of the logit as score and its derivatives from
+    there; the factor common to all channels is left out).
+
+    Only positive gradients count, and positions count more the fewer of them activate a channel,
+    so several small findings weigh as much as one large one. The usage is that of
+    :class:`GradCAM`.
     """
 
-    _combine = staticmethod(class_activation_map_plus_plus)
+    @staticmethod
+    def combine(activations: Tensor, gradients: Tensor) -> Tensor:
+        """Sum the channels with the weights of Grad-CAM++.
+
+        Example:
+            >>> activations = torch.tensor([[[[1.0, 2.0]]]])
+            >>> GradCAMPlusPlus.combine(activations, torch.ones(1, 1, 1, 2))  # weight 2 / 5
+            tensor([[[0.4000, 0.8000]]])
+        """
+        squares = gradients.square()
+        divisor = 2 * squares + squares * gradients * activations.sum(dim=(2, 3), keepdim=True)
+        alphas = squares / torch.where(divisor != 0, divisor, 1)
+        weights = (alphas * gradients.relu()).sum(dim=(2, 3), keepdim=True)  # (N, C, 1, 1)
+        return (weights * activations).sum(dim=1)  # (N, h, w)
 
 
 class HiResCAM(GradCAM):
     """HiResCAM (Draelos and Carin 2020, arXiv:2011.08891).
 
-    Gradients are not averaged over positions, so that, where the rest of the network is linear,
-    the map sums to the class score. See :func:`elementwise_map` for the formula; used as
-    :class:`GradCAM` is.
+    Activations are multiplied by their gradients position by position. If the layers between the
+    target layer and the output are linear, the map sums to the class score. The usage is that of
+    :class:`GradCAM`.
     """
 
-    _combine = staticmethod(elementwise_map)
+    @staticmethod
+    def combine(activations: Tensor, gradients: Tensor) -> Tensor:
+        """Sum the products of activation and gradient over the channels.
+
+        Example:
+            >>> activations = torch.tensor([[[[1.0, 2.0]], [[4.0, 1.0]]]])
+            >>> gradients = torch.tensor([[[[3.0, 1.0]], [[-1.0, -1.0]]]])
+            >>> HiResCAM.combine(activations, gradients)
+            tensor([[[-1.,  1.]]])
+        """
+        return (gradients * activations).sum(dim=1)  # (N, h, w)
 
 
 class EigenCAM(GradCAM):
     """Eigen-CAM (Muhammad and Yeasin 2020, doi:10.1109/IJCNN48605.2020.9206626).
 
-    Needs no gradient and knows no class: it shows what the layer responds to most. See
-    :func:`eigen_map` for the formula; used as :class:`GradCAM` is, without ``class_index``.
+    The map is the projection of the activations on their first right singular vector. It is the
+    same for all classes, because it does not use gradients: it shows what dominates the layer's
+    output. The usage is that of :class:`GradCAM`, without ``class_index``.
     """
 
-    _combine = staticmethod(eigen_map)
+    class_specific = False
 
-    def __call__(self, images: Tensor, class_index: ClassIndex = None) -> Tensor:
-        """Show what the layer responds to in each image of a batch.
+    @staticmethod
+    def combine(activations: Tensor, gradients: Tensor) -> Tensor:  # noqa: ARG004  (same signature)
+        """Project the activations of each position on the first right singular vector.
 
-        Args:
-            images: As for :class:`GradCAM`.
-            class_index: Must be left out: there is one map for all classes.
+        The sign of a singular vector is arbitrary; it is chosen so that the sum of the map is not
+        negative.
 
-        Returns:
-            As for :class:`GradCAM`.
-
-        Raises:
-            ValueError: If ``class_index`` is given; otherwise as for :class:`GradCAM`.
+        Example:
+            >>> activations = torch.tensor([[[[3.0, 0.0]], [[4.0, 0.0]]]])
+            >>> EigenCAM.combine(activations, activations)
+            tensor([[[5., 0.]]])
         """
-        if class_index is not None:
-            raise ValueError(
-                "Eigen-CAM has one map for all classes: leave class_index out, or use GradCAM"
-            )
-        return super().__call__(images)
+        left, singular, _ = torch.linalg.svd(activations.flatten(2).mT, full_matrices=False)
+        maps = (left[..., 0] * singular[:, :1]).unflatten(1, activations.shape[2:])
+        return torch.where(maps.sum(dim=(1, 2), keepdim=True) < 0, -maps, maps)  # (N, h, w)

@@ -1,29 +1,19 @@
-"""What does this model say about these images?
+"""Predictions and features of a network for a set of images.
 
-Validation inside training, the test run, ensembles and the command line all get their
-predictions from the one loop in this package.
+Validation during training, the test run, ensembles and the command line all use the one loop of
+this package.
 """
 
+from .batches import EpochBatches, TrainLoader, batch_loader, train_loader
 from .datasets import ImageData, check_pair, class_names_of, ids_of, labels_of
-from .epochs import EpochBatches, TrainLoader, train_loader
-from .loaders import batch_loader
-from .pixels import PixelLoader, PixelSource, pixel_source
-from .predict import (
-    Outputs,
-    extract_features,
-    predict,
-    predict_logits,
-    predict_views,
-    probabilities_of,
-)
-from .tta import View, small_views
+from .features import extract_features
+from .predict import Outputs, predict, predict_logits, probabilities_of
+from .tta import View, predict_views, small_views
 
 __all__ = [
     "EpochBatches",
     "ImageData",
     "Outputs",
-    "PixelLoader",
-    "PixelSource",
     "TrainLoader",
     "View",
     "batch_loader",
@@ -32,7 +22,6 @@ __all__ = [
     "extract_features",
     "ids_of",
     "labels_of",
-    "pixel_source",
     "predict",
     "predict_logits",
     "predict_views",

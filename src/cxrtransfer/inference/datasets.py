@@ -1,4 +1,4 @@
-"""What a dataset or loader of anybody's says about itself: names, classes, labels."""
+"""Ids, class names and labels of any dataset or loader."""
 
 from collections.abc import Sequence, Sized
 from typing import Any, cast
@@ -20,7 +20,7 @@ ImageData = Dataset[Any] | DataLoader[Any]
 
 
 def ids_of(data: ImageData, count: int) -> tuple[str, ...]:
-    """Name each image: the dataset's own ``ids`` where it has them, else its position."""
+    """Return the id of each image: the dataset's ``ids`` if it has them, else the position."""
     dataset = data.dataset if isinstance(data, DataLoader) else data
     if isinstance(dataset, Subset):
         parent = ids_of(dataset.dataset, len(cast("Sized", dataset.dataset)))
@@ -30,7 +30,7 @@ def ids_of(data: ImageData, count: int) -> tuple[str, ...]:
 
 
 def class_names_of(data: ImageData) -> tuple[str, ...] | None:
-    """Read the dataset's class names: its ``class_names``, torchvision's ``classes``, or None."""
+    """Return the dataset's ``class_names``, torchvision's ``classes``, or None."""
     dataset = data.dataset if isinstance(data, DataLoader) else data
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
@@ -39,7 +39,7 @@ def class_names_of(data: ImageData) -> tuple[str, ...] | None:
 
 
 def labels_of(data: ImageData) -> npt.NDArray[np.int64]:
-    """Read every label, without decoding images where the dataset allows it.
+    """Return every label, without decoding images if the dataset allows it.
 
     Args:
         data: A dataset or a loader over one. ``labels`` and torchvision's ``targets`` (with its
@@ -66,7 +66,8 @@ def labels_of(data: ImageData) -> npt.NDArray[np.int64]:
         return np.asarray(known).astype(np.int64).reshape(-1)  # MedMNIST's are (N, 1)
     if isinstance(dataset, IterableDataset):
         raise TypeError(
-            "labels cannot be counted ahead in an IterableDataset; pass class_weights as numbers"
+            "the labels of an IterableDataset are unknown before it is read; pass class_weights "
+            "as numbers"
         )
     items = cast("Sequence[tuple[object, int]]", dataset)
     if len(items):
@@ -75,20 +76,20 @@ def labels_of(data: ImageData) -> npt.NDArray[np.int64]:
 
 
 def check_pair(value: object, what: str) -> None:
-    """Raise unless it is an image and a label, or images and labels.
+    """Raise unless a value is a pair of image and label, or of images and labels.
 
     Args:
-        value: What a dataset or a loader gave.
-        what: Its name in the error.
+        value: An item of a dataset or a batch of a loader.
+        what: Its name in the error message.
 
     Raises:
-        TypeError: If it is something else, such as a mapping.
+        TypeError: If the value is something else, such as a mapping.
     """
     if not isinstance(value, tuple | list) or len(value) != 2:
-        got = (
-            f"{type(value).__name__} of {len(value)}" if isinstance(value, Sized) else repr(value)
-        )
+        received = type(value).__name__
+        if isinstance(value, Sized):
+            received += f" of length {len(value)}"
         raise TypeError(
-            f"{what} must be a pair (image, label), got a {got}; wrap the dataset in one whose "
-            "items are such pairs"
+            f"{what} must be a pair (image, label), got {received}; wrap the dataset in one "
+            "whose items are such pairs"
         )

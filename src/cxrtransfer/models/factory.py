@@ -1,4 +1,4 @@
-"""One call from a name to a network that is ready to learn."""
+"""Classifiers by name, with pretrained weights and a new head."""
 
 import inspect
 from dataclasses import asdict, replace
@@ -38,31 +38,33 @@ def build_finetune_model(
     in_chans: Literal[1, 3] = 3,
     image_size: int | None = None,
 ) -> nn.Module:
-    """Build a classifier by name, with pretrained features and a new head.
+    """Build a classifier by name, with a pretrained backbone and a new head.
 
     Args:
-        name: Any classifier of torchvision or timm; a bare name is torchvision's where both have
-            it, ``"timm:resnet50"`` and ``"torchvision:resnet50"`` decide.
+        name: Any classifier of torchvision or timm. A name without a prefix is torchvision's if
+            both have it; ``"timm:resnet50"`` and ``"torchvision:resnet50"`` select one.
         num_classes: Number of logits.
-        pretrained: ``True`` looks in the folder ``CXRTRANSFER_WEIGHTS``, then in the library's own
-            cache, then downloads; a path loads that file; ``False`` leaves random parameters.
-            Random parameters are never a fallback.
-        mode: ``"finetune"`` lets every parameter learn, ``"features"`` only the head.
-        in_chans: 3 repeats a gray image for the network; 1 takes it once and sums the kernels of
-            the first convolution over their channels, so that the logits stay the same, but for
-            the image's border.
-        image_size: Height and width in pixels if not those of the pretrained parameters.
-            Transformers are built for it; convolutional networks take almost any, and only
-            :func:`~cxrtransfer.models.input_spec` changes. The network is run once to see.
+        pretrained: ``True`` looks for weights in the folder ``CXRTRANSFER_WEIGHTS``, then in the
+            library's own cache, then downloads them; a path loads that file; ``False`` initializes
+            randomly. Random initialization is never a fallback.
+        mode: ``"finetune"`` trains all parameters, ``"features"`` only those of the head.
+        in_chans: 3 repeats the gray image; 1 sums the kernels of the first convolution over their
+            channels, so that the logits for a gray image stay the same except for effects of the
+            image border.
+        image_size: Height and width in pixels, by default those of the pretrained weights.
+            Transformers are built for this size; convolutional networks accept almost any size,
+            and only :func:`~cxrtransfer.models.input_spec` changes. The network is run once to
+            check it.
 
     Returns:
-        The library's own module. ``forward`` takes ``(N, C, H, W)`` images as
-        ``input_spec(model)`` says and returns ``(N, num_classes)`` logits in train and eval mode.
+        The library's own module. ``forward`` takes images ``(N, C, H, W)`` normalized as
+        ``input_spec(model)`` specifies, and returns logits ``(N, num_classes)`` in train and eval
+        mode.
 
     Raises:
-        UnknownModelError: If there is no such network.
-        WeightsNotFoundError: If parameters were asked for and are nowhere.
-        IncompatibleWeightsError: If a file holds another network.
+        UnknownModelError: If neither library has the model.
+        WeightsNotFoundError: If pretrained weights are requested but not available.
+        IncompatibleWeightsError: If a weights file does not fit the network.
         ValueError: If an argument is out of range.
 
     Example:
@@ -104,25 +106,25 @@ def _build_torchvision(
     model = _torchvision_network(which.name, num_classes, spec.size)
     if pretrained is not False:
         path = find_weights(which) if pretrained is True else pretrained
-        parameters = download_torchvision(which) if path is None else read_weights(path)
-        load_backbone(model, parameters, source=str(path or "torchvision's file"))
+        weights = download_torchvision(which) if path is None else read_weights(path)
+        load_backbone(model, weights, source=str(path or "torchvision's file"))
     free_logits(model)
     first = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
     return model, spec, (first,)
 
 
 def _torchvision_network(name: str, num_classes: int, size: int) -> nn.Module:
-    """Build with the options that torchvision's class has, if it has them."""
+    """Build with those of our options that torchvision's class accepts."""
     builder = torchvision.models.get_model_builder(name)
     accepted = inspect.signature(inspect.signature(builder).return_annotation).parameters
     options: dict[str, Any] = {
-        # Side classifiers would make forward return a tuple in train mode.
+        # Auxiliary classifiers would make forward return a tuple in train mode.
         "aux_logits": False,
-        # torchvision's GoogLeNet warns unless told.
+        # torchvision's GoogLeNet warns without it.
         "init_weights": True,
-        # GoogLeNet and Inception-v3 were trained with mean and std 0.5. torchvision turns the
-        # ImageNet normalization into that one inside the network, but only if parameters were
-        # asked for. Here it always does, so that parameters saved and loaded again mean the same.
+        # GoogLeNet and Inception-v3 were trained with mean and std 0.5. torchvision converts the
+        # ImageNet normalization to that one inside the network, but only with pretrained weights.
+        # Here it always does, so that saved weights give the same outputs when loaded again.
         "transform_input": True,
         "image_size": size,
         "input_size": (size, size),
@@ -131,14 +133,14 @@ def _torchvision_network(name: str, num_classes: int, size: int) -> nn.Module:
     try:
         network: nn.Module = builder(weights=None, num_classes=num_classes, **options)
     except (AssertionError, ValueError) as error:
-        raise ValueError(f"{name!r} is not built for image_size={size}: {error}") from error
+        raise ValueError(f"{name!r} does not support image_size={size}: {error}") from error
     return network
 
 
 def _build_timm(
     which: ModelName, num_classes: int, pretrained: bool | StrPath, image_size: int | None
 ) -> tuple[nn.Module, InputSpec, tuple[str, ...]]:
-    import timm  # noqa: PLC0415  (slow to import, and not needed for torchvision's networks)
+    import timm  # noqa: PLC0415  (slow to import, not needed for torchvision)
 
     config = asdict(timm.get_pretrained_cfg(which.name) or timm.models.PretrainedCfg())
     spec = spec_from_timm(config)
@@ -167,28 +169,27 @@ def _download_timm(which: ModelName, config: dict[str, Any], options: dict[str, 
     if hub:
         files = [config["hf_hub_filename"] or "model.safetensors", "pytorch_model.bin"]
         url = huggingface_hub.hf_hub_url(hub, files[0])
-        found = [huggingface_hub.try_to_load_from_cache(hub, file) for file in files]
-        cached = [Path(path) for path in found if isinstance(path, str)]
+        paths = [huggingface_hub.try_to_load_from_cache(hub, file) for file in files]
+        cached = [Path(path) for path in paths if isinstance(path, str)]
     if not url:
-        raise not_found(which, "(timm names no address for this network)")
+        raise not_found(which, "the download (timm has no URL for this network)")
     require_reachable(which, url, *cached)
     try:
         model: nn.Module = timm.create_model(which.name, pretrained=True, **options)
-    except OSError as error:  # every failure to reach the hub or the address is one
+    except OSError as error:  # raised whenever the hub or the URL cannot be reached
         raise not_found(which, url) from error
     return model
 
 
 def _try_image_size(model: nn.Module, spec: InputSpec, image_layers: tuple[str, ...]) -> None:
-    """Raise if the network does not run on images of this size, or would not see all of them."""
+    """Raise if the network does not run on images of this size, or ignores part of them."""
     for name in image_layers:
         layer = model.get_submodule(name)
         if isinstance(layer, nn.Conv2d) and layer.stride == layer.kernel_size:
             patch = layer.stride[0]
             if spec.size % patch:
                 raise ValueError(
-                    f"image_size must be a multiple of {patch}, the size of this network's "
-                    f"patches, got {spec.size}"
+                    f"image_size must be a multiple of the patch size {patch}, got {spec.size}"
                 )
     device = next(model.parameters()).device
     try:
@@ -197,5 +198,5 @@ def _try_image_size(model: nn.Module, spec: InputSpec, image_layers: tuple[str, 
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ValueError(
             f"this {type(model).__name__} does not run on images of image_size={spec.size} pixels "
-            f"({error}); leave image_size out for the published size"
+            f"({error}); omit image_size to use the published size"
         ) from error

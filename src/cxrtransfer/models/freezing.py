@@ -1,4 +1,4 @@
-"""How much of a network learns."""
+"""Freezing and gradual unfreezing of a network's layers."""
 
 from typing import Any
 
@@ -10,10 +10,11 @@ __all__ = ["freeze", "set_train_mode", "stages", "unfreeze"]
 
 
 def freeze(model: nn.Module) -> None:
-    """Let only the head learn: no gradient for any other parameter, in place.
+    """Freeze all parameters except those of the head, in place.
 
-    Freezing parameters is half of it: batch norm would still update its statistics and dropout
-    would still be random. :func:`set_train_mode` sees to that, and our trainer calls it.
+    Batch normalization and dropout of frozen layers are not affected by this; use
+    :func:`set_train_mode` to keep them in eval mode, as :class:`~cxrtransfer.WeightedTrainer`
+    does.
 
     Args:
         model: Any classifier whose head :func:`~cxrtransfer.models.get_head` finds.
@@ -25,34 +26,34 @@ def freeze(model: nn.Module) -> None:
 
 
 def unfreeze(model: nn.Module, num_stages: int) -> None:
-    """Let the last stages learn and freeze the others, in place: 1 is the head alone.
+    """Make the last stages trainable and freeze the others, in place.
 
     Args:
         model: Any classifier whose head :func:`~cxrtransfer.models.get_head` finds.
-        num_stages: How many of :func:`stages` learn, counted from the head; more than there are
-            is all of them.
+        num_stages: Number of trainable :func:`stages`, counted from the head: 1 is the head
+            alone, and a number above that of the stages is all of them.
 
     Raises:
         ValueError: If ``num_stages`` is below 1.
     """
     if num_stages < 1:
         raise ValueError(f"num_stages must be at least 1, got {num_stages}")
-    learning = {name for stage in stages(model)[-num_stages:] for name in stage}
+    trainable = {name for stage in stages(model)[-num_stages:] for name in stage}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in learning)
+        parameter.requires_grad_(name in trainable)
 
 
 def stages(model: nn.Module) -> tuple[tuple[str, ...], ...]:
-    """Divide a network's parameters into stages, from the image to the head.
+    """Group a network's parameters into stages, from the input to the head.
 
-    timm's networks say themselves which parameters go together. Any other network is divided at
-    its children; one that holds over half of all parameters is divided again.
+    timm's networks define the groups themselves. Any other network is split into its children; a
+    child with more than half of all parameters is split again.
 
     Args:
         model: Any classifier whose head :func:`~cxrtransfer.models.get_head` finds.
 
     Returns:
-        Names of parameters, stage by stage; the head is the last stage, and no name is missing.
+        Parameter names, stage by stage; the head is the last stage, and every parameter occurs.
 
     Example:
         >>> stages(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)))
@@ -70,9 +71,9 @@ def stages(model: nn.Module) -> tuple[tuple[str, ...], ...]:
 
 
 def _groups_of(model: nn.Module) -> dict[str, object]:
-    """Map each parameter, in order from the image on, to the group it belongs to."""
+    """Map each parameter name to its group, in order from the input to the head."""
     if hasattr(model, "group_matcher"):
-        from timm.models import group_parameters  # noqa: PLC0415  (a timm network: it is loaded)
+        from timm.models import group_parameters  # noqa: PLC0415  (loaded already: it is a timm network)
 
         matcher: Any = model.group_matcher
         depths: dict[str, int] = group_parameters(model, matcher(coarse=True), reverse=True)
@@ -100,16 +101,16 @@ def _is_divisible(module: nn.Module, half: float) -> bool:
 
 
 def set_train_mode(model: nn.Module) -> None:
-    """Put a network in train mode, except the part that is frozen.
+    """Put a network in train mode, except its frozen part.
 
-    A module whose parameters are all frozen stays in eval mode: batch norm keeps its statistics. A
-    module without parameters (dropout) follows once a parameter that learns has come before it, in
-    the order of definition. So everything in front of the first layer that learns is one fixed
-    function of the image, and its outputs may be computed once and kept.
+    A module whose parameters are all frozen is put in eval mode, so batch normalization keeps its
+    statistics. A module without parameters (dropout) is put in train mode only if a trainable
+    parameter precedes it in the order of definition. Everything before the first trainable layer
+    is then a fixed function of the image, whose outputs can be computed once and reused.
 
     Args:
-        model: Any network; one with no frozen parameter ends up as after ``model.train()``, but
-            for dropout on the image itself.
+        model: Any network. Without frozen parameters the result is that of ``model.train()``,
+            except for dropout on the image itself.
 
     Example:
         >>> model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
@@ -118,12 +119,12 @@ def set_train_mode(model: nn.Module) -> None:
         >>> [layer.training for layer in model]
         [False, False, True]
     """
-    learning = False
+    trainable = False
     for module in model.modules():
         parameters = list(module.parameters())
         if parameters:
             module.training = any(parameter.requires_grad for parameter in parameters)
             own = module.parameters(recurse=False)
-            learning = learning or any(parameter.requires_grad for parameter in own)
+            trainable = trainable or any(parameter.requires_grad for parameter in own)
         else:
-            module.training = learning
+            module.training = trainable

@@ -1,4 +1,4 @@
-"""Where a network keeps its classifier."""
+"""The classification head of a network."""
 
 from torch import nn
 
@@ -6,20 +6,20 @@ __all__ = ["classifier_names", "get_head", "replace_head"]
 
 
 def get_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
-    """Find the layer that turns features into one number per class.
+    """Find the layer that maps features to one logit per class.
 
-    timm's networks are asked; of any other network it is the last fully connected layer, or, where
-    there is none (SqueezeNet), the last 1 x 1 convolution.
+    timm's networks name it themselves; in any other network it is the last fully connected layer,
+    or, without one (SqueezeNet), the last 1 x 1 convolution.
 
     Args:
         model: Any classifier.
 
     Returns:
-        Its dotted name and the layer. Of two heads side by side (a distilled transformer) the
-        first, of heads along the network (EfficientViM) the last.
+        Its dotted name and the layer. Of two parallel heads (distilled transformers) the first,
+        of consecutive heads (EfficientViM) the last.
 
     Raises:
-        ValueError: If no such layer is found.
+        ValueError: If the network has no such layer.
 
     Example:
         >>> get_head(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
@@ -29,33 +29,34 @@ def get_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     head = _last_projection(classifier)
     if head is None:
         raise ValueError(
-            f"a head must hold a fully connected layer or a 1 x 1 convolution, got {classifier}"
+            f"the head must contain a fully connected layer or a 1 x 1 convolution, "
+            f"got {classifier}"
         )
     return _name_of(head, model), head
 
 
 def classifier_names(model: nn.Module) -> tuple[str, ...]:
-    """Name the modules that are new when a network gets other classes.
+    """Return the names of the modules that are replaced for another number of classes.
 
     Returns:
-        Dotted names; more than one for a distilled transformer. A classifier may hold more than
-        the layer :func:`get_head` returns, such as a norm of its own.
+        Dotted names; more than one for a distilled transformer. A classifier may contain more
+        than the layer that :func:`get_head` returns, such as a normalization layer.
     """
     return tuple(_name_of(module, model) for module in _classifiers(model))
 
 
 def replace_head(model: nn.Module, num_classes: int) -> None:
-    """Give a network a new, randomly initialized head, in place.
+    """Replace the head of a network by a new, randomly initialized one, in place.
 
-    For a network of your own; :func:`~cxrtransfer.models.build_finetune_model` does it for the
-    others.
+    This is for custom networks; :func:`~cxrtransfer.models.build_finetune_model` returns
+    networks with a new head.
 
     Args:
         model: Any classifier whose head :func:`get_head` finds.
         num_classes: Number of classes of the new head.
 
     Raises:
-        ValueError: If ``num_classes`` is below 1 or no head is found.
+        ValueError: If ``num_classes`` is below 1 or the network has no head.
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 1000))
@@ -77,11 +78,10 @@ def replace_head(model: nn.Module, num_classes: int) -> None:
 
 
 def free_logits(model: nn.Module) -> None:
-    """Remove a ReLU that follows a convolutional head, in place (torchvision's SqueezeNet).
+    """Remove a ReLU after a convolutional head, in place (torchvision's SqueezeNet).
 
-    With a thousand classes some logits stay above zero. With two, an output that falls below zero
-    everywhere has no gradient any more, on any image: that class is dead for the rest of the
-    training. Without the ReLU, SqueezeNet's head is a linear one on pooled features, like others.
+    With few classes, a logit that becomes negative for every image has no gradient and never
+    recovers (a dead ReLU). Without the ReLU, SqueezeNet has a linear head on pooled features.
     """
     name, head = get_head(model)
     parent = model.get_submodule(name.rpartition(".")[0])
@@ -96,19 +96,19 @@ def _classifiers(model: nn.Module) -> list[nn.Module]:
     if callable(ask):
         answer = ask()
         if isinstance(answer, nn.ModuleList):
-            found = list(answer)[::-1]
+            heads = list(answer)[::-1]
         else:
-            found = list(answer) if isinstance(answer, tuple | list) else [answer]
+            heads = list(answer) if isinstance(answer, tuple | list) else [answer]
     else:
         last = _last_projection(model)
-        found = [last] if last is not None else []
-    found = [module for module in found if any(True for _ in module.parameters())]
-    if not found:
+        heads = [last] if last is not None else []
+    heads = [module for module in heads if any(True for _ in module.parameters())]
+    if not heads:
         raise ValueError(
-            f"a classifier must end in a fully connected layer or a 1 x 1 convolution, "
-            f"and {type(model).__name__} has neither"
+            "the network must have a fully connected layer or a 1 x 1 convolution as its head, "
+            f"got {type(model).__name__} with neither"
         )
-    return found
+    return heads
 
 
 def _last_projection(module: nn.Module) -> nn.Linear | nn.Conv2d | None:

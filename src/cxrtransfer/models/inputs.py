@@ -1,4 +1,4 @@
-"""What a network expects of an image, carried by the network itself."""
+"""Input specification of a network: size, channels and normalization."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,17 +15,17 @@ _ATTRIBUTE = "cxr_input_spec"
 
 
 def input_spec(model: nn.Module) -> InputSpec:
-    """Tell what a network expects of an image.
+    """Return the image size, channels and normalization that a network expects.
 
     Args:
         model: A network from :func:`~cxrtransfer.models.build_finetune_model`, or any of timm's.
 
     Returns:
-        Size, channels, mean, standard deviation and interpolation, as its pretrained parameters
-        were trained with them.
+        Size, channels, mean, standard deviation and interpolation used to train its pretrained
+        weights.
 
     Raises:
-        ValueError: If the network does not carry them.
+        ValueError: If the network has no input specification.
 
     Example:
         >>> from cxrtransfer.models import build_finetune_model
@@ -39,18 +39,18 @@ def input_spec(model: nn.Module) -> InputSpec:
     if isinstance(config, dict) and "input_size" in config:
         return spec_from_timm(config)
     raise ValueError(
-        f"a network must carry its input specification, and this {type(model).__name__} does not; "
-        "build it with build_finetune_model(), or write an InputSpec for it yourself"
+        f"this {type(model).__name__} has no input specification; build it with "
+        "build_finetune_model(), or create an InputSpec for it"
     )
 
 
 def attach_input_spec(model: nn.Module, spec: InputSpec) -> None:
-    """Store a specification on a network, so that a copy of the network has it too."""
+    """Store a specification as an attribute of a network, which copies of the network keep."""
     setattr(model, _ATTRIBUTE, spec)
 
 
 def spec_from_timm(config: Mapping[str, Any]) -> InputSpec:
-    """Read timm's ``pretrained_cfg``."""
+    """Convert timm's ``pretrained_cfg`` to an input specification."""
     channels, size, _ = config["input_size"]
     return InputSpec(
         size=size,
@@ -62,29 +62,29 @@ def spec_from_timm(config: Mapping[str, Any]) -> InputSpec:
 
 
 def take_gray(model: nn.Module, names: Iterable[str], spec: InputSpec) -> InputSpec:
-    """Make a network take one gray channel instead of three, in place, and say how.
+    """Adapt a network to one gray channel instead of three, in place.
 
     Three equal channels, each with its own mean and standard deviation, enter a convolution as
     ``sum_c w_c (x - m_c) / s_c``. One channel with the mean ``m`` and the deviation ``s`` enters
     as ``w (x - m) / s + b`` and gives the same if ``w = sum_c w_c s / s_c`` and ``b`` is the sum
-    of ``w_c (m - m_c) / s_c`` over channels and places. Only where a kernel reaches over the
-    image's border, onto zeros, a part of ``b`` is too much. Equal means need no ``b``.
+    of ``w_c (m - m_c) / s_c`` over channels and positions. Only where a kernel overlaps the zero
+    padding is ``b`` too large. Equal means need no ``b``.
 
     Args:
         model: The network.
-        names: Dotted names of the convolutions that see the image.
-        spec: What the network expects of three channels.
+        names: Dotted names of the convolutions whose input is the image.
+        spec: Input specification of the network with three channels.
 
     Returns:
-        What it expects of the one.
+        Its input specification with one channel.
 
     Raises:
-        ValueError: If the image does not enter by a plain convolution of three channels.
+        ValueError: If the first layer is not a plain convolution of three channels.
     """
     inside = spec
     if getattr(model, "transform_input", False):
-        # GoogLeNet and Inception-v3 turn ImageNet's mean and deviation into these within, which
-        # takes three channels: it is left out.
+        # GoogLeNet and Inception-v3 convert ImageNet's normalization to this one inside the
+        # network, which needs three channels; the conversion is disabled.
         model.transform_input = False  # type: ignore[assignment]
         inside = replace(spec, mean=(0.5,) * 3, std=(0.5,) * 3)
     mean, std = sum(inside.mean) / 3, sum(inside.std) / 3
@@ -95,7 +95,7 @@ def take_gray(model: nn.Module, names: Iterable[str], spec: InputSpec) -> InputS
         conv = model.get_submodule(name)
         if not isinstance(conv, nn.Conv2d) or not _sum_kernels(conv, scale, shift):
             raise ValueError(
-                f"in_chans=1 needs the image to enter by a plain convolution of three channels, "
+                "in_chans=1 needs a plain convolution of three channels as the first layer, "
                 f"got {conv} as {name!r}; use in_chans=3, which repeats the gray channel"
             )
     return replace(spec, channels=1, mean=(mean,), std=(std,))
@@ -103,18 +103,18 @@ def take_gray(model: nn.Module, names: Iterable[str], spec: InputSpec) -> InputS
 
 @torch.no_grad()
 def _sum_kernels(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> bool:
-    """Tell whether the convolution answers to one channel as it did to three."""
+    """Sum the kernels over their channels; return whether the output is the same as before."""
     if conv.in_channels != 3 or conv.groups != 1:
         return False
     height, width = conv.kernel_size
     patch = torch.randn(1, 1, 3 * height, 3 * width, generator=torch.Generator().manual_seed(0))
-    # Here the kernel lies within the patch, whatever the padding.
+    # A position whose receptive field does not overlap the padding.
     row, column = -(-height // conv.stride[0]), -(-width // conv.stride[1])
-    wanted = conv(patch * scale + shift)[..., row, column]
+    expected = conv(patch * scale + shift)[..., row, column]
     bias = (conv.weight * shift).sum(dim=(1, 2, 3))
     conv.weight = nn.Parameter((conv.weight * scale).sum(dim=1, keepdim=True))  # (C, 1, h, w)
     conv.in_channels = 1
     if shift.any():
         conv.bias = nn.Parameter(bias if conv.bias is None else conv.bias + bias)
-    # Not so if the convolution normalizes its kernels, as timm's StdConv2d does.
-    return torch.allclose(conv(patch)[..., row, column], wanted, rtol=1e-3, atol=1e-4)
+    # It differs if the convolution normalizes its kernels, as timm's StdConv2d does.
+    return torch.allclose(conv(patch)[..., row, column], expected, rtol=1e-3, atol=1e-4)

@@ -1,4 +1,4 @@
-"""What lies inside a network: the last feature map, and the features the head reads."""
+"""Layers inside a network: the target layer of Grad-CAM, feature maps, the input of the head."""
 
 import math
 from collections.abc import Iterator
@@ -13,23 +13,23 @@ from cxrtransfer.runtime import eval_mode
 from .heads import get_head
 from .inputs import input_spec
 
-__all__ = ["TargetLayer", "capture_features", "default_target_layer"]
+__all__ = ["TargetLayer", "capture_features", "default_target_layer", "to_map"]
 
 
-# Modules that give back the map they were given, under a less telling name (the pool: VGG's).
-_GIVE_BACK = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.AdaptiveAvgPool2d)
+# Modules that return their input in eval mode (the pool: VGG's).
+_IDENTITIES = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.AdaptiveAvgPool2d)
 
 
 class TargetLayer(NamedTuple):
-    """The layer a Grad-CAM should look at.
+    """The target layer of Grad-CAM.
 
     Attributes:
         name: Dotted name of the module in the network.
         module: The module. Its output is ``(N, C, h, w)``, channels-last ``(N, h, w, C)`` (Swin),
-            or tokens ``(N, T, C)``, the ones without a place in front.
-        after_inplace: The network overwrites the module's output in place right after it, and
-            only the overwritten map is what the head sees (torchvision's DenseNet, whose final
-            ReLU is no module). Read the output when the forward pass is over, not in the hook.
+            or tokens ``(N, T, C)``, those without a position first.
+        after_inplace: Whether the network overwrites the module's output in place, so that the
+            head depends on the overwritten map (torchvision's DenseNet, whose final ReLU is not a
+            module). The output must then be read after the forward pass, not in the hook.
     """
 
     name: str
@@ -45,20 +45,21 @@ class _Output(NamedTuple):
 
 
 def default_target_layer(model: nn.Module) -> TargetLayer:
-    """Find the last module whose output is a map of the image that the head depends on.
+    """Find the last module whose output is a feature map that the head depends on.
 
-    Nothing is known by name. The network is run once on a small random image in eval mode; each
-    module's output is kept, and the last one is taken that has more than one position in space and
-    a gradient from the head's input at its positions. The second condition matters for
-    transformers with a class token: the patches of their last block do not reach the head at all.
+    No architecture is known by name. The network is run once on a random image in eval mode, and
+    the last module is selected whose output has more than one spatial position and receives a
+    gradient at these positions from the input of the head. The second condition matters for
+    transformers with a class token: the head does not depend on the patch tokens of their last
+    block.
 
-    The network is left as it was found: modes, hooks, gradients and random states.
+    Modes, hooks, gradients and random states of the network are left unchanged.
 
     Args:
         model: Any classifier.
 
     Raises:
-        ValueError: If the network cannot be run on such an image or has no such map.
+        ValueError: If the network cannot be run on such an image or has no such feature map.
 
     Example:
         >>> from cxrtransfer.models import build_finetune_model
@@ -75,22 +76,22 @@ def default_target_layer(model: nn.Module) -> TargetLayer:
             overwritten = output.tensor._version != output.version  # noqa: SLF001
             return TargetLayer(output.name, output.module, overwritten)
     raise ValueError(
-        f"no module of this {type(model).__name__} gives a map of the image that the head "
-        "depends on; name a target layer yourself"
+        f"no module of this {type(model).__name__} returns a feature map that the head depends "
+        "on; pass a target layer"
     )
 
 
 @contextmanager
 def capture_features(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the features the head reads, once per forward pass.
+    """Record the input of the head, once per forward pass.
 
     Args:
         model: Any classifier whose head :func:`~cxrtransfer.models.get_head` finds.
 
     Yields:
-        A list that gets one ``(N, F)`` tensor per forward pass, detached, on the model's device,
-        in the dtype the head was given. A map (``(N, F, h, w)``) is averaged over its positions,
-        which is what a convolutional head followed by a pool makes of it.
+        A list to which each forward pass appends one ``(N, F)`` tensor, detached, on the model's
+        device and in the dtype of the head's input. A feature map ``(N, F, h, w)`` is averaged
+        over its positions, as a pooling layer after a convolutional head does.
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
@@ -101,7 +102,7 @@ def capture_features(model: nn.Module) -> Iterator[list[Tensor]]:
     """
     features: list[Tensor] = []
 
-    def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         value = inputs[0].detach()
         if value.ndim == 4:
             value = value.mean(dim=(2, 3))
@@ -109,18 +110,59 @@ def capture_features(model: nn.Module) -> Iterator[list[Tensor]]:
             value = value.mean(dim=1)
         features.append(value)
 
-    handle = get_head(model)[1].register_forward_pre_hook(keep)
+    handle = get_head(model)[1].register_forward_pre_hook(record)
     try:
         yield features
     finally:
         handle.remove()
 
 
+def to_map(output: Tensor, image_size: tuple[int, int], layer: str = "") -> Tensor:
+    """Reshape a layer's output to feature maps, channels first.
+
+    The layout is inferred from the shapes of the output and of the images. A four-dimensional
+    output is ``(N, C, h, w)``, or ``(N, h, w, C)`` if only that has the aspect ratio of the
+    images. A three-dimensional output ``(N, T, C)`` holds tokens: the last ones form the largest
+    grid with the aspect ratio of the images, row by row; the ones before have no position (class,
+    distillation and register tokens).
+
+    Args:
+        output: Output of a layer of a convolutional network or a transformer.
+        image_size: Height and width of the input images.
+        layer: Name of the layer, for error messages.
+
+    Returns:
+        A view ``(N, C, h, w)``.
+
+    Raises:
+        ValueError: If the output has another number of dimensions, or too few tokens for a grid.
+
+    Example:
+        >>> to_map(torch.zeros(2, 197, 192), (224, 224)).shape  # a class token and 14 x 14 patches
+        torch.Size([2, 192, 14, 14])
+        >>> to_map(torch.zeros(2, 8, 4, 96), (64, 32)).shape
+        torch.Size([2, 96, 8, 4])
+    """
+    if output.ndim == 4:
+        first, middle, last = output.shape[1:]
+        channels_last = _misfit((first, middle), image_size) < _misfit((middle, last), image_size)
+        return output.permute(0, 3, 1, 2) if channels_last else output
+    if output.ndim == 3:
+        height, width = _largest_grid(output.shape[1], image_size)
+        if height * width > 0:
+            grid = output[:, output.shape[1] - height * width :]
+            return grid.transpose(1, 2).reshape(len(output), -1, height, width)
+    raise ValueError(
+        f"layer {layer!r} must return maps (N, C, h, w) or (N, h, w, C), or tokens (N, T, C); got "
+        f"{tuple(output.shape)} for images of {tuple(image_size)}"
+    )
+
+
 def _run_recorded(model: nn.Module) -> tuple[list[_Output], Tensor]:
     """Run a random image through the network.
 
     Returns:
-        What each module in front of the head gave, in order, and the head's input.
+        The output of each module before the head, in order, and the input of the head.
     """
     head = get_head(model)[1]
     outputs: list[_Output] = []
@@ -130,7 +172,7 @@ def _run_recorded(model: nn.Module) -> tuple[list[_Output], Tensor]:
         features.append(inputs[0])
 
     def record(name: str, module: nn.Module, output: object) -> None:
-        if features or isinstance(module, _GIVE_BACK):
+        if features or isinstance(module, _IDENTITIES):
             return
         if isinstance(output, Tensor):
             outputs.append(_Output(name, module, output, output._version))  # noqa: SLF001
@@ -146,14 +188,14 @@ def _run_recorded(model: nn.Module) -> tuple[list[_Output], Tensor]:
             model(_random_image(model))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise ValueError(
-            f"this {type(model).__name__} could not be run on one image to look for its last map "
-            f"({error}); name a target layer yourself"
+            f"this {type(model).__name__} does not run on the image that is used to find its "
+            f"target layer ({error}); pass a target layer"
         ) from error
     finally:
         for handle in handles:
             handle.remove()
     if not features:
-        raise ValueError(f"the head of this {type(model).__name__} is not called as a module")
+        raise ValueError(f"the head of this {type(model).__name__} must be called as a module")
     return outputs, features[0]
 
 
@@ -167,16 +209,16 @@ def _random_image(model: nn.Module) -> Tensor:
         channels, size = convolutions[0].in_channels if convolutions else 3, 224
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, channels, size, size, generator=generator)
-    # A gradient must flow also where every parameter is frozen; times one, because a network may
+    # A gradient must flow even if every parameter is frozen; times one, because a network may
     # not change a leaf in place.
     return image.to(parameter).requires_grad_() * 1
 
 
 def _reaching(outputs: list[_Output], features: Tensor) -> list[_Output]:
-    """Keep the outputs at whose patches the features have a gradient."""
+    """Return the outputs at whose spatial positions the features have a gradient."""
     tracked = [output for output in outputs if output.tensor.requires_grad]
-    # A random direction: the plain sum of a layer norm's output is constant, and the logits would
-    # not do where the new head starts at zero.
+    # A random direction: the plain sum of a layer norm's output is constant, and the logits are
+    # constant if the new head is initialized with zeros.
     direction = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
     gradients = torch.autograd.grad(
         (features * direction.to(features)).sum(),
@@ -192,19 +234,19 @@ def _reaching(outputs: list[_Output], features: Tensor) -> list[_Output]:
 
 
 def _class_tokens(tokens: Tensor) -> int:
-    """Count the tokens ``(N, T, C)`` in front of a square number of patches."""
+    """Count the tokens ``(N, T, C)`` before a square number of patches."""
     return int(tokens.shape[1] - math.isqrt(tokens.shape[1]) ** 2)
 
 
 def _feature_sizes(model: nn.Module) -> set[int]:
-    """How many channels the last features may have: what the head takes, and what timm says."""
+    """Return the possible channels of the last feature map: the head's, and timm's own."""
     head = get_head(model)[1]
-    taken = head.in_features if isinstance(head, nn.Linear) else head.in_channels
-    return {taken, getattr(model, "num_features", taken)}
+    in_features = head.in_features if isinstance(head, nn.Linear) else head.in_channels
+    return {in_features, getattr(model, "num_features", in_features)}
 
 
 def _is_map(tensor: Tensor, feature_sizes: set[int]) -> bool:
-    """Tell a map of the image from attention weights, windows and vectors."""
+    """Distinguish feature maps from attention weights, windows and vectors."""
     if tensor.shape[0] != 1:
         return False
     if tensor.ndim == 4:
@@ -216,3 +258,14 @@ def _is_map(tensor: Tensor, feature_sizes: set[int]) -> bool:
 
 def _is_channels_last(tensor: Tensor) -> bool:
     return tensor.shape[1] == tensor.shape[2] != tensor.shape[3]
+
+
+def _misfit(size: tuple[int, int], image_size: tuple[int, int]) -> float:
+    return abs(math.log(size[0] * image_size[1] / (size[1] * image_size[0])))
+
+
+def _largest_grid(num_tokens: int, image_size: tuple[int, int]) -> tuple[int, int]:
+    divisor = math.gcd(*image_size)
+    height, width = image_size[0] // divisor, image_size[1] // divisor
+    scale = math.isqrt(num_tokens // (height * width))
+    return scale * height, scale * width

@@ -1,4 +1,4 @@
-"""Every classifier of torchvision and timm by its name."""
+"""Names of the available models: the classifiers of torchvision and timm."""
 
 import difflib
 import fnmatch
@@ -18,9 +18,9 @@ class ModelName:
     """One architecture of one library.
 
     Attributes:
-        library: Where the network comes from.
-        name: Its name there; a timm name may carry a tag that picks among several sets of
-            parameters, as in ``"resnet50.a1_in1k"``.
+        library: The library that defines the network.
+        name: Its name in the library; a timm name may have a tag that selects pretrained weights,
+            as in ``"resnet50.a1_in1k"``.
     """
 
     library: Literal["torchvision", "timm"]
@@ -31,16 +31,16 @@ class ModelName:
 
 
 def parse_name(name: str) -> ModelName:
-    """Find the network a name means.
+    """Resolve the name of a network to its library.
 
-    A bare name is torchvision's where both libraries have it. A prefix, ``"torchvision:"`` or
-    ``"timm:"``, decides. timm is imported only for a name that torchvision does not have.
+    A name without a prefix is torchvision's if both libraries have it; the prefix
+    ``"torchvision:"`` or ``"timm:"`` selects one. timm is imported only if needed.
 
     Args:
         name: Such as ``"resnet50"``, ``"timm:resnet50"`` or ``"vit_tiny_patch16_224"``.
 
     Raises:
-        UnknownModelError: If there is no such classifier; the nearest names are in the message.
+        UnknownModelError: If the name is unknown; the message suggests similar names.
 
     Example:
         >>> parse_name("resnet50")
@@ -51,32 +51,32 @@ def parse_name(name: str) -> ModelName:
         library, bare = "", name
     elif library not in ("torchvision", "timm"):
         raise UnknownModelError(
-            f"the part of a model's name before ':' must be 'torchvision' or 'timm', got {name!r}"
+            f"the prefix of a model name must be 'torchvision:' or 'timm:', got {name!r}"
         )
     if library != "timm" and bare in _torchvision_names():
         return ModelName("torchvision", bare)
     if library != "torchvision" and _is_timm_model(bare):
         return ModelName("timm", bare)
     names = list_models()
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
-    suggestion = f"; did you mean {' or '.join(map(repr, near))}?" if near else ";"
+    similar = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    suggestion = f"; did you mean {' or '.join(map(repr, similar))}?" if similar else ";"
     part = bare.lower()
-    like_it = f"'*{part}*'" if part and any(part in other for other in names) else ""
+    pattern = f"'*{part}*'" if part and any(part in other for other in names) else ""
     raise UnknownModelError(
-        f"unknown model {name!r}{suggestion} cxrtransfer.models.list_models({like_it}) names "
-        f"{'those like it' if like_it else 'them all'}"
+        f"unknown model {name!r}{suggestion} cxrtransfer.models.list_models({pattern}) lists the "
+        f"{'matching' if pattern else 'available'} models"
     )
 
 
 def list_models(pattern: str = "*") -> tuple[str, ...]:
-    """List the names that :func:`~cxrtransfer.models.build_finetune_model` knows.
+    """List the names of the available models.
 
     Args:
-        pattern: Keeps the names that match it, with shell wildcards.
+        pattern: Shell-style wildcard pattern that the names must match.
 
     Returns:
-        The names in alphabetical order. Where both libraries have a name, the bare one is
-        torchvision's and timm's is listed with its prefix.
+        The names in alphabetical order. If both libraries have a name, it denotes torchvision's
+        model, and timm's is listed with its prefix.
 
     Example:
         >>> list_models("mobilenet_v*")
@@ -94,7 +94,7 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
 
 
 def _torchvision_names() -> list[str]:
-    # The module argument leaves out detection, segmentation, video and quantized networks.
+    # The module argument excludes detection, segmentation, video and quantized networks.
     names: list[str] = torchvision.models.list_models(module=torchvision.models)
     return names
 
@@ -102,14 +102,14 @@ def _torchvision_names() -> list[str]:
 def _is_timm_model(name: str) -> bool:
     import timm  # noqa: PLC0415
 
-    if not timm.is_model(name) or not _is_classifier(name):  # both look before the tag only
+    if not timm.is_model(name) or not _is_classifier(name):  # both ignore the tag
         return False
     architecture, _, tag = name.partition(".")
     return not tag or name in timm.list_models(f"{architecture}.*", pretrained=True)
 
 
 def _is_classifier(name: str) -> bool:
-    """Leave out the encoders among timm's names, which have no classes (seven, for language)."""
+    """Exclude encoders without classes (seven of timm's, for language-image pretraining)."""
     import timm  # noqa: PLC0415
 
     network = inspect.signature(timm.model_entrypoint(name)).return_annotation

@@ -1,7 +1,7 @@
-"""Pretrained parameters: found on disk, fetched only where that is the library's own way, checked.
+"""Pretrained weights: search on disk, download, and check against the network.
 
-There is no way from here to random parameters: what was asked for is loaded, or an error says what
-is missing and where it belongs.
+Random initialization is never a fallback: the requested weights are loaded, or an error names the
+missing file and where to put it.
 """
 
 import os
@@ -36,56 +36,58 @@ __all__ = [
 ]
 
 WEIGHTS_VARIABLE = "CXRTRANSFER_WEIGHTS"
+MAX_LISTED_KEYS = 3
 
 _TIMEOUT_S = 5.0
 
-# The side classifiers of GoogLeNet and Inception-v3 are in their published files and only serve
-# to train these networks from nothing.
-_SIDE_CLASSIFIERS = ("aux1.", "aux2.", "AuxLogits.")
+# The auxiliary classifiers of GoogLeNet and Inception-v3 are part of the published files but only
+# used to train these networks from scratch.
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 def find_weights(name: ModelName) -> Path | None:
-    """Look for a network's parameters in the folder ``CXRTRANSFER_WEIGHTS``.
+    """Search for a network's weights in the folder ``CXRTRANSFER_WEIGHTS``.
 
     Args:
-        name: Which network.
+        name: The network.
 
     Returns:
-        The first that exists of ``<name>.pth``, ``<name>.safetensors`` and the library's own file
-        names: torchvision's, its default first; of timm the name with its tag, as a file or as a
-        folder copied from the hub, and the older address's. ``None`` if there is none or the
+        The first existing one of ``<name>.pth``, ``<name>.safetensors`` and the library's own file
+        names: torchvision's, its default first; timm's name with its tag, as a file or as a folder
+        copied from the hub, and the file name of its older URL. ``None`` if no file exists or the
         variable is not set.
 
     Raises:
-        WeightsNotFoundError: If the variable names a folder that does not exist.
+        WeightsNotFoundError: If the variable is set to a folder that does not exist.
     """
     value = os.environ.get(WEIGHTS_VARIABLE)
     if not value:
         return None
     folder = Path(value)
     if not folder.is_dir():
-        raise WeightsNotFoundError(f"{WEIGHTS_VARIABLE} must name a folder, got {value!r}")
+        raise WeightsNotFoundError(f"{WEIGHTS_VARIABLE} must be an existing folder, got {value!r}")
     return next((path for file in _file_names(name) if (path := folder / file).is_file()), None)
 
 
 def read_weights(path: StrPath) -> dict[str, Tensor]:
-    """Read a file of parameters; nothing in it is executed.
+    """Read a weights file without executing code from it.
 
     Args:
-        path: A ``.safetensors`` file, or one written by ``torch.save``: the parameters by name,
-            or a mapping that holds them as ``"state_dict"`` or ``"model"``.
+        path: A ``.safetensors`` file, or one written by ``torch.save`` that contains the state
+            dict, or a mapping with the state dict as ``"state_dict"`` or ``"model"``.
 
     Returns:
-        The parameters by name, on the CPU.
+        The state dict, on the CPU.
 
     Raises:
-        WeightsNotFoundError: If there is no such file.
-        IncompatibleWeightsError: If it is not such a file.
+        WeightsNotFoundError: If the file does not exist.
+        IncompatibleWeightsError: If it is not a weights file.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsNotFoundError(
-            f"no weights file {os.fspath(path)!r}; pass pretrained=False to start from random ones"
+            f"no such weights file: {os.fspath(path)!r}; pass pretrained=False for random "
+            "initialization"
         )
     try:
         if path.suffix == ".safetensors":
@@ -99,7 +101,7 @@ def read_weights(path: StrPath) -> dict[str, Tensor]:
         safetensors.SafetensorError,
     ) as error:
         raise IncompatibleWeightsError(
-            f"{path} cannot be read as a file of parameters: {error}"
+            f"{path} cannot be read as a weights file: {error}"
         ) from error
     if isinstance(content, Mapping):
         content = content.get("state_dict", content.get("model", content))
@@ -107,106 +109,105 @@ def read_weights(path: StrPath) -> dict[str, Tensor]:
         isinstance(value, Tensor) for value in content.values()
     ):
         raise IncompatibleWeightsError(
-            f"{path} must hold tensors by name, or those as 'state_dict' or 'model'; "
-            f"it holds {type(content).__name__}"
+            f"{path} must contain a state dict (tensors by name), also as 'state_dict' or "
+            f"'model'; got {type(content).__name__}"
         )
     return dict(content)
 
 
-def load_backbone(model: nn.Module, parameters: Mapping[str, Tensor], *, source: str) -> None:
-    """Fill a network with pretrained parameters, all but its head, in place.
+def load_backbone(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Load pretrained weights into a network, except those of the head, in place.
 
-    The head in the file, if there is one, is left out even where it would fit: the head is new.
+    Weights of the head are ignored even if they fit.
 
     Args:
         model: The network, with any number of classes.
-        parameters: Tensors by name, as a file of parameters holds them.
-        source: Where they come from, for the messages.
+        weights: A state dict.
+        source: Where the weights come from, for error messages.
 
     Raises:
-        IncompatibleWeightsError: If anything else than the head is missing, left over or of
-            another shape. The network is then unchanged.
+        IncompatibleWeightsError: If keys other than the head's are missing or unexpected, or a
+            size does not match. The network is then unchanged.
     """
     heads = tuple(f"{name}." for name in classifier_names(model))
     backbone = {
         key: value
-        for key, value in map(_modern_name, parameters, parameters.values())
-        if not key.startswith((*heads, *_SIDE_CLASSIFIERS))
+        for key, value in map(_modern_name, weights, weights.values())
+        if not key.startswith((*heads, *_AUXILIARY))
     }
     problems = _mismatch(model, backbone, heads)
     convert = _timm_converter(model)
     if problems and convert is not None:
-        # Published in another form, or for another image size: timm knows how to convert it.
+        # Published in another format, or for another image size, which timm can convert.
         try:
-            converted = convert(dict(parameters), model)
+            converted = convert(dict(weights), model)
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError):
-            pass  # not a form that timm knows; the mismatch found above is the better message
+            pass  # not a format that timm converts; the mismatch is the better message
         else:
             backbone = {k: v for k, v in converted.items() if not k.startswith(heads)}
             problems = _mismatch(model, backbone, heads)
     if problems:
         raise IncompatibleWeightsError(
-            f"{source} does not hold a {type(model).__name__} like this one: {problems}; "
-            "only the head may be missing"
+            f"{source} does not fit this {type(model).__name__}: {problems} (only keys of the "
+            "head may be missing)"
         )
     model.load_state_dict(backbone, strict=False)
 
 
 def torchvision_weights(name: str) -> tuple[torchvision.models.WeightsEnum, ...]:
-    """List what torchvision publishes for a network, its default first."""
+    """Return torchvision's pretrained weights of a network, the default first."""
     members = torchvision.models.get_model_weights(name)
     return (members.DEFAULT, *(member for member in members if member is not members.DEFAULT))
 
 
 def download_torchvision(name: ModelName) -> dict[str, Tensor]:
-    """Take torchvision's default parameters from torch's cache, or download them into it.
+    """Return torchvision's default weights from torch's cache, or download them into it.
 
     Raises:
-        WeightsNotFoundError: If they are in neither place and cannot be downloaded.
+        WeightsNotFoundError: If they are not in the cache and cannot be downloaded.
     """
     url: str = torchvision_weights(name.name)[0].url
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     require_reachable(name, url, cache / _last_part(url))
     try:
-        parameters: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+        weights: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, map_location="cpu", check_hash=True, weights_only=True
         )
     except (URLError, TimeoutError, ConnectionError) as error:
         raise not_found(name, url, cache=cache) from error
-    return parameters
+    return weights
 
 
 def not_found(name: ModelName, url: str, *, cache: Path | None = None) -> WeightsNotFoundError:
-    """Word the error for parameters that are nowhere: which file, from where, to which place."""
+    """Return the error for missing weights: which file, from where, and where to put it."""
     folder = os.environ.get(WEIGHTS_VARIABLE)
     looked = f" in {WEIGHTS_VARIABLE}={folder}" if folder else f" ({WEIGHTS_VARIABLE} is not set)"
     cached = f" or in {cache}" if cache else ""
     return WeightsNotFoundError(
         f"no weights for {str(name)!r}: looked for {', '.join(_file_names(name))}{looked}{cached}"
-        f", and {url} cannot be reached; download it on another machine and put it, under one of "
-        f"these names, into the folder that {WEIGHTS_VARIABLE} (--weights) names, or pass "
-        "pretrained=False (--random) to start from random ones"
+        f", and {url} cannot be reached; download it on another machine and save it under one of "
+        f"these names in the folder {WEIGHTS_VARIABLE} (--weights), or pass pretrained=False "
+        "(--random) for random initialization"
     )
 
 
 def require_reachable(name: ModelName, url: str, *cached: Path) -> None:
-    """Ask an address once, unless a file from there is on the disk already.
+    """Check that a URL can be reached, unless its file is cached already.
 
-    The libraries' own downloads try again for most of a minute, or wait for an answer without
-    end, before they give up.
+    The libraries' own downloads retry for most of a minute, or wait indefinitely.
 
     Raises:
-        WeightsNotFoundError: If there is no answer within seconds.
+        WeightsNotFoundError: If there is no response within seconds.
     """
     if any(path.is_file() for path in cached):
         return
     try:
         urlopen(Request(url, method="HEAD"), timeout=_TIMEOUT_S).close()  # noqa: S310  (https)
     except HTTPError:
-        return  # an answer; the download will say what is wrong
+        return  # a response; the download reports the error
     except OSError as error:
         if isinstance(getattr(error, "reason", error), ssl.SSLError):
-            return  # an answer too, and the library may know other certificates
+            return  # a response, too, and the library may use other certificates
         raise not_found(name, url, cache=cached[0].parent if cached else None) from error
 
 
@@ -215,7 +216,7 @@ def _file_names(name: ModelName) -> tuple[str, ...]:
     if name.library == "torchvision":
         urls = [member.url for member in torchvision_weights(name.name)]
         return (*ours, *dict.fromkeys(_last_part(url) for url in urls))
-    import timm  # noqa: PLC0415  (slow to import, and not needed for torchvision's networks)
+    import timm  # noqa: PLC0415  (slow to import, not needed for torchvision)
 
     config = timm.get_pretrained_cfg(name.name)
     if config is None or not config.tag:
@@ -233,40 +234,44 @@ def _last_part(url: str) -> str:
 
 
 def _modern_name(key: str, value: Tensor) -> tuple[str, Tensor]:
-    # torchvision's DenseNet files of 2017 have "norm.1" where the network has "norm1".
+    # torchvision's DenseNet files of 2017 use "norm.1" for the network's "norm1".
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key), value
 
 
 def _mismatch(model: nn.Module, backbone: Mapping[str, Tensor], heads: tuple[str, ...]) -> str:
-    """Name what is missing, left over or misshapen; empty if nothing is."""
+    """Describe missing keys, unexpected keys and size mismatches; empty if there are none."""
     expected = model.state_dict()
     missing = [
         key
         for key in expected
-        # Files from before torch 0.4.1 have no such counter, and nothing is computed from it.
+        # Files from before torch 0.4.1 have no such counter, which has no effect on outputs.
         if key not in backbone
         and not key.startswith(heads)
         and not key.endswith(".num_batches_tracked")
     ]
-    extra = [key for key in backbone if key not in expected]
-    reshaped = [
+    unexpected = [key for key in backbone if key not in expected]
+    mismatched = [
         f"{key} {tuple(value.shape)} instead of {tuple(expected[key].shape)}"
         for key, value in backbone.items()
         if key in expected and value.shape != expected[key].shape
     ]
-    found = (("lacks", missing), ("adds", extra), ("has", reshaped))
-    return ", ".join(f"it {verb} {_some(keys)}" for verb, keys in found if keys)
+    problems = {
+        "missing keys": missing,
+        "unexpected keys": unexpected,
+        "size mismatch": mismatched,
+    }
+    return "; ".join(f"{kind} {_listed(keys)}" for kind, keys in problems.items() if keys)
 
 
-def _some(keys: list[str]) -> str:
-    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return ", ".join(keys[:3]) + more
+def _listed(keys: list[str]) -> str:
+    more = f" and {len(keys) - MAX_LISTED_KEYS} more" if len(keys) > MAX_LISTED_KEYS else ""
+    return ", ".join(keys[:MAX_LISTED_KEYS]) + more
 
 
 def _timm_converter(
     model: nn.Module,
 ) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None:
-    # timm keeps the conversion of a family's published files beside the family's class.
+    # timm defines the conversion of a family's published files in the module of its class.
     if not hasattr(model, "pretrained_cfg"):
         return None
     module = sys.modules[type(model).__module__]

@@ -1,4 +1,4 @@
-"""One function per figure: results in, Axes out; nothing is shown, saved or set globally."""
+"""Figures: one function per figure, which returns its Axes and changes no global state."""
 
 from .curves import (
     plot_precision_recall_curves,

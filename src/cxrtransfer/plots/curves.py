@@ -1,4 +1,4 @@
-"""Figures of scores: what every threshold would give."""
+"""Figures of performance over all thresholds, and of calibration."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +13,7 @@ from sklearn.metrics import (
 )
 
 from cxrtransfer.evaluation import (
+    METRICS,
     CurveBand,
     OperatingPoint,
     Predictions,
@@ -20,7 +21,7 @@ from cxrtransfer.evaluation import (
     threshold_sweep,
 )
 
-from .style import GRAY, color, dress, legend, new_axes, refuse_empty
+from .style import GRAY, color, legend, new_axes, require_nonempty, style_axes
 
 __all__ = [
     "plot_precision_recall_curves",
@@ -35,20 +36,20 @@ def plot_roc_curves(
     bands: Mapping[str, CurveBand] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the receiver operating characteriztic of each run, positive class against the rest.
+    """Draw the receiver operating characteristic (ROC) curve of each run.
 
     Args:
         predictions_by_run: Labels and probabilities of each run, by its name.
-        bands: A band around some of the curves, by run (``curve_band(predictions)``).
-        ax: Where to draw; a figure of its own by default.
+        bands: Confidence bands of some of the curves, by run (``curve_band(predictions)``).
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on: one line per run, then the diagonal of a score that knows nothing.
+        The Axes: one line per run, then the diagonal of a random score.
 
     Raises:
-        ValueError: If there is no run, or one has no positive or no other image.
+        ValueError: If there are no runs, or one has no positive or no negative images.
     """
-    refuse_empty("runs", predictions_by_run)
+    require_nonempty("runs", predictions_by_run)
     ax = ax or new_axes(5.2, 5.2)
     for index, (run, predictions) in enumerate(predictions_by_run.items()):
         positive = _positive(run, predictions)
@@ -58,11 +59,11 @@ def plot_roc_curves(
         ax.plot(false_rate, true_rate, color=color(index), linewidth=1.6, label=label)
         _draw_band(ax, (bands or {}).get(run), index)
     ax.plot([0, 1], [0, 1], ":", color=GRAY, linewidth=1.2)
-    dress(
+    style_axes(
         ax,
-        title="Receiver operating characteriztic",
+        title="Receiver operating characteristic",
         xlabel="1 - specificity",
-        ylabel="sensitivity",
+        ylabel="Sensitivity",
         grid="both",
     )
     _unit_square(ax)
@@ -75,25 +76,24 @@ def plot_precision_recall_curves(
     bands: Mapping[str, CurveBand] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw precision against recall for each run, positive class against the rest.
+    """Draw the precision-recall curve of each run.
 
-    The dotted line is the precision of a score that knows nothing: the share of positive images
-    in the first run. Precision depends on that share, so curves of sets with other shares cannot
-    be compared.
+    The dotted line is the precision of a random score: the prevalence in the first run. Precision
+    depends on prevalence, so curves of sets with different prevalence are not comparable.
 
     Args:
         predictions_by_run: Labels and probabilities of each run, by its name.
-        bands: A band around some of the curves, by run
+        bands: Confidence bands of some of the curves, by run
             (``curve_band(predictions, "precision-recall")``).
-        ax: Where to draw; a figure of its own by default.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on: one line per run, then the level one.
+        The Axes: one line per run, then the dotted line.
 
     Raises:
-        ValueError: If there is no run, or one has no positive or no other image.
+        ValueError: If there are no runs, or one has no positive or no negative images.
     """
-    refuse_empty("runs", predictions_by_run)
+    require_nonempty("runs", predictions_by_run)
     ax = ax or new_axes(5.2, 5.2)
     for index, (run, predictions) in enumerate(predictions_by_run.items()):
         positive = _positive(run, predictions)
@@ -109,13 +109,13 @@ def plot_precision_recall_curves(
         )
         _draw_band(ax, (bands or {}).get(run), index)
     first = next(iter(predictions_by_run.values()))
-    share = float((first.labels == first.positive_index).mean())
-    ax.plot([0, 1], [share, share], ":", color=GRAY, linewidth=1.2)
-    dress(
+    prevalence = float((first.labels == first.positive_index).mean())
+    ax.plot([0, 1], [prevalence, prevalence], ":", color=GRAY, linewidth=1.2)
+    style_axes(
         ax,
-        title="Precision and recall",
-        xlabel="recall (sensitivity)",
-        ylabel="precision",
+        title="Precision-recall curve",
+        xlabel="Recall (sensitivity)",
+        ylabel="Precision",
         grid="both",
     )
     _unit_square(ax)
@@ -124,23 +124,23 @@ def plot_precision_recall_curves(
 
 
 def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
-    """Draw how often probabilities came true, with the number of images behind each point.
+    """Draw a reliability diagram, with the number of images per bin.
 
-    Points on the diagonal mean what they say; below it the network promises too much. Each has
-    its interval. The gray bars at the bottom count the images of each bin, the highest bar being
+    On the diagonal probabilities are calibrated; points below it are overconfident. Each point has
+    a confidence interval. The gray bars show the number of images per bin, the highest bar taking
     a fifth of the height.
 
     Args:
-        bins: What :func:`cxrtransfer.evaluation.reliability` gives.
-        ax: Where to draw; a figure of its own by default.
+        bins: Result of :func:`cxrtransfer.evaluation.reliability`.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on: a bar per bin, a point per bin that is not empty.
+        The Axes: one bar per bin, one point per non-empty bin.
     """
     ax = ax or new_axes(7.2, 5.2)
     middles = (bins.edges[:-1] + bins.edges[1:]) / 2
     heights = 0.2 * bins.counts / bins.counts.max()
-    ax.bar(middles, heights, 0.92 / len(middles), color="#D9D9D9", label="images in the bin")
+    ax.bar(middles, heights, 0.92 / len(middles), color="#D9D9D9", label="Images per bin")
     for middle, height, count in zip(middles, heights, bins.counts, strict=True):
         if count:
             ax.text(middle, height + 0.008, f"{count:,}", ha="center", fontsize=7, color="#595959")
@@ -155,14 +155,14 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
         color=color(0),
         markersize=5,
         linewidth=1.2,
-        label="share that came true",
+        label="Observed frequency",
     )
     ax.plot([0, 1], [0, 1], ":", color=GRAY, linewidth=1.2)
-    dress(
+    style_axes(
         ax,
-        title=f"Reliability (expected error {bins.expected_error:.3f})",
-        xlabel="probability",
-        ylabel="share that came true",
+        title=f"Reliability diagram (expected calibration error {bins.expected_error:.3f})",
+        xlabel="Predicted probability",
+        ylabel="Observed frequency",
         grid="both",
     )
     _unit_square(ax)
@@ -177,20 +177,20 @@ def plot_threshold_sweep(
     metrics: Sequence[str] = ("recall", "specificity", "f1_macro", "accuracy"),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw what each threshold gives, and where chosen ones lie.
+    """Draw metrics over the threshold, and mark selected thresholds.
 
     Args:
         predictions: Labels and probabilities of two classes.
-        points: Thresholds to mark, as the rules of :mod:`cxrtransfer.evaluation` choose them on
-            validation.
-        metrics: Which metrics to draw, of those a confusion matrix gives.
-        ax: Where to draw; a figure of its own by default.
+        points: Thresholds to mark, as selected on the validation set by the rules of
+            :mod:`cxrtransfer.evaluation`.
+        metrics: Names of metrics of a confusion matrix.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on: a line per metric, then a vertical one per point.
+        The Axes: one line per metric, then one vertical line per point.
 
     Raises:
-        ValueError: If there are more than two classes, or no such metric.
+        ValueError: If there are more than two classes, or a metric is unknown.
     """
     ax = ax or new_axes(9.2, 4.2)
     thresholds = np.linspace(0, 1, 501)
@@ -199,17 +199,17 @@ def plot_threshold_sweep(
     if unknown:
         raise ValueError(f"metrics must be among {list(values)}, got {unknown}")
     for index, name in enumerate(metrics):
-        label = "sensitivity" if name == "recall" else name.replace("_", " ")
+        label = METRICS[name].label
         ax.plot(thresholds, values[name], color=color(index), linewidth=1.6, label=label)
     for number, point in enumerate(points):
         dashes = (0, (3 + 2 * number, 2))
         label = f"{point.rule}: {point.threshold:.3f}"
         ax.axvline(point.threshold, color=GRAY, linewidth=1.3, linestyle=dashes, label=label)
-    dress(
+    style_axes(
         ax,
-        title="What each threshold gives",
-        xlabel="probability from which an image is called positive",
-        ylabel="value",
+        title="Metrics by threshold",
+        xlabel="Threshold",
+        ylabel="Metric",
         grid="both",
     )
     ax.set_xlim(0, 1)
@@ -222,7 +222,7 @@ def _positive(run: str, predictions: Predictions) -> npt.NDArray[np.bool_]:
     positive: npt.NDArray[np.bool_] = predictions.labels == predictions.positive_index
     if positive.all() or not positive.any():
         raise ValueError(
-            "a curve needs images of the positive class and of another; "
+            "a curve needs positive and negative images; "
             f"run {run!r} has {positive.sum()} positive of {len(positive)}"
         )
     return positive

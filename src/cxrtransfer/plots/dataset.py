@@ -1,4 +1,4 @@
-"""Figures of a data set: how many images, and how bright."""
+"""Figures of a data set: class balance and brightness."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,38 +6,40 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from .style import color, dress, legend, new_axes, refuse_empty
+from cxrtransfer.types import Split
+
+from .style import color, legend, new_axes, require_nonempty, style_axes
 
 __all__ = ["plot_class_balance", "plot_image_statistics"]
 
 
 def plot_class_balance(
-    labels_by_split: Mapping[str, npt.NDArray[np.int64]],
+    labels_by_split: Mapping[Split, npt.NDArray[np.int64]] | Mapping[str, npt.NDArray[np.int64]],
     class_names: Sequence[str],
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the number of images of each class in each split.
+    """Draw the number of images per class in each split.
 
-    Each bar carries its count and its share of the split, so that a split of 16 images can be
-    read beside one of 5,216.
+    Each bar is labeled with the count and the fraction of the split, so that splits of very
+    different size can be compared.
 
     Args:
         labels_by_split: Class indices ``(N,)`` of each split, by its name, in drawing order.
         class_names: Names in label order.
-        ax: Where to draw; a figure of its own by default.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on.
+        The Axes.
 
     Raises:
-        ValueError: If there is no split.
+        ValueError: If there are no splits.
 
     Example:
         >>> ax = plot_class_balance({"train": np.array([0, 1, 1])}, ("NORMAL", "PNEUMONIA"))
         >>> [float(bar.get_height()) for bar in ax.patches]
         [1.0, 2.0]
     """
-    refuse_empty("splits", labels_by_split)
+    require_nonempty("splits", labels_by_split)
     ax = ax or new_axes()
     counts = np.array(
         [
@@ -49,13 +51,13 @@ def plot_class_balance(
     for index, name in enumerate(class_names):
         middles = np.arange(len(counts)) + (index - (len(class_names) - 1) / 2) * width
         bars = ax.bar(middles, counts[:, index], 0.94 * width, color=color(index), label=name)
-        shares = counts[:, index] / np.maximum(counts.sum(axis=1), 1)
-        words = [
-            f"{count:,.0f}\n{share:.1%}"
-            for count, share in zip(counts[:, index], shares, strict=True)
+        fractions = counts[:, index] / np.maximum(counts.sum(axis=1), 1)
+        labels = [
+            f"{count:,.0f}\n{fraction:.1%}"
+            for count, fraction in zip(counts[:, index], fractions, strict=True)
         ]
-        ax.bar_label(bars, words, fontsize=8, padding=2)
-    dress(ax, title="Images of each class", ylabel="images", grid="y")
+        ax.bar_label(bars, labels, fontsize=8, padding=2)
+    style_axes(ax, title="Images per class", ylabel="Images", grid="y")
     ax.set_xticks(
         range(len(counts)),
         [
@@ -73,31 +75,31 @@ def plot_image_statistics(
     values_by_class: Mapping[str, npt.NDArray[np.float64]],
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how the mean intensity of the images is distributed in each class.
+    """Draw the distribution of the images' mean intensity in each class.
 
-    Each class is scaled to its own number of images: were pneumonia three times as frequent and
-    just as bright, the two outlines would coincide.
+    Each class is normalized by its number of images, so that equal distributions coincide
+    whatever the class balance.
 
     Args:
-        values_by_class: One mean intensity per image (0 black, 255 white), by class name.
-        ax: Where to draw; a figure of its own by default.
+        values_by_class: Mean intensity of each image (0 black, 255 white), by class name.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on.
+        The Axes.
 
     Raises:
-        ValueError: If there is no class, or one without an image.
+        ValueError: If there are no classes, or one has no images.
     """
-    refuse_empty("classes", values_by_class)
+    require_nonempty("classes", values_by_class)
     for name, values in values_by_class.items():
-        refuse_empty(f"images of class {name!r}", values)
+        require_nonempty(f"images of class {name!r}", values)
     ax = ax or new_axes()
     edges = np.histogram_bin_edges(
         np.concatenate(list(values_by_class.values())), bins=40
     ).tolist()
     for index, (name, values) in enumerate(values_by_class.items()):
         weights = np.full(len(values), 100 / len(values))
-        words = f"{name} ({len(values):,} images, median {np.median(values):.0f})"
+        label = f"{name} ({len(values):,} images, median {np.median(values):.0f})"
         ax.hist(values, edges, weights=weights, color=color(index), alpha=0.25)
         ax.hist(
             values,
@@ -106,13 +108,13 @@ def plot_image_statistics(
             color=color(index),
             histtype="step",
             linewidth=1.6,
-            label=words,
+            label=label,
         )
-    dress(
+    style_axes(
         ax,
         title="Brightness of the images",
-        xlabel="mean intensity (0 black, 255 white)",
-        ylabel="% of the class's images",
+        xlabel="Mean intensity (0 black, 255 white)",
+        ylabel="Images of the class (%)",
         grid="y",
     )
     ax.margins(y=0.25)

@@ -1,4 +1,4 @@
-"""The figure of an embedding."""
+"""Figure of an embedding."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from matplotlib.colors import Normalize
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
-from .style import GRAY, color, dress, legend, new_axes
+from .style import GRAY, color, legend, new_axes, style_axes
 
 __all__ = ["plot_embedding"]
 
-_CELLS = 9  # thumbnails stand in so many rows and columns
+_CELLS = 9  # maximum number of thumbnails per row and column
 
 
 def plot_embedding(
@@ -25,53 +25,55 @@ def plot_embedding(
     images: Sequence[npt.NDArray[np.uint8]] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one mark per image: a dot where the prediction was right, a triangle where wrong.
+    """Draw one mark per image: a dot for correct predictions, a triangle for incorrect ones.
 
-    The color is that of the true class. Errors are drawn last and larger, as they are few. The
-    axes carry no numbers: distances in t-SNE have no unit.
+    The color is that of the true class. Incorrect predictions are drawn last and larger. The axes
+    have no numbers, because distances in t-SNE have no unit.
 
     Args:
-        coordinates: Place of each image, ``(N, 2)``.
+        coordinates: Coordinates of each image, ``(N, 2)``.
         labels: True class indices ``(N,)``.
         predicted: Predicted class indices ``(N,)``.
         class_names: Names in label order.
-        images: N radiographs, uint8 ``(H, W)``. With them the plane is divided into 9 x 9 squares
-            and the image nearest to the middle of each is shown there, framed in the color of
-            its class; by default there are marks only.
-        ax: Where to draw; a figure of its own by default.
+        images: N radiographs, uint8 ``(H, W)``, to be shown as thumbnails: in each of 9 x 9
+            squares of the plane the image nearest to the center, framed in the color of its
+            class. By default only marks are drawn.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on, with one collection per class and outcome that occurs, those that are
-        right first.
+        The Axes, with one collection per class and outcome that occurs, correct predictions
+        first.
 
     Raises:
-        ValueError: If the lengths differ, or the places are not in a plane.
+        ValueError: If the lengths differ, or the coordinates are not two-dimensional.
     """
     if coordinates.shape != (len(labels), 2) or len(predicted) != len(labels):
         raise ValueError(
-            f"there must be two coordinates and one prediction for each of {len(labels)} labels, "
-            f"got {coordinates.shape} and {len(predicted)}"
+            f"coordinates and predicted must have shapes ({len(labels)}, 2) and ({len(labels)},), "
+            f"got {coordinates.shape} and {predicted.shape}"
         )
     if images is not None and len(images) != len(labels):
-        raise ValueError(f"there must be one image per label, got {len(images)}")
+        raise ValueError(
+            f"images must contain one image per label, got {len(images)} for {len(labels)} labels"
+        )
     ax = ax or new_axes(6.6, 5.2)
-    for right in (True, False):
+    for correct in (True, False):
         for index, name in enumerate(class_names):
-            chosen = (labels == index) & ((predicted == labels) == right)
+            chosen = (labels == index) & ((predicted == labels) == correct)
             if not chosen.any():
                 continue
             ax.scatter(
                 coordinates[chosen, 0],
                 coordinates[chosen, 1],
-                s=14 if right else 42,
-                marker="o" if right else "^",
+                s=14 if correct else 42,
+                marker="o" if correct else "^",
                 color=color(index),
-                alpha=0.55 if right else 1.0,
-                linewidths=0 if right else 0.8,
-                edgecolors="none" if right else "black",
-                label=f"{name}, {'right' if right else 'wrong'} ({chosen.sum():,})",
+                alpha=0.55 if correct else 1.0,
+                linewidths=0 if correct else 0.8,
+                edgecolors="none" if correct else "black",
+                label=f"{name}, {'correct' if correct else 'incorrect'} ({chosen.sum():,})",
             )
-    dress(ax, title="t-SNE of the network's features")
+    style_axes(ax, title="t-SNE embedding of the features")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(True)
@@ -79,13 +81,13 @@ def plot_embedding(
     ax.set_aspect("equal", adjustable="datalim")
     legend(ax)
     if images is not None:
-        for index in _spread(coordinates):
-            _put(ax, coordinates[index], images[index], color(int(labels[index])))
+        for index in _spread_out(coordinates):
+            _draw_thumbnail(ax, coordinates[index], images[index], color(int(labels[index])))
     return ax
 
 
-def _spread(coordinates: npt.NDArray[np.float64]) -> list[int]:
-    """Choose points all over the plane: of each square the one nearest to its middle."""
+def _spread_out(coordinates: npt.NDArray[np.float64]) -> list[int]:
+    """Select points all over the plane: in each square the one nearest to its center."""
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     side = max(float((high - low).max()), 1e-12) / _CELLS
     squares = ((coordinates - low) / side).astype(int).clip(max=_CELLS - 1)
@@ -96,14 +98,14 @@ def _spread(coordinates: npt.NDArray[np.float64]) -> list[int]:
     return list(nearest.values())
 
 
-def _put(
-    ax: Axes, place: npt.NDArray[np.float64], image: npt.NDArray[np.uint8], frame: str
+def _draw_thumbnail(
+    ax: Axes, position: npt.NDArray[np.float64], image: npt.NDArray[np.uint8], frame: str
 ) -> None:
     small = Image.fromarray(image)
     small.thumbnail((96, 96))
     picture = OffsetImage(
         np.asarray(small), zoom=26 / max(small.size), cmap="gray", norm=Normalize(0, 255)
     )
-    box = AnnotationBbox(picture, (float(place[0]), float(place[1])), pad=0.1)
+    box = AnnotationBbox(picture, (float(position[0]), float(position[1])), pad=0.1)
     box.patch.set(edgecolor=frame, linewidth=1.5)
     ax.add_artist(box)

@@ -1,4 +1,4 @@
-"""The same images at several depths of one network."""
+"""Figure of the embeddings at several layers of a network."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import GRAY, color, dress, legend, refuse_empty
+from .style import GRAY, color, legend, require_nonempty, style_axes
 
-if TYPE_CHECKING:  # so that figures of numbers do not wait for torch
+if TYPE_CHECKING:  # figures of numbers do not import torch
     from cxrtransfer.embedding import Embedding
 
 __all__ = ["plot_embedding_layers"]
@@ -25,23 +25,23 @@ def plot_embedding_layers(
     columns: int = 3,
     axes: Sequence[Axes] | None = None,
 ) -> list[Axes]:
-    """Draw one embedding per layer, in the order given, and say how well each parts the classes.
+    """Draw one embedding per layer, titled with its neighbor agreement.
 
     Args:
-        embeddings: By layer, of the same images.
+        embeddings: Embeddings of the same images, by layer.
         labels: True classes, ``(N,)``.
         class_names: Names in label order.
-        columns: Panels in a row.
-        axes: Where to draw, one for each layer; a figure of their own by default.
+        columns: Panels per row.
+        axes: Axes to draw on, one per layer; those of a new figure by default.
 
     Returns:
-        The Axes drawn on. Each title has the share of the 15 nearest neighbors with the same
-        label; the legend is beside the first row.
+        The Axes. Each title has the fraction of the 15 nearest neighbors with the same
+        label; the legend is next to the first row.
 
     Raises:
-        ValueError: If there is no embedding, or not one Axes and one row per label for each.
+        ValueError: If there are no embeddings, or the numbers of Axes or labels do not match.
     """
-    refuse_empty("embeddings", embeddings)
+    require_nonempty("embeddings", embeddings)
     columns = min(columns, len(embeddings))
     if axes is None:
         rows = math.ceil(len(embeddings) / columns)
@@ -51,11 +51,13 @@ def plot_embedding_layers(
             unused.set_axis_off()
         axes = axes[: len(embeddings)]
     if len(axes) != len(embeddings):
-        raise ValueError(f"there must be one Axes per layer, got {len(axes)}")
+        raise ValueError(
+            f"axes must contain one Axes per layer, got {len(axes)} for {len(embeddings)} layers"
+        )
     for ax, (layer, embedding) in zip(axes, embeddings.items(), strict=True):
         if len(embedding.coordinates) != len(labels):
             raise ValueError(
-                f"there must be one label per point, got {len(labels)} labels for "
+                f"labels must contain one label per point, got {len(labels)} for "
                 f"{len(embedding.coordinates)} points of layer {layer!r}"
             )
         for index, name in enumerate(class_names):
@@ -70,7 +72,7 @@ def plot_embedding_layers(
                 label=name,
             )
         agreement = embedding.neighbor_agreement(labels, num_neighbors=min(15, len(labels) - 1))
-        dress(ax, title=f"{layer}: {agreement:.0%}")
+        style_axes(ax, title=f"{layer}: {agreement:.0%}")
         ax.set_xticks([])
         ax.set_yticks([])
         ax.spines[:].set_visible(True)

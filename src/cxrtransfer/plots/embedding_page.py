@@ -1,4 +1,4 @@
-"""An embedding to look into: one HTML file in which pointing at a mark shows its radiograph."""
+"""Interactive embedding: one HTML file that shows the radiograph of each point."""
 
 import base64
 import io
@@ -33,59 +33,60 @@ def write_embedding_page(
     *,
     heatmaps: Sequence[npt.NDArray[np.float32]] | None = None,
     ids: Sequence[str] | None = None,
-    title: str = "t-SNE of the network's features",
+    title: str = "t-SNE embedding of the features",
     thumbnail: int = 160,
 ) -> Path:
-    """Write a page that needs no network: points, and behind each its image and heatmap.
+    """Write a self-contained HTML page with the embedding, and each point's image and heatmap.
 
-    Dots are right predictions, triangles wrong ones, the color is that of the true class. A mark
-    is opened by pointing at it, by the tab key, or by its position in the address
-    (``page.html#17``).
+    Dots are correct predictions, triangles incorrect ones, in the color of the true class. A
+    point is selected by hovering, by the tab key, or by its index in the URL (``page.html#17``).
 
     Args:
-        path: The file to write; overwritten.
-        coordinates: Place of each image, ``(N, 2)``.
+        path: The file to write; overwritten if it exists.
+        coordinates: Coordinates of each image, ``(N, 2)``.
         labels: True classes, ``(N,)``.
         predicted: Predicted classes, ``(N,)``.
         class_names: Names in label order.
         images: N gray images, uint8 ``(H, W)``.
-        heatmaps: N maps in [0, 1], ``(h, w)``, laid over a second copy of the image; they may be
-            coarser than it. Without them only images are shown.
-        ids: N names; positions by default.
-        title: Of the page.
-        thumbnail: Longer side of the stored images in pixels. About 5 KB each at 160.
+        heatmaps: N maps in [0, 1], ``(h, w)``, overlaid on a second copy of the image; they may be
+            coarser than it. By default only images are shown.
+        ids: N image ids; positions by default.
+        title: Page title.
+        thumbnail: Longer side of the stored images in pixels; about 5 KB per image at 160.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: If the lengths differ or the places are not in a plane.
+        ValueError: If the lengths differ, or the coordinates are not two-dimensional.
     """
-    from cxrtransfer.files import atomic_path  # noqa: PLC0415  (figures do not wait for torch)
+    from cxrtransfer.files import atomic_path  # noqa: PLC0415  (figures do not import torch)
 
     count = len(labels)
     ids = [str(index) for index in range(count)] if ids is None else ids
-    given = (len(coordinates), len(predicted), len(images), len(ids))
-    if coordinates.ndim != 2 or coordinates.shape[1] != 2 or set(given) != {count}:
+    lengths = (len(coordinates), len(predicted), len(images), len(ids))
+    if coordinates.ndim != 2 or coordinates.shape[1] != 2 or set(lengths) != {count}:
         raise ValueError(
-            "there must be two coordinates, a prediction, an image and an id for each of "
-            f"{count} labels, got {coordinates.shape} and {given[1:]}"
+            "coordinates, predicted, images and ids must have one entry for each of "
+            f"{count} labels, got {coordinates.shape} and {lengths[1:]}"
         )
     if heatmaps is not None and len(heatmaps) != count:
-        raise ValueError(f"there must be one heatmap for each of {count} images")
+        raise ValueError(
+            f"heatmaps must contain one map for each of {count} images, got {len(heatmaps)}"
+        )
     points = [
         {
             "id": ids[index],
-            "truth": class_names[labels[index]],
-            "said": class_names[predicted[index]],
+            "label": class_names[labels[index]],
+            "predicted": class_names[predicted[index]],
             "image": _data_uri(images[index], thumbnail),
-            "heat": None if heatmaps is None else _heat_uri(heatmaps[index]),
+            "heatmap": None if heatmaps is None else _heatmap_uri(heatmaps[index]),
         }
         for index in range(count)
     ]
     marks = [
-        _mark(index, x, y, color(int(labels[index])), right=labels[index] == predicted[index])
-        for index, (x, y) in enumerate(_places(coordinates))
+        _mark(index, x, y, color(int(labels[index])), correct=labels[index] == predicted[index])
+        for index, (x, y) in enumerate(_positions(coordinates))
     ]
     # A closing tag inside a string would end the script; escaped, JSON reads it the same.
     data = json.dumps(points).replace("</", "<\\/")
@@ -108,8 +109,8 @@ def write_embedding_page(
     return target
 
 
-def _places(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Scale coordinates into the drawing, keeping their proportions; up stays up."""
+def _positions(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Scale coordinates to the drawing, with equal scale on both axes and y upward."""
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     span = max(float((high - low).max()), 1e-12)
     scaled = (coordinates - (low + high) / 2) / span * (_SIDE - 2 * _MARGIN) * [1, -1] + _SIDE / 2
@@ -117,11 +118,11 @@ def _places(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return rounded
 
 
-def _mark(index: int, x: float, y: float, fill: str, *, right: bool) -> str:
+def _mark(index: int, x: float, y: float, fill: str, *, correct: bool) -> str:
     shape = (
         f'circle cx="{x}" cy="{y}" r="4"'
-        if right
-        else f'path d="M{x:.1f} {y - 7:.1f}l6 11h-12z" class="wrong"'
+        if correct
+        else f'path d="M{x:.1f} {y - 7:.1f}l6 11h-12z" class="incorrect"'
     )
     return f'<{shape} fill="{fill}" tabindex="0" data-index="{index}"/>'
 
@@ -134,8 +135,8 @@ def _data_uri(image: npt.NDArray[np.uint8], side: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _heat_uri(heatmap: npt.NDArray[np.float32]) -> str:
-    """Color a heatmap as :func:`cxrtransfer.explain.overlay` does; the browser blends it in."""
+def _heatmap_uri(heatmap: npt.NDArray[np.float32]) -> str:
+    """Color a heatmap as :func:`cxrtransfer.explain.overlay` does; the browser blends it."""
     buffer = io.BytesIO()
     colors = colormaps["turbo"](heatmap, bytes=True)[..., :3]
     Image.fromarray(np.ascontiguousarray(colors)).save(buffer, "PNG")
@@ -152,7 +153,7 @@ body { font: 15px/1.4 system-ui, sans-serif; color: #262626; margin: 1.5em; }
 main { display: flex; flex-wrap: wrap; gap: 1.5em; align-items: flex-start; }
 svg { border: 1px solid #ccc; max-width: 100%; }
 svg circle { opacity: .65; }
-svg .wrong { stroke: #000; stroke-width: .8; }
+svg .incorrect { stroke: #000; stroke-width: .8; }
 svg [data-index] { cursor: pointer; outline: none; }
 svg .open { stroke: #000; stroke-width: 2.5; opacity: 1; }
 aside { width: ${panel}px; min-height: 12em; }
@@ -162,12 +163,12 @@ aside { width: ${panel}px; min-height: 12em; }
 aside p { overflow-wrap: anywhere; }
 </style>
 <h1>$title</h1>
-<p>$key. Dots: predicted right. Triangles: predicted wrong. The axes have no unit.</p>
+<p>$key. Dots: correct predictions. Triangles: incorrect predictions. The axes have no unit.</p>
 <main>
 <svg width="$side" height="$side" viewBox="0 0 $side $side" role="group" aria-label="$title">
 $marks
 </svg>
-<aside aria-live="polite"><p>Point at a mark to see its radiograph.</p></aside>
+<aside aria-live="polite"><p>Hover over a point to see its radiograph.</p></aside>
 </main>
 <script>
 const points = $data;
@@ -189,9 +190,9 @@ function open(mark) {
   document.querySelectorAll(".open").forEach(other => other.classList.remove("open"));
   mark.classList.add("open");
   panel.replaceChildren(
-    line(point.id), line("true: " + point.truth + ", predicted: " + point.said),
+    line(point.id), line("true: " + point.label + ", predicted: " + point.predicted),
     picture("radiograph", point.image));
-  if (point.heat) panel.append(picture("heatmap", point.image, point.heat));
+  if (point.heatmap) panel.append(picture("heatmap", point.image, point.heatmap));
 }
 for (const mark of document.querySelectorAll("[data-index]")) {
   mark.addEventListener("mouseenter", () => open(mark));

@@ -1,4 +1,4 @@
-"""Figures of estimates: dots and bars with their intervals."""
+"""Figures of estimates with their confidence intervals."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from cxrtransfer.evaluation import Estimate
 
-from .style import GRAY, color, dress, legend, new_axes, refuse_empty
+from .style import GRAY, color, legend, new_axes, require_nonempty, style_axes
 
 __all__ = ["plot_forest", "plot_subgroup_bars"]
 
@@ -16,32 +16,32 @@ __all__ = ["plot_forest", "plot_subgroup_bars"]
 def plot_forest(
     estimates_by_run: Mapping[str, Estimate], *, metric: str = "AUROC", ax: Axes | None = None
 ) -> Axes:
-    """Draw one metric of many runs, each a dot on its interval, with the numbers beside it.
+    """Draw a forest plot: one metric of several runs, with confidence intervals and numbers.
 
-    Intervals that overlap do not mean that runs cannot be told apart: on the same images
-    :func:`cxrtransfer.evaluation.compare` is sharper.
+    Runs with overlapping intervals can still differ significantly, because they were tested on
+    the same images; use :func:`cxrtransfer.evaluation.compare`.
 
     Args:
         estimates_by_run: One estimate per run, drawn from top to bottom.
-        metric: What it is called on the axis.
-        ax: Where to draw; a figure of its own by default.
+        metric: Display name of the metric.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on; a run whose value is nan has its reason in words and no dot.
+        The Axes; a run whose value is NaN has the reason as text and no dot.
 
     Raises:
-        ValueError: If there is no run.
+        ValueError: If there are no runs.
     """
-    refuse_empty("runs", estimates_by_run)
+    require_nonempty("runs", estimates_by_run)
     ax = ax or new_axes(7.0, 1.1 + 0.36 * len(estimates_by_run))
-    for place, estimate in enumerate(estimates_by_run.values()):
+    for position, estimate in enumerate(estimates_by_run.values()):
         ends = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
-        known = not math.isnan(estimate.low)
+        has_interval = not math.isnan(estimate.low)
         if not math.isnan(estimate.value):
             ax.errorbar(
                 estimate.value,
-                place,
-                xerr=np.maximum(ends, 0) if known else None,
+                position,
+                xerr=np.maximum(ends, 0) if has_interval else None,
                 fmt="o",
                 color=color(0),
                 markersize=6,
@@ -50,13 +50,13 @@ def plot_forest(
             )
         ax.annotate(
             str(estimate),
-            (1.02, place),
+            (1.02, position),
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=9,
         )
-    confident = f"{metric} and its interval"
-    dress(ax, title=f"{metric} of each run", xlabel=confident, grid="x")
+    label = f"{metric} with confidence interval"
+    style_axes(ax, title=f"{metric} by run", xlabel=label, grid="x")
     ax.set_yticks(range(len(estimates_by_run)), list(estimates_by_run))
     ax.set_ylim(len(estimates_by_run) - 0.5, -0.5)
     ax.margins(x=0.08)
@@ -66,41 +66,45 @@ def plot_forest(
 def plot_subgroup_bars(
     estimates_by_run: Mapping[str, Mapping[str, Estimate]], ax: Axes | None = None
 ) -> Axes:
-    """Draw the share of right answers in each group of images, run beside run.
+    """Draw the accuracy of each run in each group of images.
 
     Args:
-        estimates_by_run: What :func:`cxrtransfer.evaluation.evaluate_groups` gives, by run.
-        ax: Where to draw; a figure of its own by default.
+        estimates_by_run: Results of :func:`cxrtransfer.evaluation.evaluate_groups`, by run.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on: a bar with an interval per run and group.
+        The Axes: one bar with an interval per run and group.
 
     Raises:
-        ValueError: If there is no run or no group, or runs have different groups.
+        ValueError: If there are no runs or no groups, or runs have different groups.
     """
-    refuse_empty("runs", estimates_by_run)
+    require_nonempty("runs", estimates_by_run)
     groups = list(next(iter(estimates_by_run.values())))
-    refuse_empty("groups", groups)
-    for run, found in estimates_by_run.items():
-        if set(found) != set(groups):
-            raise ValueError(f"every run must have the groups {groups}; {run!r} has {list(found)}")
+    require_nonempty("groups", groups)
+    for run, by_group in estimates_by_run.items():
+        if set(by_group) != set(groups):
+            raise ValueError(
+                f"every run must have the groups {groups}; {run!r} has {list(by_group)}"
+            )
     ax = ax or new_axes(3.6 + 0.45 * len(groups) * len(estimates_by_run), 4.2)
     width = 0.8 / len(estimates_by_run)
-    for index, (run, found) in enumerate(estimates_by_run.items()):
-        places = np.arange(len(groups)) + (index - (len(estimates_by_run) - 1) / 2) * width
-        estimates = [found[group] for group in groups]
+    for index, (run, by_group) in enumerate(estimates_by_run.items()):
+        positions = np.arange(len(groups)) + (index - (len(estimates_by_run) - 1) / 2) * width
+        estimates = [by_group[group] for group in groups]
         values = np.array([estimate.value for estimate in estimates])
         ends = [
             [estimate.value - estimate.low for estimate in estimates],
             [estimate.high - estimate.value for estimate in estimates],
         ]
-        ax.bar(places, values, 0.92 * width, color=color(index), label=run)
-        ax.errorbar(places, values, ends, fmt="none", ecolor="#262626", linewidth=1.2, capsize=2)
-        for place, value in zip(places, values, strict=True):
+        ax.bar(positions, values, 0.92 * width, color=color(index), label=run)
+        ax.errorbar(
+            positions, values, ends, fmt="none", ecolor="#262626", linewidth=1.2, capsize=2
+        )
+        for position, value in zip(positions, values, strict=True):
             ax.text(
-                place, 0.02, f"{value:.2f}", ha="center", color="white", fontsize=8, rotation=90
+                position, 0.02, f"{value:.2f}", ha="center", color="white", fontsize=8, rotation=90
             )
-    dress(ax, title="Right answers in each group", ylabel="share of images", grid="y")
+    style_axes(ax, title="Accuracy by group", ylabel="Accuracy", grid="y")
     ax.set_xticks(range(len(groups)), groups)
     ax.tick_params(axis="x", length=0, color=GRAY)
     ax.set_ylim(0, 1.02)

@@ -1,4 +1,4 @@
-"""Figures that test heatmaps: randomized networks, pixels taken away, heat at the border."""
+"""Figures of the checks of heatmaps: randomization, perturbation, saliency at the border."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -7,45 +7,45 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from .style import GRAY, color, dress, legend, new_axes, refuse_empty
+from .style import GRAY, color, legend, new_axes, require_nonempty, style_axes
 
-if TYPE_CHECKING:  # so that figures of numbers do not wait for torch
+if TYPE_CHECKING:  # figures of numbers do not import torch
     from cxrtransfer.explain import PerturbationCurve, RandomizationCheck
 
 __all__ = ["plot_border_fractions", "plot_perturbation_curves", "plot_randomization"]
 
 
 def plot_randomization(checks: Mapping[str, "RandomizationCheck"], ax: Axes | None = None) -> Axes:
-    """Draw how heatmaps lose their likeness while a network loses its parameters.
+    """Draw the similarity of heatmaps during the model-parameter randomization test.
 
-    A method that explains the network falls to about zero; one that stays near one shows the
-    image whatever the network.
+    The similarity of a method that explains the network decreases to about zero; if it stays near
+    one, the maps show the image rather than what the network learned.
 
     Args:
         checks: Results of :func:`cxrtransfer.explain.check_randomization`, by method.
-        ax: Where to draw; a figure of its own by default.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on: for each method a solid line for the rank correlation and a dashed one
-        for the structural similarity, means over the images.
+        The Axes: for each method a solid line for the rank correlation and a dashed line for the
+        structural similarity, means over the images.
 
     Raises:
-        ValueError: If there is no check.
+        ValueError: If there are no checks.
     """
-    refuse_empty("checks", checks)
+    require_nonempty("checks", checks)
     ax = ax or new_axes()
     for index, (method, check) in enumerate(checks.items()):
-        share = np.array(check.num_randomized) / check.num_randomized[-1]
-        correlation = check.rank_correlation.nanmean(dim=1).cpu().numpy()  # a gap if none is known
+        fraction = np.array(check.num_randomized) / check.num_randomized[-1]
+        correlation = check.rank_correlation.nanmean(dim=1).cpu().numpy()  # a gap if all are NaN
         similarity = check.similarity.mean(dim=1).cpu().numpy()
-        # Nothing randomized: every map is like itself.
+        # Without randomization every map is identical to itself.
         lines = (
             ("rank correlation", correlation, "-"),
             ("structural similarity", similarity, "--"),
         )
         for what, values, style in lines:
             ax.plot(
-                [0, *share],
+                [0, *fraction],
                 [1, *values],
                 style,
                 color=color(index),
@@ -54,11 +54,11 @@ def plot_randomization(checks: Mapping[str, "RandomizationCheck"], ax: Axes | No
                 label=f"{method}, {what}",
             )
     ax.axhline(0, color=GRAY, linewidth=0.8)
-    dress(
+    style_axes(
         ax,
-        title="Likeness to the trained network's heatmaps",
-        xlabel="share of layers randomized, from the head",
-        ylabel="likeness",
+        title="Model-parameter randomization test",
+        xlabel="Fraction of layers randomized, from the head on",
+        ylabel="Similarity to the maps of the trained network",
         grid="y",
     )
     legend(ax)
@@ -68,24 +68,24 @@ def plot_randomization(checks: Mapping[str, "RandomizationCheck"], ax: Axes | No
 def plot_perturbation_curves(
     curves: Mapping[str, "PerturbationCurve"],
     *,
-    title: str = "Deletion: the hottest pixels taken away first",
+    title: str = "Deletion: most salient pixels removed first",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the mean class probability while pixels are changed, one line for each order of pixels.
+    """Draw the mean class probability of deletion or insertion curves.
 
     Args:
         curves: Results of :func:`cxrtransfer.explain.deletion_curve` or ``insertion_curve``, by
-            name; one of them should be of random heatmaps.
-        title: What was done.
-        ax: Where to draw; a figure of its own by default.
+            name; one of them should be that of random heatmaps.
+        title: Title of the figure.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on; the legend has each curve's mean area.
+        The Axes; the legend has the mean area under each curve.
 
     Raises:
-        ValueError: If there is no curve.
+        ValueError: If there are no curves.
     """
-    refuse_empty("curves", curves)
+    require_nonempty("curves", curves)
     ax = ax or new_axes()
     for index, (name, curve) in enumerate(curves.items()):
         ax.plot(
@@ -94,7 +94,9 @@ def plot_perturbation_curves(
             color=color(index),
             label=f"{name} (area {curve.auc.mean():.3f})",
         )
-    dress(ax, title=title, xlabel="share of pixels changed", ylabel="class probability", grid="y")
+    style_axes(
+        ax, title=title, xlabel="Fraction of pixels replaced", ylabel="Class probability", grid="y"
+    )
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     legend(ax)
@@ -102,54 +104,57 @@ def plot_perturbation_curves(
 
 
 def plot_border_fractions(
-    shares: npt.NDArray[np.float64],
-    right: npt.NDArray[np.bool_],
+    fractions: npt.NDArray[np.float64],
+    correct: npt.NDArray[np.bool_],
     *,
     expected: float = 0.36,
-    names: Sequence[str] = ("right", "wrong"),
+    names: Sequence[str] = ("correct", "incorrect"),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how much heat lies at the border, for right and for wrong predictions.
+    """Draw the fraction of saliency at the border, for correct and incorrect predictions.
 
     Args:
-        shares: Of each image, ``(N,)``; images without a map (not a number) are left out.
-        right: Whether the prediction is right, ``(N,)``.
-        expected: The share of an even map: the band's share of the area.
-        names: Of the two groups.
-        ax: Where to draw; a figure of its own by default.
+        fractions: Fraction of each image, ``(N,)``; images with an empty map (NaN) are left out.
+        correct: Whether each prediction is correct, ``(N,)``.
+        expected: Fraction of a uniform map, which is the border's fraction of the area.
+        names: Names of the two groups.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on: a dot per image, a bar at each group's mean, a line at ``expected``.
+        The Axes: one dot per image, a bar at the mean of each group, a line at ``expected``.
 
     Raises:
-        ValueError: If the lengths differ or a group has no image with a map.
+        ValueError: If the shapes differ, or a group has no image with a map.
     """
-    if shares.shape != right.shape:
+    if fractions.shape != correct.shape:
         raise ValueError(
-            f"there must be one share per prediction, got {shares.shape} and {right.shape}"
+            f"fractions and correct must have the same shape, got {fractions.shape} and "
+            f"{correct.shape}"
         )
-    known = np.isfinite(shares)
-    shares, right = shares[known], right[known]
-    if right.all() or not right.any():
+    has_map = np.isfinite(fractions)
+    fractions, correct = fractions[has_map], correct[has_map]
+    if correct.all() or not correct.any():
         raise ValueError(
-            "there must be both right and wrong predictions with a map, got "
-            f"{int(right.sum())} right of {len(right)}"
+            "the figure needs correct and incorrect predictions with a map, got "
+            f"{int(correct.sum())} correct of {len(correct)}"
         )
     ax = ax or new_axes(4.8, 4.2)
     jitter = np.random.default_rng(0)
-    for place, group in enumerate((right, ~right)):
-        values = shares[group]
+    for position, group in enumerate((correct, ~correct)):
+        values = fractions[group]
         ax.scatter(
-            place + jitter.uniform(-0.25, 0.25, len(values)),
+            position + jitter.uniform(-0.25, 0.25, len(values)),
             values,
             s=8,
             alpha=0.5,
             linewidths=0,
-            color=color(place),
+            color=color(position),
         )
-        ax.hlines(values.mean(), place - 0.35, place + 0.35, color="black", linewidth=2)
-    ax.axhline(expected, color=GRAY, linewidth=1, linestyle="--", label="an even map")
+        ax.hlines(values.mean(), position - 0.35, position + 0.35, color="black", linewidth=2)
+    ax.axhline(expected, color=GRAY, linewidth=1, linestyle="--", label="Uniform map")
     ax.set_xticks([0, 1], names)
-    dress(ax, title="Heat in the outer 10%", xlabel="prediction", ylabel="share of the heat")
+    style_axes(
+        ax, title="Saliency at the border", xlabel="Prediction", ylabel="Fraction of saliency"
+    )
     legend(ax)
     return ax

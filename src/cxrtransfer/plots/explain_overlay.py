@@ -1,4 +1,4 @@
-"""One radiograph and its heatmap, in the radiograph's own proportions."""
+"""Figure of a radiograph with its heatmap."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
-from .style import dress, new_axes
+from .style import new_axes, style_axes
 
 __all__ = ["plot_overlay"]
 
@@ -22,30 +22,30 @@ def plot_overlay(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a heatmap over its radiograph, with a bar that says what the colors mean.
+    """Draw a heatmap over its radiograph, with a color bar.
 
-    The heatmap may be coarser than the image, and of other proportions: where an image was
-    squeezed into a square for the network, the heatmap is stretched back.
+    The heatmap may be coarser than the image and have another aspect ratio: if the image was
+    resized to a square for the network, the heatmap is resized back.
 
     Args:
-        image: Gray ``(H, W)`` or color ``(H, W, 3)``, uint8, at any size.
+        image: Gray ``(H, W)`` or color ``(H, W, 3)`` image, uint8, of any size.
         heatmap: Values in [0, 1], ``(h, w)``.
-        style: ``"contours"`` draws lines at a quarter, half and three quarters of the heat and
-            leaves the image visible.
-        alpha: Share of the heatmap's color.
-        colormap: Any name matplotlib knows.
-        title: Above the image.
-        ax: Where to draw; a figure of its own by default.
+        style: ``"contours"`` draws lines at 0.25, 0.5 and 0.75, which leaves the image visible.
+        alpha: Opacity of the heatmap.
+        colormap: Name of a matplotlib colormap.
+        title: Title of the figure.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on. ``ax.images`` holds the radiograph, and the heatmap if it is colored.
+        The Axes. ``ax.images`` has the radiograph, and the heatmap if it is colored.
 
     Raises:
-        ValueError: If a shape does not fit, or the heatmap leaves [0, 1].
+        ValueError: If a shape is wrong, or the heatmap is outside [0, 1].
     """
     if heatmap.ndim != 2 or image.ndim not in (2, 3):
         raise ValueError(
-            f"image and heatmap must be (H, W[, 3]) and (h, w), got {image.shape}, {heatmap.shape}"
+            "image and heatmap must have shapes (H, W) or (H, W, 3), and (h, w); "
+            f"got {image.shape} and {heatmap.shape}"
         )
     if not (heatmap.min() >= 0 and heatmap.max() <= 1):
         raise ValueError(f"heatmap must lie in [0, 1], got [{heatmap.min()}, {heatmap.max()}]")
@@ -80,7 +80,7 @@ def plot_overlay(
         )
     figure = ax.get_figure()
     if figure is not None:
-        figure.colorbar(drawn, ax=ax, label="evidence, of the image's largest", shrink=0.8)
-    dress(ax, title=title)
+        figure.colorbar(drawn, ax=ax, label="Relative evidence", shrink=0.8)
+    style_axes(ax, title=title)
     ax.set_axis_off()
     return ax

@@ -1,4 +1,4 @@
-"""Figures of results: right and wrong, measured beside printed."""
+"""Figures of results: confusion matrix, metrics and tables."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,55 +7,45 @@ import numpy as np
 from matplotlib.axes import Axes
 from sklearn.metrics import confusion_matrix
 
-from cxrtransfer.evaluation import Predictions
+from cxrtransfer.evaluation import METRICS, Predictions
 
-from .style import color, dress, legend, new_axes, refuse_empty
+from .style import color, legend, new_axes, require_nonempty, style_axes
 
-__all__ = ["METRIC_NAMES", "plot_confusion_matrix", "plot_metric_bars", "plot_results_table"]
-
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "f1_macro": "macro F1",
-    "f1_positive": "positive F1",
-    "precision": "precision",
-    "recall": "sensitivity",
-    "specificity": "specificity",
-    "auroc": "AUROC",
-}
+__all__ = ["plot_confusion_matrix", "plot_metric_bars", "plot_results_table"]
 
 
 def plot_confusion_matrix(predictions: Predictions, ax: Axes | None = None) -> Axes:
-    """Draw how many images of each true class were given each class.
+    """Draw the confusion matrix.
 
-    Each cell shows the count and its share of the true class; the shade follows the share, so
-    that a rare class is as legible as a frequent one.
+    Each cell shows the count and its fraction of the true class; the color shows the fraction, so
+    that rare classes are as legible as frequent ones.
 
     Args:
         predictions: Labels and probabilities.
-        ax: Where to draw; a figure of its own by default.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on; rows are true classes, columns predicted ones.
+        The Axes; rows are true classes, columns predicted classes.
     """
     names = predictions.class_names
     counts = confusion_matrix(
         predictions.labels, predictions.predicted, labels=range(len(names))
     )  # (K, K)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax = ax or new_axes(1.6 + 1.3 * len(names), 1.3 + 1.1 * len(names))
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
-        share = shares[row, column]
+        fraction = fractions[row, column]
         ax.text(
             column,
             row,
-            f"{count:,}\n{share:.1%}",
+            f"{count:,}\n{fraction:.1%}",
             ha="center",
             va="center",
             fontsize=11,
-            color="white" if share > 0.55 else "black",
+            color="white" if fraction > 0.55 else "black",
         )
-    dress(ax, title="Confusion matrix", xlabel="predicted class", ylabel="true class")
+    style_axes(ax, title="Confusion matrix", xlabel="Predicted class", ylabel="True class")
     ax.set_xticks(range(len(names)), names)
     ax.set_yticks(range(len(names)), names, rotation="vertical", verticalalignment="center")
     ax.tick_params(length=0)
@@ -70,41 +60,43 @@ def plot_metric_bars(
     metrics: Sequence[str] = ("accuracy", "f1_macro", "auroc"),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw each run's metrics as bars, with a diamond where a paper printed another number.
+    """Draw the metrics of each run as bars, with a diamond at the published value.
 
     Args:
-        metrics_by_run: Metric values by name, by run
-            (:meth:`cxrtransfer.evaluation.METRICS`).
-        published: Printed values by the same names; runs and metrics may be missing.
-        metrics: Which metrics to draw, in order.
-        ax: Where to draw; a figure of its own by default.
+        metrics_by_run: Values by metric (a name in :data:`cxrtransfer.evaluation.METRICS`), by
+            run.
+        published: Values reported in a publication, by run; runs and metrics may be missing.
+        metrics: Names of the metrics to draw, in this order.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on, with one horizontal bar per run and metric, nothing where it is nan.
+        The Axes, with one horizontal bar per run and metric, none if the value is NaN.
 
     Raises:
-        ValueError: If there is no run, or one lacks a metric.
+        ValueError: If there are no runs, or a metric of a run is missing.
     """
-    refuse_empty("runs", metrics_by_run)
+    require_nonempty("runs", metrics_by_run)
     for run, values in metrics_by_run.items():
         missing = [metric for metric in metrics if metric not in values]
         if missing:
-            raise ValueError(f"every run must have {list(metrics)}; {run!r} lacks {missing}")
+            raise ValueError(f"every run must have {list(metrics)}; missing in {run!r}: {missing}")
     ax = ax or new_axes(7.4, 0.8 + 0.24 * len(metrics_by_run) * (len(metrics) + 0.8))
     height = 0.84 / len(metrics)
     for index, metric in enumerate(metrics):
         measured = [row[metric] for row in metrics_by_run.values()]
-        places = np.arange(len(measured)) + (index - (len(metrics) - 1) / 2) * height
-        name = METRIC_NAMES.get(metric, metric)
-        ax.barh(places, measured, 0.9 * height, color=color(index), label=name)
-        printed = [(published or {}).get(run, {}).get(metric, math.nan) for run in metrics_by_run]
-        if not np.isnan(printed).all():
-            label = None if ax.lines else "printed in the paper"
-            ax.plot(printed, places, "D", color="black", mfc="white", ms=4, label=label)
-        for place, value, other in zip(places, measured, printed, strict=True):
-            words = _number(value) + ("" if math.isnan(other) else f"  (printed {_number(other)})")
-            ax.text(1.02, place, words, va="center", fontsize=8)
-    dress(ax, title="Measured, and printed in the paper" if published else "Metrics", grid="x")
+        positions = np.arange(len(measured)) + (index - (len(metrics) - 1) / 2) * height
+        name = METRICS[metric].label if metric in METRICS else metric
+        ax.barh(positions, measured, 0.9 * height, color=color(index), label=name)
+        reported = [(published or {}).get(run, {}).get(metric, math.nan) for run in metrics_by_run]
+        if not np.isnan(reported).all():
+            label = None if ax.lines else "Published"
+            ax.plot(reported, positions, "D", color="black", mfc="white", ms=4, label=label)
+        for position, value, other in zip(positions, measured, reported, strict=True):
+            text = _number(value)
+            if not math.isnan(other):
+                text += f"  (published {_number(other)})"
+            ax.text(1.02, position, text, va="center", fontsize=8)
+    style_axes(ax, title="Metrics, and published values" if published else "Metrics", grid="x")
     ax.set_yticks(range(len(metrics_by_run)), list(metrics_by_run))
     ax.set_ylim(len(metrics_by_run) - 0.4, -0.6)
     ax.set_xlim(0, 1)
@@ -115,19 +107,19 @@ def plot_metric_bars(
 def plot_results_table(
     rows: Sequence[Mapping[str, str | int | float]], ax: Axes | None = None
 ) -> Axes:
-    """Draw a table: a row per run, a column per key, numbers with three decimals.
+    """Draw a table with one row per run, one column per key, and numbers with three decimals.
 
     Args:
-        rows: Text and numbers by column name; columns are those of the first row, in order.
-        ax: Where to draw; a figure of its own by default.
+        rows: Strings and numbers by column name; the columns are those of the first row, in order.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on, which hold one table.
+        The Axes, which contain one table.
 
     Raises:
-        ValueError: If there is no row, or one has other columns than the first.
+        ValueError: If there are no rows, or one has other columns than the first.
     """
-    refuse_empty("rows", rows)
+    require_nonempty("rows", rows)
     columns = list(rows[0])
     for row in rows:
         if set(row) != set(columns):

@@ -1,4 +1,4 @@
-"""One look for every figure, put on each Axes by itself: nothing global is touched."""
+"""The common style of all figures, applied to each Axes without changing global settings."""
 
 from collections.abc import Sized
 from typing import Literal
@@ -6,26 +6,26 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["GRAY", "color", "dress", "legend", "new_axes", "refuse_empty"]
+__all__ = ["GRAY", "color", "legend", "new_axes", "require_nonempty", "style_axes"]
 
-# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart with any color vision. The
-# order puts the pairs that are furthest from each other first; yellow is too pale for lines.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: distinguishable with any color vision.
+# The most distant pairs come first; yellow is too pale for lines.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _TEXT = "#262626"
 GRAY = "#8C8C8C"
 
 
 def color(index: int) -> str:
-    """Return the color of the class or run with this number; they repeat after seven."""
-    return _COLOURS[index % len(_COLOURS)]
+    """Return the color of the class or run with this index; colors repeat after seven."""
+    return _COLORS[index % len(_COLORS)]
 
 
 def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
-    """Make Axes of a size in inches on a Figure of their own, which pyplot does not know."""
+    """Create Axes of the given size in inches on a new Figure that is not managed by pyplot."""
     return Figure(figsize=(width, height), dpi=150, layout="constrained").subplots()
 
 
-def dress(
+def style_axes(
     ax: Axes,
     *,
     title: str,
@@ -33,7 +33,7 @@ def dress(
     ylabel: str = "",
     grid: Literal["x", "y", "both"] | None = None,
 ) -> None:
-    """Give Axes their words, sizes and lines."""
+    """Set title, axis labels, font sizes and grid."""
     ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_TEXT)
     ax.set_xlabel(xlabel, fontsize=10, color=_TEXT)
     ax.set_ylabel(ylabel, fontsize=10, color=_TEXT)
@@ -48,9 +48,9 @@ def dress(
 def legend(
     ax: Axes, where: Literal["right", "below", "lower left", "lower right"] = "right"
 ) -> None:
-    """Name what is drawn: right of the Axes, below it, or in a corner that most often is empty.
+    """Add a legend to the right of the Axes, below them, or in a usually empty corner.
 
-    By default matplotlib looks for a free place, and warns where that takes it a second.
+    A fixed position avoids matplotlib's slow search for the best one.
     """
     if where == "right":
         ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=9, frameon=False)
@@ -66,7 +66,7 @@ def legend(
         ax.legend(loc=where, fontsize=9, frameon=False)
 
 
-def refuse_empty(what: str, given: Sized) -> None:
-    """Raise where there is nothing to draw."""
-    if not len(given):
-        raise ValueError(f"there must be something to draw, got no {what}")
+def require_nonempty(what: str, values: Sized) -> None:
+    """Raise if there is nothing to draw."""
+    if not len(values):
+        raise ValueError(f"the figure needs at least one element, got no {what}")

@@ -1,11 +1,13 @@
-"""Figures of training: what happened epoch by epoch."""
+"""Figures of the training history."""
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .style import GRAY, color, dress, legend, new_axes, refuse_empty
+from cxrtransfer.evaluation import METRICS
+
+from .style import GRAY, color, legend, new_axes, require_nonempty, style_axes
 
 __all__ = ["Rows", "plot_loss_curves", "plot_metric_curves"]
 
@@ -13,21 +15,21 @@ Rows = Sequence[Mapping[str, float]]
 
 
 def plot_loss_curves(histories: Mapping[str, Rows], ax: Axes | None = None) -> Axes:
-    """Draw training and validation loss by epoch: one color per run, training dashed.
+    """Draw training and validation loss by epoch, one color per run.
 
-    Losses under different class weights are not on one scale, so compare the shapes of such
-    runs, not their heights.
+    Losses with different class weights have different scales and are not comparable between
+    runs.
 
     Args:
-        histories: The rows of each run's history, by its name; each row has ``epoch``,
-            ``train_loss`` and ``val_loss``.
-        ax: Where to draw; a figure of its own by default.
+        histories: History of each run, by run name; each row has ``epoch``, ``train_loss`` and
+            ``val_loss``.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on, with two lines per run, training and then validation.
+        The Axes, with two lines per run: training (dashed), then validation (solid).
 
     Raises:
-        ValueError: If there is no run, or a row lacks one of the three.
+        ValueError: If there are no runs, or a row has no such value.
 
     Example:
         >>> rows = [{"epoch": 1, "train_loss": 0.7, "val_loss": 0.6}]
@@ -40,13 +42,13 @@ def plot_loss_curves(histories: Mapping[str, Rows], ax: Axes | None = None) -> A
         for key, line in (("train_loss", "--"), ("val_loss", "-")):
             label = run if key == "val_loss" else None
             _draw(ax, run, rows, key, line=line, color_index=index, label=label)
-    ax.plot([], [], "--", color=GRAY, label="training")
-    ax.plot([], [], "-", color=GRAY, label="validation")
-    dress(
+    ax.plot([], [], "--", color=GRAY, label="Training")
+    ax.plot([], [], "-", color=GRAY, label="Validation")
+    style_axes(
         ax,
         title="Loss by epoch",
-        xlabel="epoch",
-        ylabel="cross-entropy (as weighted in training)",
+        xlabel="Epoch",
+        ylabel="Weighted cross-entropy",
         grid="y",
     )
     ax.set_ylim(bottom=0)
@@ -57,38 +59,40 @@ def plot_loss_curves(histories: Mapping[str, Rows], ax: Axes | None = None) -> A
 def plot_metric_curves(
     histories: Mapping[str, Rows], metric: str = "val_accuracy", ax: Axes | None = None
 ) -> Axes:
-    """Draw one quantity of the history by epoch, a line per run.
+    """Draw one column of the history by epoch, one line per run.
 
     Args:
-        histories: The rows of each run's history, by its name.
-        metric: Which column: ``"val_accuracy"``, ``"val_f1"``, ``"val_auroc"``, ``"lr"`` ...
-        ax: Where to draw; a figure of its own by default.
+        histories: History of each run, by run name.
+        metric: Column of the history, e.g. ``"val_accuracy"``, ``"val_f1"``, ``"val_auroc"`` or
+            ``"lr"``.
+        ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes drawn on, with one line per run.
+        The Axes, with one line per run.
 
     Raises:
-        ValueError: If there is no run, or a row lacks the column.
+        ValueError: If there are no runs, or a row has no such column.
     """
     ax = _epochs_axes(histories, ax)
     for index, (run, rows) in enumerate(histories.items()):
         _draw(ax, run, rows, metric, line="-", color_index=index, label=run)
-    name = _METRIC_WORDS.get(metric, metric.replace("_", " "))
-    dress(ax, title=f"{name} by epoch".capitalize(), xlabel="epoch", ylabel=name, grid="y")
+    label = _label(metric)
+    style_axes(ax, title=f"{label} by epoch", xlabel="Epoch", ylabel=label, grid="y")
     legend(ax)
     return ax
 
 
-_METRIC_WORDS = {
-    "val_accuracy": "validation accuracy",
-    "val_f1": "validation macro F1",
-    "val_auroc": "validation AUROC",
-    "lr": "learning rate",
-}
+_METRICS_OF_COLUMNS = {"val_accuracy": "accuracy", "val_f1": "f1_macro", "val_auroc": "auroc"}
+
+
+def _label(column: str) -> str:
+    if column in _METRICS_OF_COLUMNS:
+        return f"{METRICS[_METRICS_OF_COLUMNS[column]].label} (validation)"
+    return "Learning rate" if column == "lr" else column.replace("_", " ").capitalize()
 
 
 def _epochs_axes(histories: Mapping[str, Rows], ax: Axes | None) -> Axes:
-    refuse_empty("runs", histories)
+    require_nonempty("runs", histories)
     ax = ax or new_axes(7.4, 4.0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
@@ -100,7 +104,7 @@ def _draw(
     missing = [column for column in ("epoch", key) if any(column not in row for row in rows)]
     if missing or not rows:
         raise ValueError(
-            f"every row of a history must have {'epoch'!r} and {key!r}; "
+            f"every row of a history must have 'epoch' and {key!r}; "
             f"run {run!r} has {list(rows[0]) if rows else 'no rows'}"
         )
     ax.plot(

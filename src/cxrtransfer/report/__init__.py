@@ -1,6 +1,14 @@
-"""Write the HTML report of a finished study."""
+"""HTML report of a finished study."""
 
 from .build import write_report
 from .published import PUBLISHED, PublishedResult, published_for
+from .wording import external_sentences, image_sentences
 
-__all__ = ["PUBLISHED", "PublishedResult", "published_for", "write_report"]
+__all__ = [
+    "PUBLISHED",
+    "PublishedResult",
+    "external_sentences",
+    "image_sentences",
+    "published_for",
+    "write_report",
+]

@@ -1,4 +1,4 @@
-"""Devices, seeds, processes, optional packages (private)."""
+"""Devices, seeds, processes and optional packages (private)."""
 
 from .devices import (
     Precision,

@@ -1,4 +1,4 @@
-"""Which device, which number format, which memory layout."""
+"""Devices, number formats and memory layout."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from cxrtransfer.types import Precision
+
 __all__ = [
     "Precision",
     "autocast",
@@ -18,14 +20,13 @@ __all__ = [
     "training_autocast",
 ]
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ResolvedPrecision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """Turn ``"auto"`` into the best device that is present.
+    """Resolve ``"auto"`` to the best available device.
 
     Args:
         device: ``"auto"`` (a CUDA GPU, else Apple's MPS, else the CPU) or any torch device.
@@ -34,7 +35,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         The device.
 
     Raises:
-        RuntimeError: If a CUDA or MPS device is named and torch cannot see one.
+        RuntimeError: If a CUDA or MPS device is requested but not available.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -44,11 +45,9 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         return torch.device("cpu")
     resolved = torch.device(device)
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(
-            f"device {device!r} was asked for but torch sees no CUDA GPU; use 'cpu'"
-        )
+        raise RuntimeError(f"device {device!r} needs a CUDA GPU, and torch finds none; use 'cpu'")
     if resolved.type == "mps" and not torch.backends.mps.is_available():
-        raise RuntimeError(f"device {device!r} was asked for but torch sees no MPS; use 'cpu'")
+        raise RuntimeError(f"device {device!r} is not available to torch; use 'cpu'")
     return resolved
 
 
@@ -57,19 +56,18 @@ def resolve_precision(
 ) -> Literal["fp32", "bf16", "fp16"]:
     """Choose the number format of the forward pass.
 
-    ``"auto"`` takes bfloat16 where the hardware multiplies it natively and float16 on older GPUs;
-    anything else stays in float32, because emulated bfloat16 is slower and less exact.
+    ``"auto"`` selects bfloat16 if the hardware supports it natively, float16 on older GPUs, and
+    float32 otherwise, because emulated bfloat16 is slower and less accurate.
 
     Args:
-        precision: What was asked for.
+        precision: The requested precision.
         device: Where the network runs.
 
     Returns:
         ``"fp32"``, ``"bf16"`` or ``"fp16"``.
 
     Raises:
-        ValueError: If ``precision`` is none of the four words, or is ``"fp16"`` on a CPU, where
-            torch has no loss scaling worth using.
+        ValueError: If ``precision`` is unknown, or ``"fp16"`` on a CPU.
     """
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise ValueError(f"precision must be 'auto', 'fp32', 'bf16' or 'fp16', got {precision!r}")
@@ -79,13 +77,13 @@ def resolve_precision(
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
-    if device.type == "cpu" and _cpu_multiplies_bf16():
+    if device.type == "cpu" and _cpu_supports_bf16():
         return "bf16"
     return "fp32"
 
 
-def _cpu_multiplies_bf16() -> bool:
-    # torch has no public question for this yet; every release since 2.6 has these two.
+def _cpu_supports_bf16() -> bool:
+    # torch has no public function for this yet; every release since 2.6 has these two.
     return bool(
         torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
         or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
@@ -95,11 +93,11 @@ def _cpu_multiplies_bf16() -> bool:
 def autocast(
     device: torch.device, precision: Literal["fp32", "bf16", "fp16"]
 ) -> AbstractContextManager[None]:
-    """Run the code inside in the chosen number format; one path for full and mixed precision.
+    """Return a context that runs the network in the given number format.
 
     Args:
         device: Where the network runs.
-        precision: A resolved precision; ``"fp32"`` makes the context do nothing.
+        precision: A resolved precision; with ``"fp32"`` the context has no effect.
     """
     return torch.autocast(  # type: ignore[no-any-return, unused-ignore]
         device.type,
@@ -112,11 +110,10 @@ def autocast(
 def training_autocast(
     device: torch.device, precision: Literal["fp32", "bf16", "fp16"]
 ) -> Iterator[None]:
-    """Like :func:`autocast`, for a forward pass that is followed by a backward pass.
+    """Like :func:`autocast`, for a forward pass followed by a backward pass.
 
-    On a CPU in bfloat16, depthwise convolutions with a stride are computed in float32, which is
-    the more exact: the gradient of their input has no fast kernel in bfloat16 and takes ten to a
-    hundred times as long.
+    On a CPU in bfloat16, strided depthwise convolutions are computed in float32: the gradient of
+    their input has no fast bfloat16 kernel and takes 10 to 100 times as long.
 
     Args:
         device: Where the network runs.
@@ -137,7 +134,7 @@ class _StridedDepthwiseInFloat32(TorchFunctionMode):
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  (whatever torch's function returns)
+    ) -> Any:  # noqa: ANN401  (the result of any torch function)
         if func is functional.conv2d:
             return _conv2d(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -152,28 +149,28 @@ def _conv2d(
     dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve as torch does, in float32 if each channel has its own kernel and a stride."""
+    """Convolve as torch does, but strided depthwise convolutions in float32."""
     strides = (stride,) if isinstance(stride, int) else stride
     shape: Any = (stride, padding, dilation, groups)
-    learns = images.requires_grad or weight.requires_grad
-    if not learns or groups == 1 or groups != images.shape[1] or max(strides) == 1:
+    needs_grad = images.requires_grad or weight.requires_grad
+    if not needs_grad or groups == 1 or groups != images.shape[1] or max(strides) == 1:
         return functional.conv2d(images, weight, bias, *shape)
     with torch.autocast("cpu", enabled=False):
-        exact = functional.conv2d(
+        result = functional.conv2d(
             images.float(), weight.float(), None if bias is None else bias.float(), *shape
         )
-    return exact.bfloat16()
+    return result.bfloat16()
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to a device and lay its kernels out channels-last.
+    """Move a network to a device, with its kernels in channels-last memory format.
 
-    The layout changes no shape and no value, only the order in memory; convolutions are faster
-    with it on CPUs and on GPUs with tensor cores.
+    The format changes neither shapes nor values; convolutions are faster with it on CPUs and on
+    GPUs with tensor cores.
 
     Args:
         model: Any network; changed in place.
-        device: Where it shall run.
+        device: The device.
 
     Returns:
         The same network.

@@ -1,4 +1,4 @@
-"""Several processes that train one network, as ``torchrun`` starts them."""
+"""Distributed training with processes started by ``torchrun``."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -19,15 +19,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class World:
-    """This process among those that work together.
+    """The rank of this process and the number of processes.
 
-    Every method is a meeting point: all processes must call it, in the same order. With one
-    process it does nothing.
+    Every method is a collective operation: all processes must call it, in the same order. With a
+    single process it has no effect.
 
     Attributes:
-        rank: Number of this process, from 0.
-        size: How many there are.
-        local_rank: Number of this process on its machine, and of its GPU.
+        rank: Rank of this process, from 0.
+        size: Number of processes.
+        local_rank: Rank of this process on its machine, and index of its GPU.
     """
 
     rank: int = 0
@@ -42,72 +42,72 @@ class World:
     def all_reduce(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor, in place, by its sum over all processes.
 
-        They travel as one, because a message costs more than its length.
+        The tensors are sent as one message, because latency dominates its cost.
         """
         tensors = list(tensors)
         if self.size == 1 or not tensors:
             return
         joined = torch.cat([tensor.detach().flatten() for tensor in tensors])
-        with _loss_of_a_process_explained():
+        with _peer_failure_explained():
             dist.all_reduce(joined)
         parts = torch.split(joined, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view_as(tensor))
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor, in place, by the main process's."""
+        """Replace each tensor, in place, by that of the main process."""
         if self.size > 1:
-            with _loss_of_a_process_explained():
+            with _peer_failure_explained():
                 for tensor in tensors:
                     dist.broadcast(tensor.detach(), src=0)
 
     def broadcast_object(self, value: _T) -> _T:
-        """Return the main process's value, any object that pickles."""
+        """Return the value of the main process; any picklable object."""
         box = [value]
         if self.size > 1:
-            with _loss_of_a_process_explained():
+            with _peer_failure_explained():
                 dist.broadcast_object_list(box, src=0)
         return box[0]
 
     def all_gather(self, value: _T) -> list[_T]:
-        """Return the values of all processes, by rank; they may differ in length."""
+        """Return the values of all processes, by rank; any picklable objects."""
         if self.size == 1:
             return [value]
         values = [value] * self.size
-        with _loss_of_a_process_explained():
+        with _peer_failure_explained():
             dist.all_gather_object(values, value)
         return values
 
     def all_reduce_max(self, value: int) -> int:
-        """Return the largest value of all processes, so that all can decide alike."""
+        """Return the maximum over all processes."""
         if self.size == 1:
             return value
-        box = torch.tensor(value)  # on the CPU: a GPU need not be waited for
-        with _loss_of_a_process_explained():
+        box = torch.tensor(value)  # on the CPU, without waiting for the GPU
+        with _peer_failure_explained():
             dist.all_reduce(box, dist.ReduceOp.MAX)
         return int(box)
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have called this method."""
         self.all_reduce_max(0)
 
 
 @contextmanager
-def _loss_of_a_process_explained() -> Iterator[None]:
+def _peer_failure_explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         raise RuntimeError(
-            "another process of this training has ended, and this one ends with it; the error to "
-            f"read is the one that the other process showed ({error})"
+            "another process of this training failed, so this one stops as well; see the error of "
+            f"that process ({error})"
         ) from error
 
 
 def current_world() -> World:
-    """Read this process's place from the environment that ``torchrun`` sets.
+    """Read rank and number of processes from the environment set by ``torchrun``.
 
     Returns:
-        Its place; one process alone where nothing is set.
+        The world; that of a single process if nothing is set.
     """
     return World(
         rank=int(os.environ.get("RANK", "0")),
@@ -117,13 +117,13 @@ def current_world() -> World:
 
 
 def join_world(device: torch.device) -> tuple[World, torch.device]:
-    """Meet the other processes, if there are any, and take this process's GPU.
+    """Initialize the process group, if there are several processes, and select the GPU.
 
     Args:
-        device: The device that was asked for; a bare ``cuda`` becomes the GPU of this process.
+        device: The requested device; ``cuda`` without an index becomes the GPU of this process.
 
     Returns:
-        This process's place, and its device.
+        The world and the device of this process.
     """
     world = current_world()
     if world.size == 1:
@@ -132,16 +132,16 @@ def join_world(device: torch.device) -> tuple[World, torch.device]:
         device = torch.device("cuda", world.local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        # gloo too, because scores travel as ordinary objects.
+        # gloo too, because predictions are sent as Python objects.
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     return world, device
 
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """Run the body in the main process, and in the others once that is done.
+    """Run the body in the main process first, then in the others.
 
-    What the body writes only if it is not there yet, only the main process writes.
+    Files that the body creates only if they are missing are thus written by the main process.
     """
     world, _ = join_world(resolve_device("auto"))
     if not world.is_main:

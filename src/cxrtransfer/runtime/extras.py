@@ -1,4 +1,4 @@
-"""The one door to optional packages."""
+"""Import of optional packages."""
 
 import importlib
 from types import ModuleType
@@ -9,7 +9,7 @@ __all__ = ["require"]
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional package, or say which extra brings it.
+    """Import an optional package, or raise an error that names the extra to install.
 
     Args:
         module: The module's import name, such as ``"pydicom"``.
@@ -25,6 +25,6 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"this needs the package {module!r}, which is not installed; "
-            f"pip install 'cxrtransfer[{extra}]' brings it"
+            f"the package {module!r} is required but not installed; "
+            f"install it with: pip install 'cxrtransfer[{extra}]'"
         ) from error

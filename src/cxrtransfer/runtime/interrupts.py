@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment of our choosing."""
+"""Deferred handling of interrupts."""
 
 import signal
 import threading
@@ -12,18 +12,19 @@ __all__ = ["Interrupt", "deferred_interrupt"]
 
 @dataclass
 class Interrupt:
-    """Whether the user, or a cluster's scheduler, has asked the process to stop."""
+    """Whether the user, or the scheduler of a cluster, has requested a stop."""
 
     requested: bool = False
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interrupt]:
-    """Note the first Ctrl-C or SIGTERM instead of stopping in the middle of something.
+    """Record the first Ctrl-C or SIGTERM instead of stopping immediately.
 
-    The body looks at ``requested`` where it can stop and raises ``KeyboardInterrupt`` itself. A
-    second Ctrl-C acts at once, a second SIGTERM does not: schedulers send several. Outside the
-    main thread, where Python hands out no signals, nothing is changed.
+    The body checks ``requested`` at points where it can stop, and raises ``KeyboardInterrupt``
+    itself. A second Ctrl-C takes effect immediately; a second SIGTERM does not, because
+    schedulers send several. In other threads than the main one, which receives all signals, the
+    context has no effect.
 
     Yields:
         The flag.

@@ -1,4 +1,4 @@
-"""One process per folder."""
+"""Exclusive access to a folder."""
 
 import os
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ LOCK_NAME = ".lock"
 
 @contextmanager
 def lock_folder(folder: StrPath) -> Iterator[None]:
-    """Keep other processes that ask the same out of a folder.
+    """Hold an exclusive lock on a folder.
 
-    The system releases the lock when the process ends, however it ends, so a file left behind by
-    a killed process locks nobody out.
+    The operating system releases the lock when the process ends, so the lock file of a killed
+    process has no effect.
 
     Args:
-        folder: The folder; made if need be.
+        folder: The folder; created if missing.
 
     Raises:
         RunFolderError: If another process holds the lock, or the folder cannot be written to.
@@ -32,7 +32,7 @@ def lock_folder(folder: StrPath) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise RunFolderError(
-            f"{path.parent} must be a folder one can write to ({error.strerror}); choose another"
+            f"{path.parent} must be a writable folder ({error.strerror}); choose another one"
         ) from error
     try:
         if not _try_lock(descriptor):

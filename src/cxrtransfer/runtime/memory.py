@@ -1,4 +1,4 @@
-"""Memory that a step has freed stays with the process for the next step."""
+"""Reuse of freed memory between steps (glibc)."""
 
 import ctypes
 import platform
@@ -12,7 +12,7 @@ __all__ = ["freed_memory_kept"]
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _MMAP_MAX_DEFAULT = 65_536
 _NEVER = -1
-# Where glibc's own growing threshold ends on 64 bits: twice its largest for mmap.
+# Maximum of glibc's dynamic threshold on 64 bits: twice that of mmap.
 _TRIM_THRESHOLD_AFTER = 64 * 2**20
 
 _depth = 0
@@ -20,16 +20,16 @@ _depth = 0
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Keep glibc from handing freed memory back to the kernel as long as the context lasts.
+    """Keep glibc from returning freed memory to the kernel within the context.
 
-    Every step of a network on the CPU frees hundreds of megabytes and asks for the same again.
-    By default glibc returns large pieces at once, and the kernel clears each of their pages anew,
-    which takes a good part of a step. When the context ends, what is free is returned. No value
-    changes.
+    Every step of a network on the CPU frees and allocates hundreds of megabytes. By default glibc
+    returns large blocks at once, and the kernel has to clear each of their pages again, which
+    takes a considerable part of a step. Free memory is returned at the end of the context.
+    Results do not change.
 
-    Does nothing with another C library, which has no such switch. Contexts may be nested.
+    The context has no effect with other C libraries. Contexts may be nested.
     """
-    global _depth  # noqa: PLW0603  (the allocator is the process's, and so is its state)
+    global _depth  # noqa: PLW0603  (the allocator is global, and so is its state)
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         yield
         return

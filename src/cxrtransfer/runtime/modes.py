@@ -1,4 +1,4 @@
-"""Borrow a network in evaluation mode and hand it back as it was."""
+"""Temporary eval mode of a network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ __all__ = ["eval_mode"]
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put every module in evaluation mode and restore each one's own mode afterward.
+    """Put every module in eval mode, and restore the mode of each module afterward.
 
-    ``model.train()`` afterward would not do: it would also wake modules that were in evaluation
-    mode before, such as the batch normalization of a frozen backbone.
+    ``model.train()`` would also put modules in train mode that were in eval mode before, such as
+    the batch normalization of a frozen backbone.
 
     Args:
         model: Any network.

@@ -1,4 +1,4 @@
-"""Seeds: set them all, keep them, put them back."""
+"""Seeding, and saving and restoring the states of random generators."""
 
 import random
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ __all__ = ["preserve_rng", "rng_state", "seed_everything", "set_rng_state"]
 
 
 def seed_everything(seed: int) -> int:
-    """Seed Python's, numpy's and torch's global generators (CPU and every GPU).
+    """Seed the global generators of Python, numpy and torch (CPU and every GPU).
 
     Args:
         seed: Any integer in [0, 2**32).
 
     Returns:
-        The seed, so that it can be recorded where it is used.
+        The seed, to be recorded by the caller.
 
     Raises:
         ValueError: If ``seed`` is outside that range.
@@ -32,7 +32,7 @@ def seed_everything(seed: int) -> int:
 
 
 def rng_state() -> dict[str, Any]:
-    """Read the state of torch's global generators, as tensors that ``torch.save`` can hold.
+    """Return the state of torch's global generators, as tensors for ``torch.save``.
 
     Returns:
         ``{"cpu": Tensor, "cuda": list of Tensor}``; the list is empty without a GPU.
@@ -42,11 +42,11 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Put torch's global generators back to what :func:`rng_state` read.
+    """Restore the state of torch's global generators returned by :func:`rng_state`.
 
     Args:
-        state: A value returned by :func:`rng_state`. GPU states are restored only where as many
-            GPUs are present as when it was read.
+        state: A value returned by :func:`rng_state`. GPU states are restored only if the number
+            of GPUs is the same.
     """
     torch.set_rng_state(state["cpu"].cpu())
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
@@ -55,7 +55,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def preserve_rng() -> Iterator[None]:
-    """Leave torch's, numpy's and Python's global generators as they were found."""
+    """Restore the global generators of torch, numpy and Python afterward."""
     torch_state, numpy_state, python_state = rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         yield

@@ -1,23 +1,36 @@
-"""Run a whole study: a grid of configurations, a folder for each run, one page about them all."""
+"""Run experiments: one run, a grid of runs, cross-validation, external tests, predictions."""
 
 from .config import PAPER_MODELS, RunConfig, paper_grid
 from .crossval import CrossValidation, cross_validate, load_cross_validation
-from .elsewhere import ExternalTest
-from .external import external_test
+from .explanations import Example, Explanations
+from .external import ExternalTest, external_test
+from .manifests import RunManifest, SplitSummary, StudyAudit
 from .predict import ImagePredictions, predict_images
-from .results import StudyResults, load_study
 from .run import run_experiment
-from .runs import RunResult, load_network, load_run
+from .run_folder import RunFolder
+from .run_result import PositiveClass, RunResult, load_network, load_run
 from .study import run_study
+from .study_folder import StudyFolder
+from .study_results import StudyResults, load_study
+from .summary import StudySummary
 
 __all__ = [
     "PAPER_MODELS",
     "CrossValidation",
+    "Example",
+    "Explanations",
     "ExternalTest",
     "ImagePredictions",
+    "PositiveClass",
     "RunConfig",
+    "RunFolder",
+    "RunManifest",
     "RunResult",
+    "SplitSummary",
+    "StudyAudit",
+    "StudyFolder",
     "StudyResults",
+    "StudySummary",
     "cross_validate",
     "external_test",
     "load_cross_validation",

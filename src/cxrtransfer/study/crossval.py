@@ -1,41 +1,43 @@
-"""One configuration, trained once per fold of the patients."""
+"""Cross-validation: one configuration, trained once per fold of the patients."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from cxrtransfer.data import Records, fold_records, read_folder, resplit
-from cxrtransfer.errors import RunFolderError
+from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, evaluate
-from cxrtransfer.files import read_json, write_json
+from cxrtransfer.runtime import current_world
 from cxrtransfer.types import StrPath
 
+from .auditing import find_unreadable, leave_out
 from .config import RunConfig
-from .run import run_experiment, split_settings
-from .runs import RunResult, load_run
+from .image_files import read_image_files
+from .run import Datasets, check_config, perform, plan_run
+from .run_result import RunResult, load_run
+from .study_folder import CrossValidationFolder
 
-__all__ = ["CROSSVAL_NAME", "CrossValidation", "cross_validate", "load_cross_validation"]
-
-CROSSVAL_NAME = "crossval.json"
+__all__ = ["CrossValidation", "cross_validate", "load_cross_validation"]
 
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """The runs of a cross-validation, and what they say together.
+    """Runs and pooled predictions of a cross-validation.
 
-    Each fold's best epoch was chosen on the images it is then judged by, so these numbers are
-    slightly better than new images would give.
+    The best epoch of each fold was chosen on the images the fold is evaluated on, so these
+    metrics are slightly optimistic.
 
     Attributes:
-        name: Name of the configuration that was run.
+        name: Name of the configuration.
         folds: One run per fold.
-        pooled: Predictions of every image that is not in test, each by the one network that was
-            not trained on it. Networks differ in how high they score, so the pooled AUROC is
-            usually a little below the mean of the folds'.
-        patients: The patient of each pooled image.
+        pooled: Predictions on every image outside the test split, each by the one network that
+            was not trained on it. Networks differ in the level of their scores, so the pooled
+            AUROC is usually a little below the mean over folds.
+        patients: Patient of each pooled image.
     """
 
     name: str
@@ -44,18 +46,18 @@ class CrossValidation:
     patients: tuple[str, ...]
 
     def scores(self, metric: str = "auroc") -> npt.NDArray[np.float64]:
-        """Return a metric of each fold's validation images, ``(folds,)``.
+        """Return a metric on the validation images of each fold, ``(folds,)``.
 
-        Their spread is that of training as well as of images;
-        :func:`cxrtransfer.evaluation.anova_over_folds` compares several networks' scores.
+        Its spread is that of training as well as of images;
+        :func:`cxrtransfer.evaluation.anova_over_folds` compares the scores of several networks.
 
         Args:
-            metric: A name that :meth:`cxrtransfer.evaluation.METRICS` has.
+            metric: A name of :data:`cxrtransfer.evaluation.METRICS`.
         """
         return np.array([compute_metrics(fold.val)[metric] for fold in self.folds])
 
     def evaluate(self, *, confidence: float = 0.95) -> Evaluation:
-        """Evaluate the pooled predictions, the images of one patient taken together."""
+        """Evaluate the pooled predictions with the images of one patient taken together."""
         return evaluate(self.pooled, patients=self.patients, confidence=confidence)
 
 
@@ -67,80 +69,98 @@ def cross_validate(
     num_folds: int = 5,
     device: str | torch.device = "auto",
     cache: StrPath | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
 ) -> CrossValidation:
-    """Train one network per fold, with no patient on both sides.
+    """Train one network per fold; no patient is in two folds.
 
-    The test split takes no part in the folds; every fold's network is tested on it all the same,
-    so that the spread of the test numbers shows too. Each fold is an ordinary run in a folder of
-    its own: a complete one is loaded, a broken one goes on where it stopped.
+    The test split is in no fold, but every network is tested on it, so that the variability of
+    the test metrics is visible too. Each fold is an ordinary run in a folder of its own: a
+    complete one is loaded, an interrupted one is resumed. Everything is checked before anything
+    is written.
 
-    A cross-validation that stands in the folder of a study has a section on the study's page.
+    The report of a study includes every cross-validation in its folder.
 
     Args:
-        config: What to run. Its ``val_fraction`` has no effect, as the folds divide the images;
-            ``group_by`` and ``split_seed`` say how they are dealt.
+        config: Configuration of the runs. Its ``val_fraction`` has no effect; ``group_by`` and
+            ``split_seed`` decide how images are assigned to folds.
         source: Folder of images, or records; with a test split, or with ``test_fraction`` in
             ``config``, which is then drawn once.
-        out: Folder that gets one run folder per fold, ``fold0`` and so on.
-        num_folds: How many.
-        device: Where to run.
-        cache: Folder to keep decoded images in; None decodes into memory.
+        out: Folder of the cross-validation; gets one run folder per fold.
+        num_folds: Number of folds.
+        device: Device to run on.
+        cache: Folder for decoded images; None decodes into memory.
+        on_error: ``"raise"`` refuses a source with unreadable images; ``"skip"`` leaves them out
+            and warns, as :func:`cxrtransfer.study.run_study` does.
 
     Returns:
         The runs and their pooled predictions.
 
+    Warns:
+        UserWarning: If images are skipped.
+
     Raises:
         ValueError: If a class has fewer patients than there are folds, or there is no test split.
-        RunFolderError: If a fold's folder holds a run with other settings or images.
+        UnreadableImagesError: If images cannot be decoded; lists them all.
+        RunFolderError: If the folder of a fold holds a run with other settings or images.
     """
     records = source if isinstance(source, Records) else read_folder(source)
-    if config.test_fraction is not None:  # one test split for all folds, and for none of them
-        records = resplit(records, **{**split_settings(config), "val_fraction": 0.0})
+    folder = CrossValidationFolder(Path(out))
+    check_config(config, records, folder.fold(num_folds - 1))
+    unreadable = find_unreadable(records)
+    if unreadable and on_error == "raise":
+        raise UnreadableImagesError({Path(name): why for name, why in unreadable.items()})
+    records = leave_out(records, unreadable)
+    if config.test_fraction is not None:  # one test split for all folds, drawn before them
+        records = resplit(
+            records,
+            val_fraction=0.0,
+            test_fraction=config.test_fraction,
+            group_by=config.group_by,
+            seed=config.split_seed,
+        )
         config = replace(config, test_fraction=None)
     if not any(row.split == "test" for row in records):
         raise ValueError(
-            "cross-validation needs a test split that takes no part in it, got none; "
+            "cross-validation needs a test split that is in no fold, got none; "
             "set test_fraction (--test-fraction)"
         )
-    dealt = fold_records(
+    images = read_image_files(records, folder.read_images())
+    folds = fold_records(
         records, num_folds=num_folds, group_by=config.group_by, seed=config.split_seed
     )
-    folds = tuple(
-        run_experiment(
+    plans = [
+        plan_run(
             replace(config, name=f"{config.name}_fold{number}", val_fraction=0.0),
             fold,
-            Path(out) / f"fold{number}",
-            device=device,
-            cache=cache,
+            folder.fold(number),
+            images,
         )
-        for number, fold in enumerate(dealt)
-    )
-    write_json(
-        Path(out) / CROSSVAL_NAME,
-        {"name": config.name, "folds": [fold.folder.name for fold in folds]},
-    )
-    return _together(config.name, folds)
+        for number, fold in enumerate(folds)
+    ]
+    if current_world().is_main:
+        folder.write_images(images)
+        for plan in plans:
+            plan.claim()
+    datasets = Datasets(cache)
+    runs = tuple(perform(plan, datasets, device=device, callbacks=()) for plan in plans)
+    folder.write(config.name, num_folds)
+    return _join(config.name, runs)
 
 
 def load_cross_validation(folder: StrPath) -> CrossValidation:
-    """Read what :func:`cross_validate` finished.
+    """Read what :func:`cross_validate` wrote.
 
     Args:
-        folder: What it was given as ``out``.
+        folder: Its ``out``.
 
     Raises:
-        RunFolderError: If the folder holds no finished cross-validation.
+        RunFolderError: If the folder has no finished cross-validation.
     """
-    folder = Path(folder)
-    if not (folder / CROSSVAL_NAME).exists():
-        raise RunFolderError(
-            f"{folder} must hold a finished cross-validation, but has no {CROSSVAL_NAME}"
-        )
-    found = read_json(folder / CROSSVAL_NAME)
-    return _together(found["name"], tuple(load_run(folder / fold) for fold in found["folds"]))
+    name, folds = CrossValidationFolder(Path(folder)).read()
+    return _join(name, tuple(load_run(fold.path) for fold in folds))
 
 
-def _together(name: str, folds: tuple[RunResult, ...]) -> CrossValidation:
+def _join(name: str, folds: tuple[RunResult, ...]) -> CrossValidation:
     pooled = _pool([fold.val for fold in folds])
     patient_of = folds[0].patients()
     patients = tuple(patient_of[image] for image in pooled.ids)
@@ -148,7 +168,7 @@ def _together(name: str, folds: tuple[RunResult, ...]) -> CrossValidation:
 
 
 def _pool(parts: list[Predictions]) -> Predictions:
-    """Join predictions of different images; an image that is in two parts is refused."""
+    """Join predictions on different images; an image in two parts is refused."""
     return replace(
         parts[0],
         ids=tuple(name for part in parts for name in part.ids),

@@ -1,89 +1,225 @@
-"""A trained run on images from elsewhere: does it hold what its own test set promised?"""
+"""External test: a trained run on the images of another site, compared with its own test set."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from cxrtransfer.data import Records, StratifiedResplit, read_folder
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.errors import RunFolderError, UnreadableImagesError
 from cxrtransfer.evaluation import (
+    Drop,
     Estimate,
+    Evaluation,
+    Predictions,
+    Shift,
     compare_profiles,
     evaluate,
     feature_separability,
     metric_drops,
 )
-from cxrtransfer.files import atomic_path, write_json
 from cxrtransfer.inference import extract_features, predict
 from cxrtransfer.models import input_spec
 from cxrtransfer.types import StrPath
 
-from .elsewhere import ExternalTest
-from .profiles import load_profile, profile_files
-from .runs import RunResult, load_network, load_run
+from .manifests import nan_as_none, none_as_nan
+from .profiles import profile_files
+from .run_folder import ExternalFolder
+from .run_result import RunResult, load_network, load_run
 
-__all__ = ["EXTERNAL_NAME", "external_test"]
+__all__ = ["ExternalTest", "external_test", "load_external_test"]
 
-EXTERNAL_NAME = "external"
-_FEWEST = 10  # patients of a class, for telling two sources apart by features
+MIN_PATIENTS = 10  # of a class at each site, for the separability of its features
+MAX_INSEPARABLE = 0.7  # an AUROC; an interval that reaches above it is inconclusive
+
+_COUNTS = (
+    "class_names",
+    "positive_index",
+    "num_images",
+    "num_patients",
+    "threshold",
+    "confidence",
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExternalTest:
+    """A run on its internal and on an external test set; ``print`` shows a table.
+
+    Attributes:
+        run: Name of the run.
+        site: Name of the site of the external images.
+        predictions: Predictions on the external images.
+        internal: Evaluation on the run's own test set.
+        external: Evaluation on the external test set.
+        drops: Internal minus external value of each metric, with the interval of the difference
+            between two sets of different patients.
+        shifts: Differences between the images as files: size, mode, intensities.
+        separability: How well the network's features separate the two sites within each class: an
+            AUROC, 0.5 if they do not. It is NaN, with the reason, for a class of fewer than 10
+            patients at a site.
+        known: Number of external images whose id or patient the run contains; above zero, the
+            test may not be external.
+        skipped: Why each skipped image is unreadable, by its id.
+    """
+
+    run: str
+    site: str
+    predictions: Predictions
+    internal: Evaluation
+    external: Evaluation
+    drops: tuple[Drop, ...]
+    shifts: tuple[Shift, ...]
+    separability: Mapping[str, Estimate]
+    known: int
+    skipped: Mapping[str, str]
+
+    def drop(self, metric: str) -> Drop:
+        """Return the drop of a metric.
+
+        Raises:
+            KeyError: If there is no such metric.
+        """
+        return {drop.metric: drop for drop in self.drops}[metric]
+
+    @property
+    def separable(self) -> tuple[str, ...]:
+        """Classes whose features separate the sites: the interval lies above 0.5."""
+        return tuple(name for name, auroc in self.separability.items() if auroc.low > 0.5)
+
+    @property
+    def inconclusive(self) -> tuple[str, ...]:
+        """Classes whose interval of separability is missing or reaches above 0.7."""
+        # Written so that NaN counts.
+        return tuple(
+            name for name, auroc in self.separability.items() if not auroc.high <= MAX_INSEPARABLE
+        )
+
+    @property
+    def shifted(self) -> tuple[Shift, ...]:
+        """Shifts larger than those of two samples of one distribution."""
+        return tuple(shift for shift in self.shifts if shift.distance > shift.critical_distance)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the predictions as values that JSON can hold; NaN becomes None."""
+        values: dict[str, Any] = nan_as_none(
+            {
+                "run": self.run,
+                "site": self.site,
+                "internal": _counts(self.internal),
+                "external": _counts(self.external),
+                "drops": [asdict(drop) for drop in self.drops],
+                "shifts": [asdict(shift) for shift in self.shifts],
+                "separability": {name: asdict(auroc) for name, auroc in self.separability.items()},
+                "known": self.known,
+                "skipped": self.skipped,
+            }
+        )
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], predictions: Predictions) -> Self:
+        """Build from :meth:`to_dict` and the predictions."""
+        drops = tuple(
+            Drop(
+                **none_as_nan(drop)
+                | {end: Estimate(**none_as_nan(drop[end])) for end in ("reference", "other")}
+            )
+            for drop in values["drops"]
+        )
+        return cls(
+            run=values["run"],
+            site=values["site"],
+            predictions=predictions,
+            internal=_evaluation(values["internal"], {d.metric: d.reference for d in drops}),
+            external=_evaluation(values["external"], {d.metric: d.other for d in drops}),
+            drops=drops,
+            shifts=tuple(Shift(**none_as_nan(shift)) for shift in values["shifts"]),
+            separability={
+                name: Estimate(**none_as_nan(auroc))
+                for name, auroc in values["separability"].items()
+            },
+            known=values["known"],
+            skipped=values["skipped"],
+        )
+
+    def __str__(self) -> str:
+        rows = [("", "internal", "external", "difference")]
+        rows += [
+            (drop.metric, str(drop.reference), str(drop.other), f"{-drop.drop:+.3f}")
+            for drop in self.drops
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        return "\n".join([f"{self.run} on {self.site}", *table])
 
 
 def external_test(
     run: StrPath,
     source: StrPath | Records,
     *,
-    place: str | None = None,
+    site: str | None = None,
     threshold: float = 0.5,
     confidence: float = 0.95,
     batch_size: int = 32,
     on_error: Literal["raise", "skip"] = "raise",
     device: str | torch.device = "auto",
 ) -> ExternalTest:
-    """Put a trained run on other images, and compare with its own test set.
+    """Test a trained run on external images, and compare with its internal test set.
 
-    Every image of the source is used, whatever split it is in. What was found is kept in the
-    run's folder under ``external/PLACE``: the predictions, and the tables that
-    :func:`cxrtransfer.report.write_report` shows. A test of the same name is replaced.
+    Every image of the source is used, whatever its split. The result is stored in the folder of
+    the run, where :func:`cxrtransfer.report.write_report` finds it; it replaces an earlier test of
+    the same site.
 
     Args:
-        run: The folder of a complete run.
-        source: A folder of images with the run's classes, or records.
-        place: What to call it; by default the name of the folder.
-        threshold: Probability from which an image is called positive, at home and elsewhere;
-            choose it on the run's validation images, never on these.
-        confidence: Of the intervals.
+        run: Folder of a complete run.
+        source: Folder of images with the classes of the run, or records.
+        site: Name of the site; by default the name of the source folder.
+        threshold: Lowest probability that is predicted positive, on both test sets; choose it on
+            the validation split of the run, never on these images.
+        confidence: Confidence of the intervals.
         batch_size: Images per forward pass.
         on_error: ``"raise"`` refuses a source with unreadable images; ``"skip"`` leaves them out,
-            warns, and lists them in the result and in what is kept.
-        device: Where to run.
+            warns, and lists them in the result.
+        device: Device to run on.
 
     Returns:
         The result; ``print`` it.
 
     Warns:
-        UserWarning: If images are left out.
+        UserWarning: If images are skipped.
 
     Raises:
-        RunFolderError: If the folder holds no complete run, or one without a profile of its
-            images.
-        ValueError: If the classes differ from the run's, or no name is known for the place.
-        UnreadableImagesError: If images cannot be decoded; names them all.
+        RunFolderError: If the folder has no complete run, or one without the features or the
+            image profile to compare with.
+        ValueError: If the classes differ from those of the run, or the site has no name.
+        UnreadableImagesError: If images cannot be decoded; lists them all.
     """
-    done = load_run(run)
+    result = load_run(run)
     records = source if isinstance(source, Records) else read_folder(source)
-    place = place or (records.root.resolve().name if records.root else "")
-    if not place or place in (".", "..") or "/" in place or "\\" in place:
-        raise ValueError(f"place must be a plain folder name, got {place!r}; name one")
-    if records.class_names != done.test.class_names:
+    site = site or (records.root.resolve().name if records.root else "")
+    if not site or site in (".", "..") or "/" in site or "\\" in site:
+        raise ValueError(f"site must be a plain folder name, got {site!r}; pass site=...")
+    if records.class_names != result.test.class_names:
         raise ValueError(
-            f"the images must have the run's classes {done.test.class_names}, "
+            f"the images must have the classes of the run {result.test.class_names}, "
             f"got {records.class_names}; rename the folders, or map the labels in a table"
         )
-    network = load_network(done)
+    features, profile = result.features(), result.profile()
+    if features is None or profile is None:
+        reasons = [f"{name}: {why}" for name, why in result.missing.items()]
+        raise RunFolderError(
+            f"{result.folder.path} must hold the features and the image profile of its test split "
+            f"({'; '.join(reasons)}); rerun it in another folder"
+        )
+    network = load_network(result)
     spec = input_spec(network)
     everything = replace(records, rows=tuple(replace(row, split="test") for row in records))
     data = StratifiedResplit(
@@ -93,85 +229,88 @@ def external_test(
         raise UnreadableImagesError({Path(name): why for name, why in data.skipped.items()})
     predictions = replace(
         predict(network, data, batch_size=batch_size, device=device),
-        positive_index=done.test.positive_index,
+        positive_index=result.test.positive_index,
     )
-    features = extract_features(network, data, batch_size=batch_size, device=device)
-    patients = done.patients()
-    home, elsewhere = (
-        evaluate(images, patients=owners, threshold=threshold, confidence=confidence)
-        for images, owners in (
-            (done.test, [patients[name] for name in done.test.ids]),
+    external_features = extract_features(network, data, batch_size=batch_size, device=device)
+    patients = result.patients()
+    internal, external = (
+        evaluate(images, patients=groups, threshold=threshold, confidence=confidence)
+        for images, groups in (
+            (result.test, [patients[name] for name in result.test.ids]),
             (predictions, data.records.patient_ids),
         )
     )
-    found = ExternalTest(
-        run=done.config.name,
-        place=place,
+    test = ExternalTest(
+        run=result.name,
+        site=site,
         predictions=predictions,
-        home=home,
-        elsewhere=elsewhere,
-        drops=metric_drops(home, elsewhere),
-        shifts=compare_profiles(load_profile(done.folder), profile_files(data.records, spec)),
-        separability=_separability(done, features, data.records),
-        known=_known(patients, data.records),
+        internal=internal,
+        external=external,
+        drops=metric_drops(internal, external),
+        shifts=compare_profiles(profile, profile_files(data.records, spec)),
+        separability=_separability(result, features, data.records, external_features),
+        known=_count_known(patients, data.records),
         skipped=data.skipped,
     )
-    _keep(found, data.records, done.folder / EXTERNAL_NAME / place)
-    return found
+    result.folder.external(site).write(test.to_dict(), predictions, data.records)
+    return test
+
+
+def load_external_test(folder: ExternalFolder) -> ExternalTest:
+    """Read what :func:`external_test` stored.
+
+    Raises:
+        RunFolderError: If the folder has no result, or one of another format.
+    """
+    return ExternalTest.from_dict(*folder.read())
 
 
 def _separability(
-    run: RunResult, features: npt.NDArray[np.float32], records: Records
+    run: RunResult,
+    internal_features: npt.NDArray[np.float32],
+    records: Records,
+    external_features: npt.NDArray[np.float32],
 ) -> dict[str, Estimate]:
-    """Tell the two places apart within each class, so that prevalence plays no part."""
-    at_home = np.load(run.folder / "embedding.npz", allow_pickle=False)["features"]
+    """Separate the two sites within each class, so that prevalence has no effect."""
     patients = run.patients()
-    home_patients = np.array([patients[name] for name in run.test.ids])
-    other_patients = np.array(records.patient_ids)
-    found = {}
+    internal_patients = np.array([patients[name] for name in run.test.ids])
+    external_patients = np.array(records.patient_ids)
+    separability = {}
     for label, name in enumerate(records.class_names):
-        here, there = run.test.labels == label, records.labels == label
-        fewest = min(len(set(home_patients[here])), len(set(other_patients[there])))
-        found[name] = (
-            feature_separability(
-                at_home[here],
-                features[there],
-                reference_patients=home_patients[here].tolist(),
-                other_patients=other_patients[there].tolist(),
-            )
-            if fewest >= _FEWEST
-            else _too_few(fewest)
+        internal, external = run.test.labels == label, records.labels == label
+        smallest = min(
+            len(set(internal_patients[internal])), len(set(external_patients[external]))
         )
-    return found
+        if smallest < MIN_PATIENTS:
+            reason = f"needs {MIN_PATIENTS} patients per site, got {smallest}"
+            separability[name] = Estimate(np.nan, np.nan, np.nan, "none", reason)
+        else:
+            separability[name] = feature_separability(
+                internal_features[internal],
+                external_features[external],
+                reference_patients=internal_patients[internal].tolist(),
+                other_patients=external_patients[external].tolist(),
+            )
+    return separability
 
 
-def _too_few(patients: int) -> Estimate:
-    reason = f"it takes {_FEWEST} patients from each place, and one has {patients}"
-    return Estimate(float("nan"), float("nan"), float("nan"), "none", reason)
-
-
-def _known(patients: dict[str, str], records: Records) -> int:
-    owners = set(patients.values())
+def _count_known(patients: Mapping[str, str], records: Records) -> int:
+    """Count the images whose id or patient is in the run."""
+    groups = set(patients.values())
     return sum(
-        name in patients or owner in owners
-        for name, owner in zip(records.ids, records.patient_ids, strict=True)
+        name in patients or patient in groups
+        for name, patient in zip(records.ids, records.patient_ids, strict=True)
     )
 
 
-def _keep(found: ExternalTest, records: Records, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    found.predictions.to_csv(folder / "predictions.csv")
-    records.to_csv(folder / "records.csv")
-    with atomic_path(folder / "report.txt") as path:
-        path.write_text(f"{found}\n", encoding="utf-8")
-    write_json(
-        folder / "external.json",
-        {
-            "run": found.run,
-            "place": found.place,
-            "skipped": dict(found.skipped),
-            "sentences": found.sentences(),
-            "table": found.table(),
-            "look": found.look(),
-        },
-    )
+def _counts(evaluation: Evaluation) -> dict[str, Any]:
+    """Return all of an evaluation but its estimates, which are in the drops."""
+    values = {name: getattr(evaluation, name) for name in _COUNTS}
+    return {**values, "confusion_matrix": evaluation.confusion_matrix.tolist()}
+
+
+def _evaluation(counts: Mapping[str, Any], estimates: Mapping[str, Any]) -> Evaluation:
+    matrix = np.array(counts["confusion_matrix"], dtype=np.int64)
+    names = tuple(counts["class_names"])
+    values = {**counts, "confusion_matrix": matrix, "class_names": names}
+    return Evaluation(_estimates=dict(estimates), **values)

@@ -1,12 +1,13 @@
-"""A trained run on images that nobody has labeled."""
+"""Prediction: a trained run on images without labels."""
 
 import csv
 import os
+import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from cxrtransfer.data import decode_images, find_images, to_model_input
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.errors import EmptyHeatmapWarning, UnreadableImagesError
 from cxrtransfer.explain import GradCAM, overlay
 from cxrtransfer.files import atomic_path
 from cxrtransfer.inference import predict_logits, probabilities_of
@@ -24,20 +25,20 @@ from cxrtransfer.models import input_spec
 from cxrtransfer.runtime import resolve_device, to_device
 from cxrtransfer.types import InputSpec, StrPath
 
-from .runs import load_network, load_run
+from .run_result import load_network, load_run
 
 __all__ = ["ImagePredictions", "predict_images"]
 
 
 @dataclass(frozen=True, eq=False)
 class ImagePredictions:
-    """What a run says about images without labels.
+    """Predictions of a run on images without labels.
 
     Attributes:
-        ids: Name of each image: its path below the folder, or as it was given.
+        ids: Name of each image: its path below the source folder, or as it was passed.
         probabilities: Float64, ``(N, K)``, rows sum to 1.
-        class_names: In the order of the columns.
-        skipped: Why each image that was left out is unreadable, by its name.
+        class_names: Names of the columns.
+        skipped: Why each skipped image is unreadable, by its name.
     """
 
     ids: tuple[str, ...]
@@ -47,133 +48,156 @@ class ImagePredictions:
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """The likeliest class of each image, int64 ``(N,)``."""
-        likeliest: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
-        return likeliest
+        """The most probable class of each image, int64 ``(N,)``."""
+        most_probable: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return most_probable
 
     def to_csv(self, path: StrPath) -> None:
-        """Write a row an image: id, likeliest class, and the probability of each class.
+        """Write one row per image: id, most probable class, and the probability of each class.
 
-        The columns are ``id``, ``predicted`` and the names of the classes. Images that were left
-        out have rows too, at the end, empty but for their id and, in one more column
-        ``unreadable``, the reason.
+        The columns are ``id``, ``predicted`` and the names of the classes. Skipped images have
+        rows at the end, empty but for their id and the reason, in one more column ``unreadable``.
 
         Args:
             path: The file; replaced if it exists.
         """
         with (
             atomic_path(Path(path)) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
+            temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             writer = csv.writer(file)
-            why = ["unreadable"] if self.skipped else []
-            writer.writerow(["id", "predicted", *self.class_names, *why])
+            reasons = ["unreadable"] if self.skipped else []
+            writer.writerow(["id", "predicted", *self.class_names, *reasons])
             for name, label, row in zip(self.ids, self.predicted, self.probabilities, strict=True):
-                said = [self.class_names[label], *map(repr, row.tolist())]
-                writer.writerow([name, *said, *[""] * len(why)])
+                cells = [self.class_names[label], *map(repr, row.tolist())]
+                writer.writerow([name, *cells, *[""] * len(reasons)])
             for name, reason in self.skipped.items():
                 writer.writerow([name, *[""] * (1 + len(self.class_names)), reason])
 
     def __repr__(self) -> str:
-        counts = np.bincount(self.predicted, minlength=len(self.class_names))
-        found = ", ".join(
-            f"{count:,} {name}" for count, name in zip(counts, self.class_names, strict=True)
+        numbers = np.bincount(self.predicted, minlength=len(self.class_names))
+        counts = ", ".join(
+            f"{number:,} {name}" for number, name in zip(numbers, self.class_names, strict=True)
         )
-        left_out = f"; {len(self.skipped):,} unreadable left out" if self.skipped else ""
-        return f"ImagePredictions({len(self.ids):,} images: {found}{left_out})"
+        skipped = f"; {len(self.skipped):,} unreadable skipped" if self.skipped else ""
+        return f"ImagePredictions({len(self.ids):,} images: {counts}{skipped})"
 
 
 def predict_images(
     run: StrPath,
     source: StrPath | Iterable[StrPath],
     *,
+    out: StrPath | None = None,
     heatmaps: StrPath | None = None,
     batch_size: int = 32,
     on_error: Literal["raise", "skip"] = "raise",
     device: str | torch.device = "auto",
 ) -> ImagePredictions:
-    """Classify images without labels by the network that a run kept.
+    """Predict images without labels with the network of a run.
 
-    The images are decoded as those of the run were, and kept in memory as gray pixels (50 kB an
-    image at 224 px). Nothing here is an estimate of how good the answers are; for that, test the
-    run on labeled images of the same place with :func:`cxrtransfer.study.external_test`.
+    The images are decoded like those of the run and held in memory as gray pixels (50 kB per
+    image at 224 px). Nothing here measures performance; for that, test the run on labeled images
+    of the same site with :func:`cxrtransfer.study.external_test`.
 
     Args:
-        run: The folder of a complete run.
-        source: A folder, of which every file is taken, or the files.
-        heatmaps: A folder for a Grad-CAM overlay of the likeliest class of each image, as
-            ``NAME.png`` below the same folders as in ``source``, or as below the folder that
-            holds all the files; None for none.
+        run: Folder of a complete run.
+        source: A folder, of which every file is taken, one file, or several.
+        out: File for the table that :meth:`ImagePredictions.to_csv` writes; None for none. It is
+            tried before and written before any heatmap.
+        heatmaps: Folder for a Grad-CAM overlay of the most probable class of each image, as
+            ``NAME.png`` in the same subfolders as in ``source``; None for none.
         batch_size: Images per forward pass.
         on_error: ``"raise"`` refuses a source with unreadable images; ``"skip"`` leaves them out,
             and lists them in the result and in its table.
-        device: Where to run.
+        device: Device to run on.
 
     Returns:
-        The probabilities.
+        The predictions.
 
     Warns:
-        UserWarning: If heatmaps are empty; names the images.
+        UserWarning: If heatmaps are empty or cannot be written; lists the images.
 
     Raises:
-        RunFolderError: If the folder holds no complete run.
+        RunFolderError: If the folder has no complete run.
         FileNotFoundError: If there are no images.
-        UnreadableImagesError: If images cannot be decoded; names them all.
+        ValueError: If ``heatmaps`` is inside the source folder.
+        OSError: If ``out`` cannot be written.
+        UnreadableImagesError: If images cannot be decoded; lists them all.
     """
-    done = load_run(run)
-    network = to_device(load_network(done), resolve_device(device))
+    result = load_run(run)
+    sources = _sources(source)
+    if heatmaps is not None and isinstance(source, str | os.PathLike) and Path(source).is_dir():
+        _check_outside(Path(heatmaps).expanduser(), Path(source).expanduser())
+    table = None if out is None else Path(out).expanduser()
+    if table is not None:
+        _check_writable(table)
+    network = to_device(load_network(result), resolve_device(device))
     spec = input_spec(network)
-    names, paths, places = _named(source)
-    images, unreadable = decode_images(paths, spec.size, interpolation=spec.interpolation)
+    paths = [image.path for image in sources]
+    pixels, unreadable = decode_images(paths, spec.size, interpolation=spec.interpolation)
     if unreadable and (on_error == "raise" or len(unreadable) == len(set(paths))):
         raise UnreadableImagesError(unreadable)
-    kept = [index for index, path in enumerate(paths) if path not in unreadable]
-    data = _Unlabeled(torch.from_numpy(images[kept]), spec)
+    readable = [index for index, path in enumerate(paths) if path not in unreadable]
+    data = _Unlabeled(torch.from_numpy(pixels[readable]), spec)
     logits = predict_logits(network, data, batch_size=batch_size, device=device).logits
-    found = ImagePredictions(
-        ids=tuple(names[index] for index in kept),
+    predictions = ImagePredictions(
+        ids=tuple(sources[index].name for index in readable),
         probabilities=probabilities_of(logits),
-        class_names=done.test.class_names,
-        skipped={n: unreadable[p] for n, p in zip(names, paths, strict=True) if p in unreadable},
+        class_names=result.test.class_names,
+        skipped={
+            image.name: unreadable[image.path] for image in sources if image.path in unreadable
+        },
     )
+    if table is not None:
+        predictions.to_csv(table)
     if heatmaps is not None:
-        targets = [Path(heatmaps) / f"{places[index]}.png" for index in kept]
-        _draw_heatmaps(network, data, found, targets, batch_size)
-    return found
+        folder = Path(heatmaps).expanduser()
+        targets = [folder / f"{sources[index].relative}.png" for index in readable]
+        _write_heatmaps(network, data, predictions, targets, batch_size)
+    return predictions
 
 
-def _draw_heatmaps(
+def _write_heatmaps(
     network: nn.Module,
     data: "_Unlabeled",
-    found: ImagePredictions,
+    predictions: ImagePredictions,
     targets: Sequence[Path],
     batch_size: int,
 ) -> None:
-    """Write an overlay of each image's likeliest class, and name the images without heat."""
+    """Write an overlay of each image's most probable class; warn of those that fail."""
     device = next(network.parameters()).device
-    empty = []
+    empty, failed = [], []
     with GradCAM(network) as cam, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the heatmaps of images")  # named below
+        warnings.simplefilter("ignore", EmptyHeatmapWarning)  # named below
         for start in range(0, len(targets), batch_size):
             part = range(start, min(start + batch_size, len(targets)))
             batch = torch.stack([data[index][0] for index in part])
-            maps = cam(batch.to(device), found.predicted[part.start : part.stop].tolist())
+            maps = cam(batch.to(device), predictions.predicted[part.start : part.stop].tolist())
             for index, heatmap in zip(part, maps.float().cpu().numpy(), strict=True):
-                targets[index].parent.mkdir(parents=True, exist_ok=True)
-                gray = data.images[index].numpy()
-                Image.fromarray(overlay(gray, heatmap)).save(targets[index])
+                name = predictions.ids[index]
                 if not heatmap.any():
-                    empty.append(found.ids[index])
+                    empty.append(name)
+                try:
+                    with atomic_path(targets[index]) as path:
+                        picture = Image.fromarray(overlay(data.images[index].numpy(), heatmap))
+                        picture.save(path, format="png")
+                except (OSError, ValueError) as error:  # the table and the others are worth more
+                    failed.append(f"{name!r} ({error})")
     if empty:
         warnings.warn(
-            f"{len(empty)} of {len(targets)} heatmaps are empty, as nothing in the image speaks "
-            f"more for the class than against it: {', '.join(empty)}",
+            f"{len(empty)} of {len(targets)} heatmaps are empty, as no evidence for the predicted "
+            f"class outweighs the evidence against it: {', '.join(empty)}",
+            stacklevel=3,
+        )
+    if failed:
+        warnings.warn(
+            f"{len(failed)} of {len(targets)} heatmaps cannot be written: {', '.join(failed)}",
             stacklevel=3,
         )
 
 
 class _Unlabeled(Dataset[tuple[torch.Tensor, int]]):
-    """Gray images uint8 ``(N, H, W)`` as a network takes them, each with a label of no meaning."""
+    """Gray images uint8 ``(N, H, W)`` as network inputs, with meaningless labels."""
 
     def __init__(self, images: torch.Tensor, spec: InputSpec) -> None:
         self.images = images
@@ -186,25 +210,46 @@ class _Unlabeled(Dataset[tuple[torch.Tensor, int]]):
         return self.transform(self.images[index].unsqueeze(0)), 0
 
 
-def _named(
-    source: StrPath | Iterable[StrPath],
-) -> tuple[tuple[str, ...], list[Path], tuple[str, ...]]:
-    """Return what to call each image, where it is, and its place below a folder of results."""
+class _Source(NamedTuple):
+    """An image to predict: its name, its file, and its place in a folder of results."""
+
+    name: str
+    path: Path
+    relative: str
+
+
+def _sources(source: StrPath | Iterable[StrPath]) -> list[_Source]:
     if isinstance(source, str | os.PathLike):
-        root = Path(source)
-        paths = sorted(find_images(root))
-        names = places = tuple(path.relative_to(root).as_posix() for path in paths)
-    else:
-        paths = [Path(path) for path in source]
-        names, places = tuple(path.as_posix() for path in paths), _below_what_they_share(paths)
+        root = Path(source).expanduser()
+        if not root.is_file():
+            names = {path: path.relative_to(root).as_posix() for path in sorted(find_images(root))}
+            if not names:
+                raise FileNotFoundError(f"source must hold at least one image, got {root}")
+            return [_Source(name, path, name) for path, name in names.items()]
+        source = [source]
+    paths = [Path(path).expanduser() for path in source]
     if not paths:
-        raise FileNotFoundError(f"there must be at least one image, {source} holds none")
-    return names, paths, places
+        raise FileNotFoundError("source must be at least one image, got none")
+    # Only resolved paths differ for different files, however the files were named.
+    resolved = [path.parent.resolve() / path.name for path in paths]
+    root = Path(os.path.commonpath([path.parent for path in resolved]))
+    return [
+        _Source(path.as_posix(), path, real.relative_to(root).as_posix())
+        for path, real in zip(paths, resolved, strict=True)
+    ]
 
 
-def _below_what_they_share(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Name files by their place below the folder that holds them all."""
-    # Only real paths are different for different files, however a file was named.
-    real = [path.parent.resolve() / path.name for path in paths]
-    shared = os.path.commonpath([path.parent for path in real]) if real else ""
-    return tuple(path.relative_to(shared).as_posix() for path in real)
+def _check_outside(folder: Path, source: Path) -> None:
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise ValueError(
+            f"heatmaps must be outside the source folder, got {folder}; the next call would "
+            "predict them as images"
+        )
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(f"out must be a file, got the folder {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass

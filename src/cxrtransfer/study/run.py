@@ -1,64 +1,171 @@
-"""One configuration in, one complete run folder out."""
+"""One run: train, test, embed and explain one network, and write one complete run folder."""
 
 import logging
-import math
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_model
+from torch import nn
 
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
-from cxrtransfer.embedding import embed_tsne
-from cxrtransfer.errors import RunFolderError
+from cxrtransfer.errors import IncompatibleWeightsError, RunFolderError, WeightsNotFoundError
 from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.files import atomic_path, read_json, write_arrays, write_json
 from cxrtransfer.models import build_finetune_model, input_spec
-from cxrtransfer.runtime import join_world, preserve_rng, resolve_device, seed_everything
-from cxrtransfer.training import Callback, WeightedTrainer
+from cxrtransfer.runtime import (
+    current_world,
+    join_world,
+    lock_folder,
+    preserve_rng,
+    resolve_device,
+    seed_everything,
+)
+from cxrtransfer.training import Callback, History, WeightedTrainer, resolve_class_weights
 from cxrtransfer.types import InputSpec, Split, StrPath
 
+from .analysis import analyze
 from .config import RunConfig
-from .explanations import save_explanations
-from .profiles import profile_files, save_profile
-from .runs import FORMAT, MANIFEST_NAME, RunResult, load_run, positive_index
+from .image_files import ImageFiles, read_image_files
+from .manifests import RunManifest
+from .run_folder import RunFolder
+from .run_result import RunResult, load_run, positive_class
 
-__all__ = ["Datasets", "claim", "run_experiment", "run_on", "split_settings"]
+__all__ = ["Datasets", "Plan", "check_config", "perform", "plan_run", "run_experiment"]
 
 _logger = logging.getLogger(__name__)
 
-CONFIG_NAME = "config.json"
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-class Datasets:
-    """The three splits of one set of images, kept for the next run that wants the same ones."""
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run that may start: its images are split, and its folder is free for it.
 
-    def __init__(self, records: Records, cache: StrPath | None) -> None:
-        self.records = records
+    Attributes:
+        config: Configuration of the run.
+        records: The images, split.
+        digest: Digest of the split images.
+        folder: Folder of the run.
+    """
+
+    config: RunConfig
+    records: Records
+    digest: str
+    content_digest: str
+    folder: RunFolder
+
+    def claim(self) -> None:
+        """Write into a new folder what it is begun for."""
+        if self.folder.read_claim() is None:
+            self.folder.write_claim(_claim(self.config, self.digest, self.content_digest))
+
+
+def check_config(config: RunConfig, records: Records, folder: RunFolder) -> None:
+    """Check the positive class, the class weights and the pretrained weights of a configuration.
+
+    Raises:
+        ValueError: If the positive class is unknown, or the class weights do not fit the classes.
+        WeightsNotFoundError: If the pretrained weights cannot be found.
+        IncompatibleWeightsError: If they do not fit the network.
+    """
+    positive_class(config, records.class_names)
+    resolve_class_weights(config.training.class_weights, records.labels, records.class_names)
+    if config.pretrained and not folder.is_complete:
+        try:
+            _build(config, len(records.class_names))
+        except (WeightsNotFoundError, IncompatibleWeightsError):
+            raise
+        except Exception:
+            _logger.debug("%s cannot be built", config.model, exc_info=True)
+
+
+def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: ImageFiles) -> Plan:
+    """Split the images for a run, and check that its folder is free for it; write nothing.
+
+    Args:
+        config: Configuration of the run.
+        source: The images.
+        folder: Folder of the run.
+        images: State of the image files.
+
+    Raises:
+        ValueError: If the images cannot be split as configured.
+        RunFolderError: If the folder holds a run with other settings or images.
+    """
+    records = resplit(
+        source,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        group_by=config.group_by,
+        seed=config.split_seed,
+    )
+    digest = records.digest()
+    content_digest = images.digest(records.ids)
+    stored, wanted = folder.read_claim(), _claim(config, digest, content_digest)
+    if stored is not None:
+        _check_claim(_flat(stored), _flat(wanted), folder)
+    return Plan(config, records, digest, content_digest, folder)
+
+
+def _claim(config: RunConfig, digest: str, content_digest: str) -> dict[str, Any]:
+    return {**config.to_dict(), "data digest": digest, "content of the images": content_digest}
+
+
+def _check_claim(stored: dict[str, Any], wanted: dict[str, Any], folder: RunFolder) -> None:
+    changes = [
+        f"{key}: {stored.get(key)!r} -> {wanted.get(key)!r}"
+        for key in sorted({*wanted, *stored})
+        if stored.get(key) != wanted.get(key)
+    ]
+    if changes:
+        raise RunFolderError(
+            f"{folder.path} holds another run ({'; '.join(changes)}); "
+            "choose another folder, or delete this one to start over"
+        )
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Put training settings beside the others, so that each is compared by itself."""
+    return {**settings, **settings.get("training", {}), "training": None}
+
+
+class Datasets:
+    """The datasets of the last run, reused by the next run if it needs the same ones.
+
+    Args:
+        cache: Folder for decoded images; None decodes into memory.
+    """
+
+    def __init__(self, cache: StrPath | None) -> None:
         self.cache = cache
         self._settings: dict[str, Any] = {}
         self._splits: dict[Split, StratifiedResplit] = {}
 
-    def prepare(self, config: RunConfig, spec: InputSpec) -> dict[Split, StratifiedResplit]:
-        """Return the splits as a configuration wants them, decoded anew only if they differ."""
-        shared = {**split_settings(config), "input_spec": spec, "cache": self.cache}
+    def prepare(self, plan: Plan, spec: InputSpec) -> dict[Split, StratifiedResplit]:
+        """Return the three splits of a run, decoded only if they differ from the last ones."""
+        config = plan.config
         train_only: dict[str, Any] = {
             "augment": Augment() if config.augment else None,
             "upsample": config.upsample,
         }
-        settings = {**shared, **train_only}
+        shared: dict[str, Any] = {
+            "val_fraction": 0.0,  # the records are split already
+            "group_by": config.group_by,
+            "seed": config.split_seed,
+            "input_spec": spec,
+            "cache": self.cache,
+        }
+        settings = {**shared, **train_only, "digest": plan.digest}
         if settings != self._settings:
-            self._splits.clear()  # before the new ones are decoded: both may not fit in memory
+            self._splits.clear()  # both the old and the new ones may not fit into memory
             for split in SPLITS:
                 extra = train_only if split == "train" else {}
-                self._splits[split] = StratifiedResplit(self.records, split, **shared, **extra)
+                self._splits[split] = StratifiedResplit(plan.records, split, **shared, **extra)
             self._settings = settings
         return self._splits
 
@@ -72,22 +179,20 @@ def run_experiment(
     callbacks: Sequence[Callback] = (),
     cache: StrPath | None = None,
 ) -> RunResult:
-    """Train, test, explain and project one network, and keep everything in one folder.
+    """Train, test, embed and explain one network, and write all results into one folder.
 
-    The folder gets ``config.json``, ``split.csv``, ``history.csv``, ``model.safetensors``,
-    ``predictions_val.csv``, ``predictions_test.csv``, ``embedding.npz`` (with the features),
-    ``heatmaps.npz``, ``explanations.npz`` (whether they can be believed), ``embedding.html`` (a
-    page to look into), ``profile.npz`` (what the test images look like), the trainer's checkpoint
-    and, last of all, ``manifest.json`` with the metrics, the versions and the digest of the data:
-    with a manifest a run is complete.
+    The weights, the history and the predictions are written first. Every later result (features,
+    embedding, heatmaps, randomization test) may be missing if its computation fails, as it does
+    for a test split of a few images; :attr:`RunResult.missing` then has the reason. The manifest
+    is written last and makes the run complete.
 
     Args:
-        config: What to run.
+        config: Configuration of the run.
         source: Folder of images, or records.
-        folder: The run's folder. A complete run in it is loaded, an incomplete one resumed.
-        device: Where to run.
-        callbacks: Told of every finished epoch.
-        cache: Folder to keep decoded images in; None decodes into memory.
+        folder: Folder of the run. A complete run in it is loaded, an incomplete one is resumed.
+        device: Device to run on.
+        callbacks: Called after every epoch.
+        cache: Folder for decoded images; None decodes into memory.
 
     Returns:
         The result.
@@ -96,133 +201,127 @@ def run_experiment(
         RunFolderError: If the folder holds a run with other settings or images.
     """
     records = source if isinstance(source, Records) else read_folder(source)
-    datasets = Datasets(records, cache)
-    return run_on(config, datasets, Path(folder), device=device, callbacks=callbacks)
+    run = RunFolder(Path(folder))
+    check_config(config, records, run)
+    images = read_image_files(records, run.read_images())
+    plan = plan_run(config, records, run, images)
+    if current_world().is_main:
+        plan.claim()
+        run.write_images(images)
+    return perform(plan, Datasets(cache), device=device, callbacks=callbacks)
 
 
-def run_on(
-    config: RunConfig,
+def perform(
+    plan: Plan,
     datasets: Datasets,
-    folder: Path,
     *,
     device: str | torch.device,
     callbacks: Sequence[Callback],
 ) -> RunResult:
-    """Do what :func:`run_experiment` says, on datasets that several runs may share."""
-    world, _ = join_world(resolve_device(device))
-    records = resplit(datasets.records, **split_settings(config))
-    if world.is_main:
-        claim(folder, config, records.digest())
-    if world.broadcast_object((folder / MANIFEST_NAME).exists()):
-        _logger.info("%s is complete, not run again", folder)
-        return load_run(folder)
+    """Perform a planned run whose folder is claimed, or load it if it is complete.
 
-    positive = positive_index(config, records.class_names)
-    with preserve_rng():
-        seed_everything(config.training.seed)
-        model = build_finetune_model(
-            config.model,
-            num_classes=len(records.class_names),
-            pretrained=config.pretrained,
-            mode=config.mode,
-            image_size=config.image_size,
-        )
-    spec = input_spec(model)
-    splits = datasets.prepare(config, spec)
+    A complete run with missing or changed files is repeated from its last checkpoint.
+
+    Args:
+        plan: The run.
+        datasets: Datasets that several runs may share.
+        device: Device to run on.
+        callbacks: Called after every epoch.
+    """
+    world, _ = join_world(resolve_device(device))
+    config, folder = plan.config, plan.folder
+    if world.broadcast_object(world.is_main and _is_intact(folder)):
+        _logger.info("%s is complete and is loaded", folder.path)
+        return load_run(folder.path)
+    if world.is_main:
+        with lock_folder(folder.path):
+            folder.remove_temporary()
+    model = _build(config, len(plan.records.class_names))
+    splits = datasets.prepare(plan, input_spec(model))
     trainer = WeightedTrainer(
         model,
         **vars(config.training),
         device=device,
-        run_dir=folder,
+        run_dir=folder.path,
         progress=False,
         callbacks=callbacks,
     )
     history = trainer.fit(splits["train"], splits["val"])
-    if not world.is_main:
-        world.barrier()  # until the first process has written everything
-        return load_run(folder)
-    started = time.perf_counter()
-    val, test = (
-        replace(trainer.predict(splits[part]), positive_index=positive) for part in SPLITS[1:]
-    )
-    features = trainer.features(splits["test"])
-    embedding = embed_tsne(
-        features, perplexity=min(30.0, (len(features) - 1) / 3), seed=config.training.seed
-    )
-
-    records.to_csv(folder / "split.csv")
-    val.to_csv(folder / "predictions_val.csv")
-    test.to_csv(folder / "predictions_test.csv")
-    with atomic_path(folder / "model.safetensors") as path:
-        save_model(model, str(path))
-    write_arrays(
-        folder / "embedding.npz", {"coordinates": embedding.coordinates, "features": features}
-    )
-    save_explanations(folder, model, splits["test"], test, embedding.coordinates)
-    save_profile(folder, profile_files(splits["test"].records, spec))
-    write_json(
-        folder / MANIFEST_NAME,
-        {
-            "format": FORMAT,
-            "config": config.to_dict(),
-            "data": {
-                "digest": records.digest(),
-                "images": len(records),
-                "counts": _counts(records),
-            },
-            "input": vars(spec),
-            "history": [
-                {name: _or_none(value) for name, value in row.items()} for row in history.rows
-            ],
-            "best_epoch": history.best_epoch,
-            "stopped_early": history.stopped_early,
-            "val": {k: _or_none(v) for k, v in compute_metrics(val).items()},
-            "test": {k: _or_none(v) for k, v in compute_metrics(test).items()},
-            "embedding": {"kl_divergence": embedding.kl_divergence, **embedding.parameters},
-            "seconds": sum(row["seconds"] for row in history.rows) + time.perf_counter() - started,
-            "device": str(resolve_device(device)),
-            "precision": trainer.precision,
-            "versions": _versions(),
-        },
-    )
-    world.barrier()
-    return load_run(folder)
+    if world.is_main:
+        with lock_folder(folder.path):
+            _write_results(plan, trainer, history, splits)
+    world.barrier()  # the others wait until the first process has written everything
+    return load_run(folder.path)
 
 
-def split_settings(config: RunConfig) -> dict[str, Any]:
-    """Return what a configuration says of the split, for :func:`cxrtransfer.data.resplit`."""
-    return {
-        "val_fraction": config.val_fraction,
-        "test_fraction": config.test_fraction,
-        "group_by": config.group_by,
-        "seed": config.split_seed,
-    }
+def _is_intact(folder: RunFolder) -> bool:
+    """Return whether the run is complete and undamaged."""
+    if not folder.is_complete:
+        return False
+    try:
+        folder.read_manifest()
+    except RunFolderError as error:
+        _logger.warning("%s; it is repeated", error)
+        return False
+    return True
 
 
-def claim(folder: Path, config: RunConfig, digest: str) -> None:
-    """Take the folder for this configuration and these images, or say whose it is."""
-    asked = {**config.to_dict(), "data digest": digest}
-    path = folder / CONFIG_NAME
-    if not path.exists():
-        write_json(path, asked)
-        return
-    found = _flat(read_json(path))
-    asked = _flat(asked)
-    changes = [
-        f"{key}: {found.get(key)!r} -> {asked.get(key)!r}"
-        for key in sorted({*asked, *found})
-        if found.get(key) != asked.get(key)
-    ]
-    if changes:
-        raise RunFolderError(
-            f"{folder} belongs to another run ({'; '.join(changes)}); "
-            "choose another out folder, or delete this one to start afresh"
+def _build(config: RunConfig, num_classes: int) -> nn.Module:
+    with preserve_rng():
+        seed_everything(config.training.seed)
+        return build_finetune_model(
+            config.model,
+            num_classes=num_classes,
+            pretrained=config.pretrained,
+            mode=config.mode,
+            image_size=config.image_size,
         )
 
 
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Put the trainer's settings beside the others, so that each is compared by itself."""
-    return {**settings, **settings.get("training", {}), "training": None}
+def _write_results(
+    plan: Plan,
+    trainer: WeightedTrainer,
+    history: History,
+    splits: dict[Split, StratifiedResplit],
+) -> None:
+    started = time.perf_counter()
+    folder, model = plan.folder, trainer.model
+    folder.write_weights(model)
+    folder.write_history(history)
+    folder.write_records(plan.records)
+    positive = positive_class(plan.config, plan.records.class_names).index
+    predictions = {}
+    for split in SPLITS[1:]:
+        predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
+        folder.write_predictions(split, predictions[split])
+    embedding, missing = analyze(
+        folder,
+        model,
+        splits["test"],
+        predictions["test"],
+        spec=input_spec(model),
+        features=lambda: trainer.features(splits["test"]),
+        seed=plan.config.training.seed,
+    )
+    folder.write_manifest(
+        RunManifest(
+            config=plan.config,
+            data_digest=plan.digest,
+            content_digest=plan.content_digest,
+            counts=_counts(plan.records),
+            input=input_spec(model),
+            history=history,
+            val_metrics=compute_metrics(predictions["val"]),
+            test_metrics=compute_metrics(predictions["test"]),
+            embedding=embedding,
+            missing=missing,
+            seconds=sum(row["seconds"] for row in history.rows) + time.perf_counter() - started,
+            device=str(trainer.device),
+            precision=trainer.precision,
+            versions=_versions(),
+            files=folder.file_digests(),
+        )
+    )
 
 
 def _counts(records: Records) -> dict[str, dict[str, int]]:
@@ -238,10 +337,6 @@ def _counts(records: Records) -> dict[str, dict[str, int]]:
         )
         for split in SPLITS
     }
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _versions() -> dict[str, str]:

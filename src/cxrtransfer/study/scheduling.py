@@ -1,4 +1,4 @@
-"""One run after the other, or many at once."""
+"""Scheduling: runs one after the other, or several at once."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from cxrtransfer.errors import MissingExtraError, NonFiniteLossError, UnreadableImagesError
 
-from .config import RunConfig
+from .run import Plan
 
 __all__ = ["StudyBar", "run_all"]
 
@@ -17,14 +17,14 @@ _logger = logging.getLogger(__name__)
 
 _EXPLAINED = (OSError, ValueError, MemoryError, MissingExtraError, NonFiniteLossError)
 
-# Runs seed the generators of their process, so those in its threads must go one by one.
+# Runs seed the generators of their process, so runs in threads must not overlap.
 _ONE_AT_A_TIME = threading.Lock()
 
-Run = Callable[[RunConfig], object]
+Run = Callable[[Plan], object]
 
 
 def run_all(
-    configs: Sequence[RunConfig],
+    plans: Sequence[Plan],
     bar: "StudyBar",
     *,
     here: Run,
@@ -32,38 +32,38 @@ def run_all(
     n_jobs: int | None,
     together: bool = False,
 ) -> dict[str, str]:
-    """Make every run, here or wherever joblib's backend has workers.
+    """Perform every run, in this process or on the workers of joblib's backend.
 
-    A run that fails does not keep the others from being made.
+    A run that fails leaves the others.
 
     Args:
-        configs: The runs.
-        bar: Told of every run that is over.
-        here: Makes a run in this process.
-        there: Makes a run in another process, maybe on another machine; it pickles.
-        n_jobs: As in scikit-learn: how many at once, -1 for as many as there are cores, None for
-            one unless ``joblib.parallel_config`` says otherwise.
-        together: Whether several processes make each run together; then a failure in one ends it
-            all, because the others would wait for it.
+        plans: The runs.
+        bar: Progress bar.
+        here: Performs a run in this process.
+        there: Performs a run in another process, maybe on another machine; must be picklable.
+        n_jobs: Number of simultaneous runs, as in scikit-learn: -1 for one per core, None for
+            one unless ``joblib.parallel_config`` is active.
+        together: Whether several processes train each run together; the first failure then ends
+            all runs, because the other processes would wait.
 
     Returns:
-        What went wrong in each run that failed, by its name. The others are complete.
+        Error of each run that failed, by its name. The others are complete.
 
     Raises:
-        UnreadableImagesError: As soon as a run meets it, because all would.
+        UnreadableImagesError: As soon as a run raises it, because all would.
     """
     if together:
-        for config in configs:
-            bar.begin(config.name)
-            here(config)
+        for plan in plans:
+            bar.begin(plan.config.name)
+            here(plan)
         return {}
     outcomes: Iterable[tuple[str, str | None]]
     if effective_n_jobs(n_jobs) == 1:
-        outcomes = _one_by_one(configs, bar, here)
+        outcomes = _one_by_one(plans, bar, here)
     else:
-        jobs = (delayed(_attempt)(there, config) for config in configs)
+        jobs = (delayed(_attempt)(there, plan) for plan in plans)
         outcomes = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
-    epochs = {config.name: config.training.epochs for config in configs}
+    epochs = {plan.config.name: plan.config.training.epochs for plan in plans}
     failures, done = {}, 0
     for name, failure in outcomes:
         done += epochs[name]
@@ -74,42 +74,43 @@ def run_all(
 
 
 def _one_by_one(
-    configs: Sequence[RunConfig], bar: "StudyBar", run: Run
+    plans: Sequence[Plan], bar: "StudyBar", run: Run
 ) -> Iterator[tuple[str, str | None]]:
-    for config in configs:
-        bar.begin(config.name)
-        yield _attempt(run, config)
+    for plan in plans:
+        bar.begin(plan.config.name)
+        yield _attempt(run, plan)
 
 
-def _attempt(run: Run, config: RunConfig) -> tuple[str, str | None]:
-    """Make a run; return its name and what went wrong."""
+def _attempt(run: Run, plan: Plan) -> tuple[str, str | None]:
+    """Perform a run; return its name and its error, if any."""
+    name = plan.config.name
     try:
         with _ONE_AT_A_TIME:
-            run(config)
+            run(plan)
     except UnreadableImagesError:
         raise
-    except _EXPLAINED as error:  # says what is wrong; a traceback would hide it
-        _logger.error("the run %r failed: %s", config.name, error)  # noqa: TRY400
-        return config.name, f"{type(error).__name__}: {error}"
+    except _EXPLAINED as error:  # the message is enough; a traceback would hide it
+        _logger.error("run %r failed: %s", name, error)  # noqa: TRY400  (no traceback)
+        return name, f"{type(error).__name__}: {error}"
     except Exception as error:
-        _logger.exception("the run %r failed", config.name)
-        return config.name, f"{type(error).__name__}: {error}"
-    return config.name, None
+        _logger.exception("run %r failed", name)
+        return name, f"{type(error).__name__}: {error}"
+    return name, None
 
 
 class StudyBar:
-    """One bar over all epochs of all runs; tqdm estimates the time left.
+    """Progress bar over all epochs of all runs, with tqdm's estimate of the remaining time.
 
     Args:
-        total_epochs: Of all runs.
-        shown: Whether there is a bar at all.
+        total_epochs: Number of epochs of all runs.
+        shown: Whether to show the bar.
     """
 
     def __init__(self, total_epochs: int, *, shown: bool) -> None:
         self._bar = tqdm(total=total_epochs, unit="epoch", disable=not shown)
 
     def begin(self, name: str) -> None:
-        """Show which run is under way."""
+        """Show the name of the current run."""
         self._bar.set_description(name)
 
     def on_epoch_end(self, row: Mapping[str, float]) -> None:
@@ -120,9 +121,9 @@ class StudyBar:
         )
 
     def end(self, epochs: int) -> None:
-        """Go on to where so many epochs are over; stopping early and resuming save some."""
+        """Advance to a number of epochs; early stopping and resuming save some."""
         self._bar.update(epochs - int(self._bar.n))
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar."""
         self._bar.close()

@@ -1,4 +1,4 @@
-"""Several networks' parameters, averaged into one network."""
+"""Weight averaging of several networks."""
 
 from collections.abc import Sequence
 
@@ -14,26 +14,26 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 def average_weights(
     models: Sequence[nn.Module], train: DataLoader[tuple[Tensor, Tensor]] | None = None
 ) -> nn.Module:
-    """Average the parameters of networks that lie close together (Izmailov et al. 2018).
+    """Average the weights of several networks into one (Izmailov et al. 2018).
 
-    Such are the later epochs of one run, or runs that started from the same pretrained
-    parameters; networks from different random starts have nothing in common to average. The
-    result costs no more to run than one of them. Compare it on validation images before you
-    trust it. During training ``ema_decay`` does the like step by step.
+    Suited to networks that lie close together, such as later epochs of one run or runs from the
+    same pretrained weights; an average of networks from different random initializations is
+    meaningless. Inference costs as much as for one network. Compare the average with its members
+    on validation images before using it. ``ema_decay`` averages during training.
 
     Args:
-        models: Networks of one architecture, on one device; they are left as they are.
-        train: Training images, to measure the statistics of batch normalization anew: the mean of
-            the networks' own belongs to none of them. Needed if there is such a layer.
+        models: Networks of one architecture, on one device; not modified.
+        train: Training images, from which batch normalization statistics are recomputed: the mean
+            of the networks' statistics fits none of them. Required with batch normalization.
 
     Returns:
         A new network in evaluation mode.
 
     Raises:
-        ValueError: If there is no network, or batch normalization and no training images.
+        ValueError: If ``models`` is empty, or ``train`` is missing with batch normalization.
     """
     if not models:
-        raise ValueError("there must be at least one network, got none")
+        raise ValueError("models must hold at least one network, got none")
     averaged = AveragedModel(models[0])
     for model in models:
         averaged.update_parameters(model)
@@ -42,9 +42,8 @@ def average_weights(
         return network.eval()
     if train is None:
         raise ValueError(
-            "networks with batch normalization need training images to measure its statistics "
-            "anew; pass train=DataLoader(...)"
+            "networks with batch normalization need training images to recompute its statistics; "
+            "pass train=DataLoader(...)"
         )
-    device = next(network.parameters()).device
-    update_bn(train, network, device=device)
+    update_bn(train, network, device=next(network.parameters()).device)
     return network.eval()

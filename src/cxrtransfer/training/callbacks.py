@@ -1,4 +1,4 @@
-"""What a user may do between epochs."""
+"""Callbacks: code that runs after every epoch."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -10,10 +10,10 @@ __all__ = ["Callback", "StatefulCallback", "TensorBoard"]
 
 
 class Callback(Protocol):
-    """Anything that wants to hear how training goes."""
+    """An object that is called after every epoch."""
 
     def on_epoch_end(self, row: Mapping[str, float]) -> None:
-        """Hear the row of the epoch that has just ended; its checkpoint is already on disk.
+        """Process the results of an epoch; its checkpoint has been written already.
 
         Args:
             row: The new row of :class:`cxrtransfer.training.History`.
@@ -22,20 +22,20 @@ class Callback(Protocol):
 
 @runtime_checkable
 class StatefulCallback(Callback, Protocol):
-    """A callback whose state goes into every checkpoint and comes back on resuming."""
+    """A callback whose state is saved in every checkpoint and restored on resuming."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values, as they are before the coming ``on_epoch_end``."""
+        """Return tensors and plain values, as they are before the next ``on_epoch_end``."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned."""
+        """Restore the state that :meth:`state_dict` returned."""
 
 
 class TensorBoard:
-    """Write every column of every epoch for TensorBoard, which the extra of that name installs.
+    """Callback that writes every column of the history for TensorBoard.
 
     Args:
-        log_dir: Folder of the log.
+        log_dir: Folder of the event files.
 
     Raises:
         MissingExtraError: If the package ``tensorboard`` is not installed.

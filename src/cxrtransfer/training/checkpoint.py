@@ -1,4 +1,4 @@
-"""One file from which a run goes on as if it had never stopped."""
+"""The checkpoint file of a training run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,39 +17,36 @@ _FORMAT = 3
 
 
 def save_checkpoint(run_dir: Path, state: Mapping[str, Any]) -> None:
-    """Write the state of a run; the file before it stays whole until the new one is.
+    """Write a checkpoint; the previous one stays intact until the new one is complete.
 
     Args:
-        run_dir: The run's folder; made if need be.
-        state: Tensors and plain values, as ``torch.load(weights_only=True)`` accepts them.
+        run_dir: The run's folder; created if needed.
+        state: Tensors and plain values that ``torch.load(weights_only=True)`` accepts.
 
     Raises:
-        RunFolderError: If it cannot be written, as on a full disk.
+        RunFolderError: If it cannot be written, e.g. on a full disk.
     """
     path = run_dir / CHECKPOINT_NAME
     try:
         with atomic_path(path) as temporary:
             torch.save({"format": _FORMAT, **state}, temporary)
-    except (
-        OSError,
-        RuntimeError,
-    ) as error:  # torch's own writer reports a full disk as the latter
-        kept = "the one before it is whole" if path.exists() else "none was written before"
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        previous = "the previous checkpoint is intact" if path.exists() else "none was written yet"
         raise RunFolderError(
-            f"the checkpoint {path} could not be written ({error}); {kept}; make room and call "
+            f"cannot write checkpoint {path} ({error}); {previous}; free some disk space and call "
             "fit again with the same run_dir"
         ) from error
 
 
 def load_checkpoint(run_dir: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read the state of a run that was begun with the same settings.
+    """Read the checkpoint of a run that was started with the same settings.
 
     Args:
         run_dir: The run's folder.
-        identity: Settings that must be those the run was begun with, under ``"identity"``.
+        identity: Settings that must equal those stored under ``"identity"``.
 
     Returns:
-        The state, on the CPU, or None where no checkpoint has been written yet.
+        The state, on the CPU; None if there is no checkpoint yet.
 
     Raises:
         RunFolderError: If the folder holds a run with other settings or of another format.
@@ -61,20 +58,20 @@ def load_checkpoint(run_dir: Path, identity: Mapping[str, Any]) -> dict[str, Any
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise RunFolderError(
-            f"{path} cannot be read as a checkpoint of this trainer; choose another run_dir, or "
-            "delete this file to start afresh"
+            f"{path} is not a readable checkpoint; choose another run_dir, or delete this file to "
+            "start over"
         ) from error
     if state.get("format") != _FORMAT:
         raise RunFolderError(
             f"{path} must be a checkpoint of format {_FORMAT}, got {state.get('format')}; "
             "choose another run_dir"
         )
-    found = state["identity"]
-    differing = sorted(key for key in {*identity, *found} if identity.get(key) != found.get(key))
+    saved = state["identity"]
+    differing = sorted(key for key in {*identity, *saved} if identity.get(key) != saved.get(key))
     if differing:
-        changes = ", ".join(f"{key}: {found.get(key)} -> {identity.get(key)}" for key in differing)
+        changes = ", ".join(f"{key}: {saved.get(key)} -> {identity.get(key)}" for key in differing)
         raise RunFolderError(
-            f"{run_dir} holds a run with other settings ({changes}); "
-            "choose another run_dir, or delete this one to start afresh"
+            f"{run_dir} holds a run with other settings ({changes}); choose another run_dir, or "
+            "delete this one to start over"
         )
     return state

@@ -1,4 +1,4 @@
-"""What happened, epoch by epoch."""
+"""Results of a training run, epoch by epoch."""
 
 import csv
 import math
@@ -13,15 +13,15 @@ __all__ = ["History", "best_epoch"]
 
 @dataclass(frozen=True, repr=False)
 class History:
-    """The rows of a training run and which of them gave the weights that were kept.
+    """Results per epoch and the best epoch.
 
     Attributes:
-        rows: One mapping an epoch with ``epoch`` (from 1), ``train_loss``, ``val_loss``,
+        rows: One mapping per epoch with ``epoch`` (from 1), ``train_loss``, ``val_loss``,
             ``val_accuracy``, ``val_f1`` (macro), ``val_auroc``, ``lr``, ``train_seconds`` and
             ``seconds``. Losses are weighted means over the whole split; ``val_auroc`` is NaN
-            where undefined; ``lr`` is the rate of the epoch's last step; ``seconds`` has
-            validation in it, ``train_seconds`` has not.
-        best_epoch: The epoch whose weights the model holds now.
+            where undefined; ``lr`` is that of the epoch's last step; ``seconds`` includes
+            validation, ``train_seconds`` does not.
+        best_epoch: The epoch whose weights are in the model.
         stopped_early: Whether training ended before its last epoch.
     """
 
@@ -35,17 +35,17 @@ class History:
         return self.rows[self.best_epoch - 1]
 
     def __repr__(self) -> str:
-        found = ", ".join(
+        metrics = ", ".join(
             f"{name} {self.best[name]:.3f}"
             for name in ("val_loss", "val_auroc", "val_accuracy", "val_f1")
             if name in self.best
         )
         epochs = f"{len(self.rows)} epoch{'' if len(self.rows) == 1 else 's'}"
         early = ", stopped early" if self.stopped_early else ""
-        return f"History({epochs}{early}; best {self.best_epoch}: {found})"
+        return f"History({epochs}{early}; best {self.best_epoch}: {metrics})"
 
     def to_csv(self, path: StrPath) -> None:
-        """Write one line an epoch, with a header.
+        """Write one line per epoch, with a header.
 
         Args:
             path: The file; replaced if it exists.
@@ -77,15 +77,15 @@ class History:
 def best_epoch(
     rows: Sequence[Mapping[str, float]], monitor: str = "val_loss", min_change: float = 0.0
 ) -> int:
-    """Find the last epoch that was better than the best one before it.
+    """Find the best epoch.
 
     Args:
         rows: The rows of a history.
-        monitor: The column to compare; the larger is better unless it is a loss.
-        min_change: By how much it must be better.
+        monitor: The column to compare; lower is better for a loss, higher otherwise.
+        min_change: Minimum improvement over the best epoch before.
 
     Returns:
-        The epoch, from 1; 0 where the column is NaN throughout.
+        The epoch, from 1; 0 if the column is NaN throughout.
 
     Example:
         >>> best_epoch([{"val_f1": 0.50}, {"val_f1": 0.51}, {"val_f1": 0.70}], "val_f1", 0.1)

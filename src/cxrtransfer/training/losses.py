@@ -1,7 +1,6 @@
-"""Class weights that do what they say."""
+"""Weighted cross-entropy and class weights."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -9,27 +8,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["ClassWeights", "resolve_class_weights", "weighted_cross_entropy"]
+from cxrtransfer.config import ClassWeights
 
-ClassWeights = Literal["balanced"] | Sequence[float] | Mapping[str, float] | None
+__all__ = ["resolve_class_weights", "weighted_cross_entropy"]
 
 
 def weighted_cross_entropy(
     logits: Tensor, labels: Tensor, class_weight: Tensor, *, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Sum the weighted losses of a batch, and the weights they were given.
+    """Return the weighted sum of a batch's losses and the sum of their weights.
 
-    The two sums are returned apart because only sums can be added up over batches, accumulation
-    steps and processes. ``torch.nn.CrossEntropyLoss(weight=...)`` divides one by the other inside
-    every batch, so that its average over an epoch depends on how the batches fell and, with one
-    image a batch, the weights cancel.
+    The two sums are returned separately because sums, unlike means, can be added over batches,
+    accumulation steps and processes. ``torch.nn.CrossEntropyLoss(weight=...)`` divides them within
+    every batch, so that its mean over an epoch depends on the batches and the weights cancel with
+    one image per batch.
 
     Args:
         logits: ``(N, K)``, any float dtype; the loss is computed in float32 or float64.
         labels: True classes, int64, ``(N,)``.
         class_weight: Weight of each class, ``(K,)``.
-        label_smoothing: Share of each label that is spread evenly over the classes; an image keeps
-            the weight of its own class.
+        label_smoothing: Fraction of each label that is spread evenly over the classes; an image
+            keeps the weight of its own class.
 
     Returns:
         ``sum(w[y] * loss)`` and ``sum(w[y])``, both scalars; only the first carries gradients.
@@ -55,11 +54,10 @@ def resolve_class_weights(
     labels: npt.NDArray[np.int64],
     class_names: Sequence[str],
 ) -> Tensor:
-    """Turn what a user may say about class weights into one number per class.
+    """Return one weight per class.
 
     Args:
-        class_weights: ``None`` for equal weights; ``"balanced"`` for scikit-learn's
-            ``N / (K * count)``; a sequence in label order; or a mapping by class name.
+        class_weights: See :class:`cxrtransfer.training.TrainConfig`.
         labels: Labels of the training images, ``(N,)``.
         class_names: Names in label order; their number is K.
 
@@ -67,8 +65,8 @@ def resolve_class_weights(
         Weights, float32, ``(K,)``.
 
     Raises:
-        ValueError: If the weights are not K, are not all finite and positive, name other classes,
-            or ``"balanced"`` meets a class without images.
+        ValueError: If the number of weights is not K, a weight is not positive and finite, the
+            names differ, or ``"balanced"`` is used and a class has no images.
 
     Example:
         >>> resolve_class_weights("balanced", np.array([0, 1, 1, 1]), ("NORMAL", "PNEUMONIA"))
@@ -84,9 +82,12 @@ def resolve_class_weights(
                 f"class name, got {class_weights!r}"
             )
         counts = np.bincount(labels, minlength=num_classes)
-        if (counts == 0).any():
-            empty = [name for name, count in zip(class_names, counts, strict=True) if not count]
-            raise ValueError(f"'balanced' needs a training image of every class, none of {empty}")
+        empty = [name for name, count in zip(class_names, counts, strict=True) if not count]
+        if empty:
+            raise ValueError(
+                "class_weights='balanced' needs a training image of every class, got none of "
+                f"{empty}; pass class_weights=None, or numbers"
+            )
         return torch.from_numpy(len(labels) / (num_classes * counts)).float()
     if isinstance(class_weights, Mapping):
         if set(class_weights) != set(class_names):
@@ -98,8 +99,7 @@ def resolve_class_weights(
     values = torch.tensor([float(value) for value in class_weights])
     if len(values) != num_classes:
         raise ValueError(
-            f"class_weights must have one number for each of {list(class_names)}, "
-            f"got {len(values)}"
+            f"class_weights must have one number per class {list(class_names)}, got {len(values)}"
         )
     if not bool(torch.isfinite(values).all()) or bool((values <= 0).any()):
         raise ValueError(f"class_weights must be finite and positive, got {values.tolist()}")

@@ -1,4 +1,4 @@
-"""Frozen features are computed once."""
+"""Training of the head on frozen features that are computed once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = ["FeatureSplits", "HeadOnFeatures", "frozen_features"]
 
 
 class HeadOnFeatures(nn.Module):
-    """The head of a network, fed with features instead of images; it shares its parameters.
+    """The head of a network as a network of its own, which takes features; weights are shared.
 
     Args:
         model: The network.
@@ -29,7 +29,7 @@ class HeadOnFeatures(nn.Module):
         self.head = get_head(model)[1]
 
     def forward(self, features: Tensor) -> Tensor:
-        """Turn features ``(N, F)`` into logits ``(N, K)``."""
+        """Compute logits ``(N, K)`` from features ``(N, F)``."""
         if isinstance(self.head, nn.Conv2d):
             features = features[:, :, None, None]
         return cast("Tensor", self.head(features)).flatten(1)
@@ -37,7 +37,7 @@ class HeadOnFeatures(nn.Module):
 
 @dataclass(frozen=True)
 class FeatureSplits:
-    """Features and labels of the two splits of a training, ``(N, F)`` and ``(N,)`` each."""
+    """Features ``(N, F)`` and labels ``(N,)`` of the training and the validation split."""
 
     train: TensorDataset
     val: TensorDataset
@@ -51,29 +51,29 @@ def frozen_features(
     extract: Callable[[ImageData], npt.NDArray[np.float32]],
     logits: Callable[[ImageData], npt.NDArray[np.float32]],
 ) -> FeatureSplits | None:
-    """Compute the head's input for every image, if that is the same in every epoch.
+    """Compute the head's input for every image, if it is the same in every epoch.
 
-    It is where only the head learns and the images do not change. Whether the head alone gives
-    the network's logits is tried on two images, because something may lie behind it.
+    It is if only the head is trained and the images do not change. Two images check that the head
+    alone gives the network's logits, because other layers may follow it.
 
     Args:
         model: The network, on its device.
         train: The training split.
-        val: The other one.
-        extract: Reads the features of a dataset.
-        logits: Reads the network's outputs.
+        val: The validation split.
+        extract: Returns the features of a dataset.
+        logits: Returns the network's logits for a dataset.
 
     Returns:
-        The features, or None where they may not be reused.
+        The features; None if they cannot be reused.
     """
-    if not (_only_head_learns(model) and _same_every_time(train) and _same_every_time(val)):
+    if not (_only_head_is_trained(model) and _is_constant(train) and _is_constant(val)):
         return None
     few = Subset(cast("Dataset[Any]", val), range(min(2, len(labels_of(val)))))
     device = next(model.parameters()).device
     head = HeadOnFeatures(model)
     with eval_mode(model), torch.inference_mode():
         alone = head(torch.from_numpy(extract(few)).to(device)).float().cpu()
-    # Half precision rounds the features; another network behind the head would be far off.
+    # Half precision rounds the features; other layers after the head would differ far more.
     if not torch.allclose(alone, torch.from_numpy(logits(few)), rtol=0.02, atol=0.02):
         return None
     return FeatureSplits(
@@ -84,17 +84,17 @@ def frozen_features(
     )
 
 
-def _only_head_learns(model: nn.Module) -> bool:
-    learning = {id(p) for p in model.parameters() if p.requires_grad}
+def _only_head_is_trained(model: nn.Module) -> bool:
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
     try:
         head = {id(p) for p in get_head(model)[1].parameters()}
     except ValueError:
         return False
-    return bool(learning) and learning <= head
+    return bool(trainable) and trainable <= head
 
 
-def _same_every_time(data: ImageData) -> bool:
-    """True for tensors, and for a dataset that changes nothing; for others we cannot know."""
+def _is_constant(data: ImageData) -> bool:
+    """Whether the images are known to be the same in every epoch."""
     if isinstance(data, DataLoader):
         return False
     dataset: Dataset[Any] = data

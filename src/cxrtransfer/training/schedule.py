@@ -1,11 +1,10 @@
-"""The learning rate at every step, as a number that depends on nothing but the step."""
+"""Learning-rate schedules as functions of the step alone."""
 
 import math
-from typing import Literal
 
-__all__ = ["Schedule", "lr_factor"]
+from cxrtransfer.config import Schedule
 
-Schedule = Literal["constant", "cosine", "one-cycle"]
+__all__ = ["lr_factor"]
 
 # Smith & Topin 2018 (arXiv:1708.07120), with the constants of torch's OneCycleLR.
 _ONE_CYCLE_RISE = 0.3
@@ -14,17 +13,17 @@ _ONE_CYCLE_END = 1 / 25 / 1e4
 
 
 def lr_factor(step: int, *, num_steps: int, schedule: Schedule, warmup_steps: int = 0) -> float:
-    """Return what the learning rate is multiplied by at one step.
+    """Return the factor on the learning rate at one step.
 
-    A schedule without a state cannot be resumed wrongly.
+    There is no scheduler state that a resumed run would have to restore.
 
     Args:
         step: The step, from 0.
-        num_steps: Steps of the whole training.
-        schedule: ``"constant"``; ``"cosine"``, half a cosine from 1 toward 0; or ``"one-cycle"``,
-            which rises to 1 for three tenths of the steps and falls to almost 0, both by half a
-            cosine (momentum stays as it is).
-        warmup_steps: Steps of a linear rise in front of a constant or cosine schedule.
+        num_steps: Total number of steps.
+        schedule: ``"constant"``; ``"cosine"``, half a cosine from 1 to 0; or ``"one-cycle"``,
+            which rises to 1 over the first 30% of the steps and falls to almost 0, each along half
+            a cosine (momentum stays constant).
+        warmup_steps: Steps of a linear warm-up before a constant or cosine schedule.
 
     Returns:
         A factor in (0, 1].
@@ -36,16 +35,16 @@ def lr_factor(step: int, *, num_steps: int, schedule: Schedule, warmup_steps: in
         0.25
     """
     if schedule == "one-cycle":
-        top = _ONE_CYCLE_RISE * num_steps - 1
-        if step <= top:
-            return _between(_ONE_CYCLE_START, 1.0, step / top)
-        return _between(1.0, _ONE_CYCLE_END, (step - top) / (num_steps - 1 - top))
+        peak = _ONE_CYCLE_RISE * num_steps - 1
+        if step <= peak:
+            return _cosine(_ONE_CYCLE_START, 1.0, step / peak)
+        return _cosine(1.0, _ONE_CYCLE_END, (step - peak) / (num_steps - 1 - peak))
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     if schedule == "cosine":
-        return _between(1.0, 0.0, (step - warmup_steps) / (num_steps - warmup_steps))
+        return _cosine(1.0, 0.0, (step - warmup_steps) / (num_steps - warmup_steps))
     return 1.0
 
 
-def _between(start: float, end: float, part: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * min(part, 1.0))) / 2
+def _cosine(start: float, end: float, fraction: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * min(fraction, 1.0))) / 2

@@ -1,19 +1,21 @@
-"""Fine-tune a network with class weights, keep its best epoch, survive interruption."""
+"""The trainer."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from cxrtransfer.config import TrainConfig, TrainSettings
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.files import canonical_json, text_digest
 from cxrtransfer.inference import (
+    EpochBatches,
     ImageData,
     class_names_of,
     extract_features,
@@ -21,10 +23,9 @@ from cxrtransfer.inference import (
     labels_of,
     predict,
     predict_logits,
+    train_loader,
 )
-from cxrtransfer.inference.epochs import train_loader
 from cxrtransfer.runtime import (
-    Precision,
     current_world,
     deferred_interrupt,
     freed_memory_kept,
@@ -38,13 +39,12 @@ from cxrtransfer.runtime import (
 from cxrtransfer.types import StrPath
 
 from .callbacks import Callback
-from .config import Monitor, TrainConfig
-from .fit import Run
+from .checks import check_batch_norm, check_data, check_labels, check_weights
 from .history import History
-from .loop import Loop
-from .losses import ClassWeights, resolve_class_weights
+from .loop import FitLoop
+from .losses import resolve_class_weights
 from .reuse import FeatureSplits, HeadOnFeatures, frozen_features
-from .schedule import Schedule
+from .state import FitState
 
 __all__ = ["WeightedTrainer"]
 
@@ -52,62 +52,44 @@ __all__ = ["WeightedTrainer"]
 class WeightedTrainer:
     r"""Fine-tune a classifier with a weighted cross-entropy.
 
-    With class weights :math:`w` and the training labels :math:`y_1 \dots y_N`, the quantity that
-    is minimized, and reported as ``train_loss``, is
+    With class weights :math:`w` and the training labels :math:`y_1 \dots y_N`, the loss that is
+    minimized, and reported as ``train_loss``, is
 
     .. math:: \frac{\sum_i w_{y_i} \, \ell_i}{\sum_i w_{y_i}}
 
     over the whole split. A step on a batch of :math:`n` images divides its weighted sum by
-    :math:`n \bar w`, with :math:`\bar w` the mean weight of a training image, so that every image
-    keeps its weight whatever else is in its batch; ``torch.nn.CrossEntropyLoss(weight=w)`` divides
-    by the weights of the batch instead. Without class weights the two agree.
+    :math:`n \bar w`, where :math:`\bar w` is the mean weight of a training image, so that every
+    image keeps its weight whatever the rest of its batch; ``torch.nn.CrossEntropyLoss(weight=w)``
+    divides by the weights of the batch instead. Without class weights the two are identical.
 
-    The weights of the best epoch are in the model when :meth:`fit` returns. The model is moved to
-    the device and stays there.
+    When :meth:`fit` returns, the model holds the weights of the best epoch. It is moved to the
+    device and stays there.
 
-    Started by ``torchrun``, the processes share every batch, so the steps are those of one
-    process; only the first one writes. Batch normalization sees each process's part by itself.
+    Under ``torchrun`` the processes share every batch, so that the steps are those of one
+    process; only the first process writes files. Batch normalization sees each process's part
+    separately.
 
     Args:
-        model: A network that gives ``(N, K)`` logits; trained in place. Frozen parts
-            (``requires_grad=False`` on all parameters of a module) stay exactly as they are,
-            running statistics of batch normalization included.
-        class_weights: ``None``, ``"balanced"``, numbers in label order, or a mapping by class
-            name.
-        lr: Learning rate; the default is the paper's. This and all settings down to ``compile``
-            are explained in :class:`cxrtransfer.training.TrainConfig`; :ref:`settings` sets the
-            defaults beside those of the command ``cxrtransfer train``.
-        weight_decay: Weight decay.
-        batch_size: Images per batch; ignored where a ``DataLoader`` is passed.
-        epochs: Most passes over the training split.
-        early_stopping: Epochs without a better ``monitor`` after which training ends.
-        seed: Seed of shuffling and dropout; global generators are left as they were found.
-        precision: ``"auto"`` is bfloat16 or float16 where the hardware is faster with it.
-        optimizer: ``"adamw"``, ``"adam"`` or ``"sgd"``.
-        momentum: Of SGD.
-        schedule: ``"constant"``, ``"cosine"`` or ``"one-cycle"``.
-        warmup_epochs: Length of a linear rise of the rate.
-        accumulate: Batches per optimizer step.
-        max_grad_norm: Longest gradient.
-        label_smoothing: Share of each label that is spread over the classes.
-        ema_decay: Decay of a moving average of the weights.
-        layer_decay: Factor on the rate from one stage of the network to the one before it.
-        unfreeze_every: Epochs after which one more stage learns.
-        monitor: What chooses the best epoch.
-        min_change: How much better it must be to count.
-        reuse_features: Whether frozen features may be computed once.
-        compile: Whether to compile the network.
-        device: ``"auto"`` is a GPU where there is one.
-        run_dir: Folder for the checkpoint, written after every epoch, every few minutes and on
-            Ctrl-C, and for ``history.csv`` and ``history.json``. :meth:`fit` with the same folder,
-            settings and data goes on where it stopped. ``None`` keeps nothing.
+        model: A network with ``(N, K)`` logits; trained in place. Frozen parts
+            (``requires_grad=False`` for all parameters of a module) do not change, including the
+            running statistics of batch normalization.
+        device: ``"auto"`` is a GPU if there is one.
+        run_dir: Folder for ``history.csv``, ``history.json`` and a checkpoint, which is written
+            after every epoch, every few minutes and on Ctrl-C. :meth:`fit` with the same folder,
+            settings and data resumes from it. ``None`` writes nothing.
         checkpoint_every_s: Seconds between checkpoints within an epoch.
         num_workers: Loader processes for plain datasets; 0 suits images held in memory.
-        progress: Whether to show a bar.
-        callbacks: Told of every finished epoch.
+        progress: Whether to show a progress bar.
+        callbacks: Called after every epoch.
+        **settings: Fields of :class:`cxrtransfer.training.TrainConfig`, which lists them with
+            their defaults. ``batch_size`` has no effect on a ``DataLoader`` for training.
+
+    Attributes:
+        config: The settings, as a :class:`cxrtransfer.training.TrainConfig`.
 
     Raises:
         ValueError: If a setting is outside its range.
+        TypeError: If a name is not a setting.
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -124,62 +106,20 @@ class WeightedTrainer:
         self,
         model: nn.Module,
         *,
-        class_weights: ClassWeights = None,
-        lr: float = 1e-5,
-        weight_decay: float = 0.0,
-        batch_size: int = 16,
-        epochs: int = 10,
-        early_stopping: int | None = None,
-        seed: int = 0,
-        precision: Precision = "auto",
-        optimizer: Literal["adamw", "adam", "sgd"] = "adamw",
-        momentum: float = 0.9,
-        schedule: Schedule = "constant",
-        warmup_epochs: float = 0.0,
-        accumulate: int = 1,
-        max_grad_norm: float | None = None,
-        label_smoothing: float = 0.0,
-        ema_decay: float | None = None,
-        layer_decay: float | None = None,
-        unfreeze_every: int | None = None,
-        monitor: Monitor = "val_loss",
-        min_change: float = 0.0,
-        reuse_features: Literal["auto", "never"] = "auto",
-        compile: bool = False,  # noqa: A002  (torch's own word)
         device: str | torch.device = "auto",
         run_dir: StrPath | None = None,
         checkpoint_every_s: float = 300.0,
         num_workers: int = 0,
         progress: bool = True,
         callbacks: Sequence[Callback] = (),
+        **settings: Unpack[TrainSettings],
     ) -> None:
         self.model = model
-        self.config = TrainConfig(
-            class_weights=class_weights,
-            lr=lr,
-            weight_decay=weight_decay,
-            batch_size=batch_size,
-            epochs=epochs,
-            early_stopping=early_stopping,
-            seed=seed,
-            precision=precision,
-            optimizer=optimizer,
-            momentum=momentum,
-            schedule=schedule,
-            warmup_epochs=warmup_epochs,
-            accumulate=accumulate,
-            max_grad_norm=max_grad_norm,
-            label_smoothing=label_smoothing,
-            ema_decay=ema_decay,
-            layer_decay=layer_decay,
-            unfreeze_every=unfreeze_every,
-            monitor=monitor,
-            min_change=min_change,
-            reuse_features=reuse_features,
-            compile=compile,
-        )
+        self.config = TrainConfig(**settings)
         self.device = resolve_device(device)
-        self.precision: Literal["fp32", "bf16", "fp16"] = resolve_precision(precision, self.device)
+        self.precision: Literal["fp32", "bf16", "fp16"] = resolve_precision(
+            self.config.precision, self.device
+        )
         self.run_dir = Path(run_dir) if run_dir is not None else None
         self.checkpoint_every_s = checkpoint_every_s
         self.num_workers = num_workers
@@ -188,32 +128,42 @@ class WeightedTrainer:
         self.callbacks = tuple(callbacks)
 
     def fit(self, train: ImageData, val: ImageData) -> History:
-        """Train on one split and choose the epoch on the other.
+        """Train on one split and select the best epoch on the other.
 
-        The first Ctrl-C, or SIGTERM, lets the step end and writes a checkpoint.
+        The first Ctrl-C or SIGTERM finishes the current step and writes a checkpoint.
 
         Args:
-            train: Dataset of ``(image, label)``, or a loader; a plain dataset is shuffled.
-            val: Dataset or in-order loader that chooses the epoch. Never pass test images.
+            train: Dataset of ``(image, label)``, which is shuffled, or a loader.
+            val: Dataset or in-order loader that selects the best epoch. Never pass test images.
 
         Returns:
             The history; the model holds the weights of ``history.best_epoch``.
 
         Raises:
-            ValueError: If class weights or labels do not fit the classes.
+            TypeError: If the data are not countable pairs of image and label, or the network's
+                weights or outputs have the wrong type.
+            ValueError: If labels, class weights or outputs do not match the classes, or
+                batch normalization would see a batch of one image.
             RunFolderError: If ``run_dir`` holds a run with other settings or data, is in use by
                 another process, or cannot be written to.
-            NonFiniteLossError: If the loss became infinite or NaN; names epoch, batch and images.
-            MemoryError: If a batch does not fit; says what to try.
+            NonFiniteLossError: If the loss is infinite or NaN; names epoch, batch and images.
+            MemoryError: If a batch does not fit into memory; suggests settings.
         """
-        labels = labels_of(train)
-        class_names = class_names_of(train) or tuple(str(k) for k in range(labels.max() + 1))
+        for split, data in (("train", train), ("val", val)):
+            check_data(data, split)
+        check_weights(self.model)
+        labels, val_labels = labels_of(train), labels_of(val)
+        class_names = class_names_of(train) or tuple(
+            str(k) for k in range(1 + labels.max(initial=0))
+        )
+        check_labels(labels, class_names, "train")
+        check_labels(val_labels, class_names, "val")
         class_weight = resolve_class_weights(self.config.class_weights, labels, class_names)
-        identity = self._identity(train, val, labels, class_weight)
+        identity = self._identity(train, val, labels, val_labels, class_weight)
         with ExitStack() as stack:
             if self.run_dir and self.world.is_main:
                 stack.enter_context(lock_folder(self.run_dir))
-            stack.enter_context(_memory_explained(self.config))
+            stack.enter_context(_explain_out_of_memory(self.config))
             stack.enter_context(preserve_rng())
             stack.enter_context(freed_memory_kept())
             self.world, self.device = join_world(self.device)
@@ -228,7 +178,9 @@ class WeightedTrainer:
                 device=self.device,
             )
             network = HeadOnFeatures(self.model) if features else self.model
-            run = Run(
+            if batches and not features and _min_part(batches) == 1:
+                check_batch_norm(self.model, train, self.config.batch_size)
+            state = FitState(
                 self.model,
                 torch.compile(network) if self.config.compile else network,
                 self.config,
@@ -239,12 +191,13 @@ class WeightedTrainer:
                 precision=self.precision,
                 world=self.world,
             )
-            loop = Loop(
-                run=run,
+            loop = FitLoop(
+                state=state,
                 loader=loader,
                 batches=batches,
                 train=train,
                 val=val,
+                val_labels=val_labels,
                 features=features,
                 identity=identity,
                 run_dir=self.run_dir,
@@ -257,11 +210,11 @@ class WeightedTrainer:
             return loop()
 
     def predict(self, data: ImageData) -> Predictions:
-        """Classify every image with the model as it is; :func:`cxrtransfer.inference.predict`."""
+        """Predict class probabilities, see :func:`cxrtransfer.inference.predict`."""
         return predict(self.model, data, progress=self.progress, **self._inference())
 
     def features(self, data: ImageData) -> npt.NDArray[np.float32]:
-        """Read the head's input for every image: ``(N, F)`` float32, in the dataset's order."""
+        """Extract the head's input for every image: float32 ``(N, F)``, in the dataset's order."""
         return extract_features(self.model, data, progress=self.progress, **self._inference())
 
     def _inference(self) -> dict[str, Any]:
@@ -288,22 +241,28 @@ class WeightedTrainer:
         train: ImageData,
         val: ImageData,
         labels: npt.NDArray[np.int64],
+        val_labels: npt.NDArray[np.int64],
         class_weight: Tensor,
     ) -> dict[str, str]:
-        """Say what must not change between two calls that share a run folder."""
+        """Return what must not change between two calls that share a run folder."""
         settings = asdict(self.config)
         if self.config.schedule == "constant":
-            # A run may be prolonged; every other setting is part of what it is.
+            # A finished run may be trained for more epochs; other settings may not change.
             del settings["epochs"]
         settings["class_weights"] = class_weight.tolist()
-        val_labels = labels_of(val)
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
         return {
             **{name: str(value) for name, value in settings.items()},
-            "train images": _data_digest(ids_of(train, len(labels)), labels),
-            "val images": _data_digest(ids_of(val, len(val_labels)), val_labels),
+            "training images": _data_digest(ids_of(train, len(labels)), labels),
+            "validation images": _data_digest(ids_of(val, len(val_labels)), val_labels),
             "network": text_digest(canonical_json(shapes))[:12],
         }
+
+
+def _min_part(batches: EpochBatches) -> int:
+    """Return the size of the smallest part of a batch that a process gets."""
+    last = batches.num_images % batches.batch_size or batches.batch_size
+    return max(1, min(last, batches.batch_size) // batches.world.size)
 
 
 def _data_digest(ids: Sequence[str], labels: npt.NDArray[np.int64]) -> str:
@@ -311,7 +270,7 @@ def _data_digest(ids: Sequence[str], labels: npt.NDArray[np.int64]) -> str:
 
 
 @contextmanager
-def _memory_explained(config: TrainConfig) -> Iterator[None]:
+def _explain_out_of_memory(config: TrainConfig) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -319,12 +278,12 @@ def _memory_explained(config: TrainConfig) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "t allocate memory" not in str(error):
             raise
         smaller = (
-            f"batch_size={config.batch_size // 2}, accumulate={2 * config.accumulate}, which "
-            "takes the same steps, "
+            f"batch_size={config.batch_size // 2}, accumulate={2 * config.accumulate} (equivalent "
+            "steps), "
             if config.batch_size > 1
             else ""
         )
         raise MemoryError(
             f"a batch of {config.batch_size} does not fit into memory; try {smaller}smaller "
-            f"images, or mode='features'; torch said: {error}"
+            f"images, or mode='features' ({error})"
         ) from error

@@ -162,7 +162,7 @@ def _transfer_syntax(dataset: Any) -> Any:  # noqa: ANN401
 
 def _coded_shape(frame: bytes) -> tuple[int, int] | None:
     """Return the height and width in the header of a JPEG, JPEG-LS or JPEG 2000 code stream."""
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 2**16)  # JPEG 2000: SOC and SIZ
+    start = frame.find(b"\xff\x4f\xff\x51", 0, 2**16)  # first two markers of JPEG 2000
     if start >= 0:
         right, bottom, left, top = (
             int.from_bytes(frame[start + 8 + 4 * i : start + 12 + 4 * i]) for i in range(4)

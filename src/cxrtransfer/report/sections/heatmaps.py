@@ -1,173 +1,208 @@
-"""The page's section on heatmaps: what they show, and how far they can be believed."""
+"""Grad-CAM heatmaps of the selected run, and sanity checks on them."""
 
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib.axes import Axes
 from PIL import Image
 
-from cxrtransfer.evaluation import Predictions, evaluate
 from cxrtransfer.explain import Cell, RandomizationCheck, Rule, compare_fractions, overlay
 from cxrtransfer.plots import plot_border_fractions, plot_heatmap_grid, plot_randomization
-from cxrtransfer.report.page import Section, keep_figure
-from cxrtransfer.study.explanations import EXAMPLES_NAME, EXPLANATIONS_NAME, RULES
+from cxrtransfer.report.page import Figure, Section
+from cxrtransfer.report.wording import counted, percent, unavailable
+from cxrtransfer.study import Example, Explanations, RunResult, StudyResults
 
-__all__ = ["explanation_section"]
+MIN_IMAGES = 10  # of a group; fewer are inconclusive
+MIN_CONTRAST = 0.05  # median standard deviation of heatmaps in [0, 1]; below it they are flat
+MAX_CORRELATION = 0.5  # with the maps of the trained network, once all layers are randomized
+ROUNDING_ERROR = 1e-6  # of a fraction computed in float32
+COARSE = "the maps have only 2 \N{MULTIPLICATION SIGN} 2 cells"
+RULES: dict[Rule, str] = {
+    "confident": "the most confident predictions of each cell",
+    "near_threshold": "the predictions of each cell nearest to the threshold",
+    "random": "predictions of each cell drawn at random, seed 0",
+}
 
-_FEWEST_WRONG = 10  # fewer say nothing about the others
+
+def heatmaps_section(study: StudyResults) -> Section:
+    """Show heatmaps, and test whether they depend on the weights and favor the image border."""
+    run = study.chosen
+    examples, check, explanations = run.examples(), run.randomization(), run.explanations()
+    text: list[str] = []
+    points: list[str] = []
+    figures: list[Figure] = []
+    if examples is None:
+        text.append(f"Example heatmaps. {unavailable(run, 'examples')}.")
+    else:
+        figures += _example_figures(run, examples)
+    if check is None:
+        text.append(f"Model-parameter randomization test. {unavailable(run, 'randomization')}.")
+    else:
+        obstacle = _obstacle(check, examples, explanations)
+        text.append(_randomization_sentence(study, check, obstacle))
+        figures.append(_randomization_figure(check))
+    if explanations is None:
+        text.append(f"Saliency at the border. {unavailable(run, 'explanations')}.")
+    else:
+        correct = (run.test.predicted == run.test.labels)[explanations.indices]
+        sentence, *points = _border_sentences(study, explanations, correct)
+        text.append(sentence)
+        known = np.isfinite(explanations.border_fractions)
+        if correct[known].any() and not correct[known].all():
+            figures.append(_border_figure(explanations, correct))
+    return Section("Grad-CAM and its sanity checks", text=text, points=points, figures=figures)
 
 
-def explanation_section(
-    study: Path, run: Path, predictions: Predictions, patients: Sequence[str]
-) -> Section:
-    """Show a run's heatmaps, and tell whether they can be believed.
-
-    Args:
-        study: The study's folder, which keeps the figures.
-        run: The run's.
-        predictions: On its test images.
-        patients: The patient of each of them.
-    """
-    title = "Where does the network look, and can its heatmaps be believed?"
-    if not (run / EXPLANATIONS_NAME).exists():
-        return Section(title, text=[f"{run.name} was run before heatmaps were checked; run anew."])
-    kept = np.load(run / EXPLANATIONS_NAME, allow_pickle=False)
-    check = RandomizationCheck(
-        layers=tuple(kept["layers"].tolist()),
-        num_randomized=tuple(kept["num_randomized"].tolist()),
-        rank_correlation=torch.from_numpy(kept["rank_correlation"]),
-        similarity=torch.from_numpy(kept["similarity"]),
-    )
-    indices, border = kept["indices"], kept["border"]
-    right = (predictions.predicted == predictions.labels)[indices]
-    figures = [
-        keep_figure(
-            study,
-            "9",
-            "Where the network looks",
-            f"Grad-CAM of the predicted class by {run.name}, the most confident images of each "
-            "cell of the confusion matrix. A heatmap shows what moved the score; it does not "
-            "prove that there is a lesion.",
-            _grid(run, predictions, "confident"),
+def _example_figures(run: RunResult, examples: tuple[Example, ...]) -> list[Figure]:
+    alt = "Grid of test radiographs with heatmaps, by cell of the confusion matrix"
+    return [
+        Figure(
+            name="9",
+            title="Grad-CAM heatmaps",
+            caption=f"Grad-CAM of the predicted class by {run.name}, for {RULES['confident']} of "
+            "the confusion matrix. A heatmap shows what influenced the score; it is no evidence "
+            "of a lesion.",
+            alt=alt,
+            axes=_grid(run, examples, "confident"),
         ),
-        keep_figure(
-            study,
-            "9b",
-            "The same network, other images",
-            "Chosen by two other rules, as the most confident images need not be typical.",
-            [_grid(run, predictions, rule) for rule in ("near_threshold", "random")],
-        ),
-        keep_figure(
-            study,
-            "9c",
-            "Heatmaps while the network forgets",
-            "Layer by layer, from the head on, every parameter is put in random order, and the "
-            "maps are compared with those of the trained network.",
-            plot_randomization({"Grad-CAM": check}),
+        Figure(
+            name="9b",
+            title="Grad-CAM heatmaps of other images",
+            caption="Selected by two other rules, as the most confident predictions need not be "
+            "typical.",
+            alt=alt,
+            axes=[_grid(run, examples, rule) for rule in ("near_threshold", "random")],
         ),
     ]
-    known = np.isfinite(border)
-    if right[known].any() and not right[known].all():
-        figures.append(
-            keep_figure(
-                study,
-                "9d",
-                "Heat at the border",
-                "A dot is an image, a bar the mean of its group.",
-                plot_border_fractions(border, right),
-            )
-        )
-    auroc = evaluate(predictions, patients=patients)["auroc"]
-    text = [
-        _randomization_sentence(check, by_chance=auroc.low <= 0.5 <= auroc.high),
-        _border_sentence(border, right, indices, predictions, patients),
-    ]
-    return Section(title, text=text, figures=figures)
 
 
-def _grid(run: Path, predictions: Predictions, rule: Rule) -> Axes:
-    """Draw a run's examples by one rule in the cells of the confusion matrix."""
-    kept = np.load(run / EXAMPLES_NAME, allow_pickle=False)
-    overlays: dict[Cell, list[npt.NDArray[np.uint8]]] = {"TN": [], "FP": [], "FN": [], "TP": []}
-    for position in np.flatnonzero(kept["rule"] == rule):
-        cell: Cell = str(kept["cell"][position])  # type: ignore[assignment]  # one of the four
-        size = kept["width"][position], kept["height"][position]
-        overlays[cell].append(
-            overlay(
-                _resized(kept["images"][position], size),
-                _resized(kept["heatmaps"][position], size).clip(0, 1),
-            )
-        )
-    names = predictions.class_names
-    positive = predictions.positive_index
-    negatives = [name for index, name in enumerate(names) if index != positive]
-    ax = plot_heatmap_grid(overlays, (" or ".join(negatives), names[positive]))
+def _grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> Axes:
+    overlays: dict[Cell, list[npt.NDArray[np.uint8]]] = {cell: [] for cell in get_args(Cell)}
+    for example in examples:
+        if example.rule == rule:
+            size = example.width, example.height
+            heatmap = _resized(example.heatmap, size).clip(0, 1)
+            overlays[example.cell].append(overlay(_resized(example.image, size), heatmap))
+    names, positive = run.test.class_names, run.test.positive_index
+    negative = " or ".join(name for index, name in enumerate(names) if index != positive)
+    ax = plot_heatmap_grid(overlays, (negative, names[positive]))
     ax.set_title(RULES[rule][0].upper() + RULES[rule][1:], loc="left", fontsize=10)
     return ax
 
 
-def _randomization_sentence(check: RandomizationCheck, *, by_chance: bool) -> str:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice")  # the answer says so
-        means = np.nanmean(check.rank_correlation.numpy(), axis=1)
-    if np.isnan(means[-1]):
-        answer = "That cannot be said: its maps have no heat to compare."
-    elif abs(means[-1]) >= 0.5:
-        answer = "Hardly: they show the image."
-    elif by_chance:
-        answer = (
-            "They depend on its parameters; but as far as the test images can tell the network "
-            "is no better than chance, so whether it learnt anything cannot be said."
+def _resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def _obstacle(
+    check: RandomizationCheck,
+    examples: tuple[Example, ...] | None,
+    explanations: Explanations | None,
+) -> str:
+    """Return why the randomization test is inconclusive; empty if it is not."""
+    num_comparable = int(check.rank_correlation[-1].isfinite().sum())
+    if not num_comparable:
+        return "the maps are uniform"
+    if num_comparable < MIN_IMAGES:
+        return f"only {counted(num_comparable, 'map')} can be compared"
+    if examples and np.median([example.heatmap.std() for example in examples]) < MIN_CONTRAST:
+        return "most maps are nearly uniform"
+    if explanations is not None:
+        fractions = explanations.border_fractions[np.isfinite(explanations.border_fractions)]
+        if len(fractions) and np.ptp(fractions) < ROUNDING_ERROR:
+            return COARSE
+    return ""
+
+
+def _randomization_sentence(study: StudyResults, check: RandomizationCheck, obstacle: str) -> str:
+    means = check.rank_correlation.nanmean(dim=1).tolist()
+    auroc = study.chosen_test["auroc"]
+    if obstacle:
+        verdict = f"inconclusive, because {obstacle}"
+    elif abs(means[-1]) >= MAX_CORRELATION:
+        verdict = "the maps depend little on the learned weights"
+    elif auroc.low <= 0.5 <= auroc.high:
+        verdict = (
+            "the maps depend on the weights, but whether the network learned anything is "
+            "inconclusive, because the 95% CI of its test AUROC includes 0.5"
         )
     else:
-        answer = "Yes."
+        verdict = "the maps depend on the learned weights"
     return (
-        f"Do the heatmaps depend on what the network learnt? {answer} Mean rank "
-        "correlation with the trained network's maps, over "
-        f"{check.similarity.shape[1]} images drawn at random: {means[0]:.2f} when only the head "
-        f"is random, {means[-1]:.2f} when everything is; 1 would be the same map, 0 no likeness."
+        f"Model-parameter randomization test (Adebayo et al. 2018): {verdict}. Mean rank "
+        "correlation with the maps of the trained network, over "
+        f"{check.similarity.shape[1]} images drawn at random: {means[0]:.2f} with only the head "
+        f"randomized, {means[-1]:.2f} with all layers randomized (1: identical maps, 0: unrelated "
+        "maps)."
     )
 
 
-def _border_sentence(
-    border: npt.NDArray[np.float64],
-    right: npt.NDArray[np.bool_],
-    indices: npt.NDArray[np.int64],
-    predictions: Predictions,
-    patients: Sequence[str],
+def _randomization_figure(check: RandomizationCheck) -> Figure:
+    return Figure(
+        name="9c",
+        title="Model-parameter randomization test",
+        caption="Layer by layer, beginning at the head, the weights are permuted at random, and "
+        "the maps are compared with those of the trained network.",
+        alt="Line plot of the similarity of the maps against the fraction of randomized layers.",
+        axes=plot_randomization({"Grad-CAM": check}),
+    )
+
+
+def _border_sentences(
+    study: StudyResults, explanations: Explanations, correct: npt.NDArray[np.bool_]
+) -> list[str]:
+    """Compare the border fraction of correct and incorrect predictions, overall and by class."""
+    fractions, test = explanations.border_fractions, study.chosen.test
+    all_patients, predicted = np.array(study.patients(test)), test.predicted[explanations.indices]
+    patients = all_patients[explanations.indices]
+
+    def compared(group: npt.NDArray[np.bool_]) -> str:
+        return _comparison(fractions[group], correct[group], patients[group].tolist())
+
+    empty = int(np.isnan(fractions).sum())
+    excluded = f" {counted(empty, 'image')} with an empty map excluded." if empty else ""
+    return [
+        "The paper attributes incorrect predictions to the edges of the image. Fraction of the "
+        f"saliency in the outer 10% of the image, on {counted(len(fractions), 'test image')}: "
+        f"{compared(np.ones(len(fractions), dtype=bool))} CIs resample patients; a uniform map "
+        f"has 36%.{excluded} Maps of different classes lie in different places, so compare "
+        "within a predicted class:",
+        *(
+            f"Predicted {name}: {compared(predicted == index)}"
+            for index, name in enumerate(test.class_names)
+        ),
+    ]
+
+
+def _comparison(
+    fractions: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_], patients: list[str]
 ) -> str:
-    predicted = predictions.predicted[indices]
-    who = [patients[index] for index in indices]
-
-    def answer(chosen: npt.NDArray[np.bool_]) -> str:
-        known = chosen & np.isfinite(border)
-        num_right, num_wrong = int((known & right).sum()), int((known & ~right).sum())
-        if min(num_right, num_wrong) < _FEWEST_WRONG:
-            return f"Too few to say, {num_wrong} wrong and {num_right} right."
-        places = np.flatnonzero(chosen)
-        return compare_fractions(
-            border[chosen], right[chosen], patients=[who[place] for place in places]
-        ).answer
-
-    everything = answer(np.ones(len(right), dtype=bool))
-    by_class = " ".join(
-        f"Predicted {name}: {answer(predicted == index)}"
-        for index, name in enumerate(predictions.class_names)
-    )
-    empty = int(np.isnan(border).sum())
-    left_out = f" {empty} images without any heat are left out." if empty else ""
+    known = np.isfinite(fractions)
+    num_correct, num_incorrect = int((known & correct).sum()), int((known & ~correct).sum())
+    if min(num_correct, num_incorrect) < MIN_IMAGES:
+        return f"inconclusive, too few images ({num_incorrect} incorrect, {num_correct} correct)."
+    result = compare_fractions(fractions, correct, patients=patients)
+    if result.verdict == "undefined":
+        return f"inconclusive, because it is {percent(result.correct)} for every map ({COARSE})."
+    verdict = {
+        "more": "significantly higher for incorrect predictions",
+        "less": "significantly lower for incorrect predictions",
+        "not significant": "no significant difference",
+    }[result.verdict]
+    low, high = percent(result.low, signed=True), percent(result.high, signed=True)
     return (
-        f"Do wrong predictions look at the edges, as the paper says? {everything} That is the "
-        f"share of the heat in the outer tenth of the image, for {len(border):,} test images, "
-        "with intervals over patients; an even map would have 36%. Maps of different classes "
-        f"lie in different places, so compare within a predicted class. {by_class}{left_out}"
+        f"{verdict} ({percent(result.incorrect)} of {num_incorrect} incorrect, "
+        f"{percent(result.correct)} of {num_correct} correct predictions; difference "
+        f"{percent(result.difference, signed=True)}, 95% CI {low} to {high})."
     )
 
 
-def _resized(picture: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+def _border_figure(explanations: Explanations, correct: npt.NDArray[np.bool_]) -> Figure:
+    return Figure(
+        name="9d",
+        title="Saliency at the border of the image",
+        caption="One point per image; a bar marks the mean of each group.",
+        alt="Strip plot of the border fraction of correct and incorrect predictions.",
+        axes=plot_border_fractions(explanations.border_fractions, correct),
+    )

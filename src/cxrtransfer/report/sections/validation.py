@@ -1,137 +1,123 @@
-"""Sections of the page on what a number foretells: val, folds, another hospital, the split."""
+"""Validation: whether it agreed with the test set, and cross-validation."""
 
-from collections.abc import Sequence
+import math
 
-from cxrtransfer.evaluation import anova_over_folds, validation_report
-from cxrtransfer.files import read_json
-from cxrtransfer.report.page import Section, Table, number, with_interval
-from cxrtransfer.study.crossval import CROSSVAL_NAME, CrossValidation, load_cross_validation
-from cxrtransfer.study.external import EXTERNAL_NAME
-from cxrtransfer.study.results import StudyResults
+from cxrtransfer.evaluation import METRICS, Drop, anova_over_folds, metric_drop
+from cxrtransfer.report.page import Section, Table
+from cxrtransfer.report.wording import (
+    difference_cell,
+    difference_with_interval,
+    mean_over_range,
+    number,
+    p_equals,
+    percent,
+    value_over_interval,
+)
+from cxrtransfer.study import StudyResults
 
-__all__ = ["elsewhere_section", "folds_section", "foretold_section", "split_section"]
-
-
-def foretold_section(study: StudyResults, folds: Sequence[CrossValidation]) -> Section:
-    """Did validation foretell the test?"""
-    validations = {"val": study.chosen_val}
-    for found in folds:
-        if found.name == study.chosen.config.name:
-            validations[f"{len(found.folds)} folds"] = found.evaluate()
-    first, *rest = validation_report(validations, study.chosen_test).splitlines()
-    return Section("Did validation foretell the test?", text=[first], points=rest)
+COMPARED_METRICS = ("auroc", "balanced_accuracy", "accuracy")
 
 
-def find_folds(study: StudyResults) -> list[CrossValidation]:
-    """Read every cross-validation that stands in the study's folder."""
-    return [
-        load_cross_validation(path.parent) for path in sorted(study.folder.rglob(CROSSVAL_NAME))
+def validation_section(study: StudyResults) -> Section:
+    """Compare validation, and cross-validation of the selected run, with the test set."""
+    validations = {"validation set": study.chosen_val}
+    for result in study.cross_validations:
+        if result.name == study.chosen.name:
+            validations[f"{len(result.folds)}-fold cross-validation"] = result.evaluate()
+    test = study.chosen_test
+    drops = {
+        (name, metric): metric_drop(metric, evaluation[metric], test[metric])
+        for name, evaluation in validations.items()
+        for metric in COMPARED_METRICS
+    }
+    rows = [
+        {
+            "Estimate": name,
+            "Metric": METRICS[metric].label,
+            "Validation": value_over_interval(drop.reference),
+            "Test": value_over_interval(drop.other),
+            "Difference": difference_cell(drop.drop, drop.low, drop.high),
+            "Validation was": _verdict(drop),
+        }
+        for (name, metric), drop in drops.items()
     ]
-
-
-def folds_section(folds: Sequence[CrossValidation]) -> Section | None:
-    """How much does the number depend on which patients were trained on?"""
-    if not folds:
-        return None
-    rows = []
-    for found in folds:
-        scores = found.scores()
-        tests = [fold.test_metrics["auroc"] for fold in found.folds]
-        rows.append(
-            [
-                found.name,
-                str(len(scores)),
-                f"{scores.mean():.3f}\n{scores.min():.3f} to {scores.max():.3f}",
-                f"{scores.std(ddof=1):.3f}",
-                with_interval(found.evaluate()["auroc"]),
-                f"{sum(tests) / len(tests):.3f}\n{min(tests):.3f} to {max(tests):.3f}",
-            ]
-        )
+    prevalences = ", ".join(
+        f"{percent(evaluation.prevalence)} in the {name}"
+        for name, evaluation in {"test set": test, **validations}.items()
+    )
     return Section(
-        "Does it depend on which patients it was trained on?",
+        "Validation versus test",
         text=[
-            "One network per fold, each judged on patients that it was not trained on.",
-            *_anova(folds),
+            f"{_conclusion(drops['validation set', 'auroc'])} Prevalence of {study.positive}: "
+            f"{prevalences}. Accuracy depends on the prevalence; AUROC and balanced accuracy do "
+            "not."
         ],
-        tables=[
-            Table(
-                [
-                    "Cross-validation",
-                    "folds",
-                    "AUROC of folds\nmean, range",
-                    "standard deviation",
-                    "AUROC pooled\n95% interval",
-                    "AUROC on test\nmean, range",
-                ],
-                rows,
-            )
+        tables=[Table(rows=rows)],
+        notes=["Below each value: 95% CI. Difference: validation minus test."],
+    )
+
+
+def _verdict(drop: Drop) -> str:
+    if math.isnan(drop.low):
+        return "undefined"
+    if not drop.excludes_zero:
+        return "not significantly different"
+    return "optimistic" if drop.drop > 0 else "pessimistic"
+
+
+def _conclusion(drop: Drop) -> str:
+    difference = f"difference {difference_with_interval(drop.drop, drop.low, drop.high)}"
+    if math.isnan(drop.low):
+        reason = drop.reference.reason or drop.other.reason
+        return (
+            f"No conclusion on the validation AUROC: an AUROC or its CI is undefined ({reason})."
+        )
+    if not drop.excludes_zero:
+        return f"The validation and test AUROCs do not differ significantly ({difference})."
+    return f"The validation AUROC was {_verdict(drop)} by {number(abs(drop.drop))} ({difference})."
+
+
+def folds_section(study: StudyResults) -> Section | None:
+    """Tabulate the folds of each cross-validation; None where there is none."""
+    if not study.cross_validations:
+        return None
+    auroc = METRICS["auroc"].label
+    rows = []
+    for result in study.cross_validations:
+        scores = result.scores()
+        tests = [fold.test_metrics["auroc"] for fold in result.folds]
+        rows.append(
+            {
+                "Configuration": result.name,
+                "Folds": str(len(scores)),
+                f"{auroc} over folds\nmean, range": mean_over_range(scores.tolist()),
+                "Standard\ndeviation": number(scores.std(ddof=1)),
+                f"{auroc}, pooled\n95% CI": value_over_interval(result.evaluate()["auroc"]),
+                f"{auroc} on test\nmean, range": mean_over_range(tests),
+            }
+        )
+    return Section(
+        "Cross-validation",
+        text=[
+            "One network per fold, each evaluated on patients that it was not trained on.",
+            *_anova(study),
         ],
+        tables=[Table(rows=rows)],
         notes=[
-            "Each fold's best epoch was chosen on the images that it is then judged by, so these "
-            "numbers are slightly better than those of new patients."
+            "The best epoch of each fold was selected on the images that it is evaluated on, so "
+            "these values are slightly optimistic for new patients."
         ],
     )
 
 
-def _anova(folds: Sequence[CrossValidation]) -> list[str]:
-    """Compare the networks over the same folds, where there are several of each."""
-    scores = {found.name: found.scores() for found in folds}
-    if len(scores) < 2 or len({len(row) for row in scores.values()}) > 1:
+def _anova(study: StudyResults) -> list[str]:
+    """Compare the networks over the same folds, where several have the same number of folds."""
+    scores = {result.name: result.scores().tolist() for result in study.cross_validations}
+    if len(scores) < 2 or len({len(values) for values in scores.values()}) > 1:
         return []
-    found = anova_over_folds({name: row.tolist() for name, row in scores.items()})
+    p_value = anova_over_folds(scores).p_value
     return [
-        f"Over the same folds the networks differ with p = {number(found.p_value)} (repeated-"
-        "measures analysis of variance); training sets of folds overlap, so that is too small."
+        f"Repeated-measures analysis of variance over the folds: {p_equals(p_value)} for a "
+        "difference between the networks. The training sets of the folds overlap, so this "
+        "p-value is too small."
     ]
-
-
-def elsewhere_section(study: StudyResults) -> Section:
-    """Does it hold on images from elsewhere?"""
-    title = "Does it hold elsewhere?"
-    found = external_tests(study)
-    if not found:
-        return Section(
-            title,
-            text=[
-                "Nobody knows: no run of this study was tested on images from elsewhere. "
-                "The command cxrtransfer test RUN FOLDER does that, and the page, written again, "
-                "then shows it here."
-            ],
-        )
-    points, tables = [], []
-    for test in found:
-        where = f"{test['run']} on {test['place']}"
-        points += [f"{where}: {sentence}" for sentence in test["sentences"]]
-        head = ["", "at home", "elsewhere", "drop"]
-        tables.append(Table([where, *head[1:]], test["table"]))
-        tables.append(
-            Table(
-                ["The images", "at home", "elsewhere", "distance"],
-                test["look"],
-                folded=f"Do the images of {test['place']} look like those at home?",
-            )
-        )
-    return Section(
-        title,
-        points=points,
-        tables=tables,
-        notes=["A star marks a drop (or rise) whose 95% interval excludes none."],
-    )
-
-
-def external_tests(study: StudyResults) -> list[dict[str, list[str]]]:
-    """Read what :func:`cxrtransfer.study.external_test` kept in the runs' folders."""
-    return [
-        read_json(path)
-        for run in study.runs
-        for path in sorted((run.folder / EXTERNAL_NAME).glob("*/external.json"))
-    ]
-
-
-def split_section(study: StudyResults) -> Section:
-    """Can the split be trusted?"""
-    return Section(
-        "Can the split be trusted?",
-        text=[study.about["split"]],
-        listing=study.about["leakage"],
-    )

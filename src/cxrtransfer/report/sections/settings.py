@@ -1,0 +1,41 @@
+"""Settings of the runs, software versions and the digest of the data."""
+
+from cxrtransfer.report.page import Section, Table
+from cxrtransfer.study import RunResult, StudyResults
+
+
+def settings_section(study: StudyResults) -> Section:
+    """Tabulate the settings of every run."""
+    table = Table(rows=[_settings(run) for run in study.runs])
+    return Section("Settings", tables=[table], folded=True)
+
+
+def _settings(run: RunResult) -> dict[str, str]:
+    config, training = run.config, run.config.training
+    weights = config.to_dict()["training"]["class_weights"]
+    patience = f" (patience {training.early_stopping})" if training.early_stopping else ""
+    return {
+        "Run": run.name,
+        "Model": config.model,
+        "Initial weights": "ImageNet" if config.pretrained else "random",
+        "Input": f"{run.manifest.input.size} px",
+        "Class weights": str(weights or "none"),
+        "Learning rate": f"{training.lr:g}",
+        "Weight decay": f"{training.weight_decay:g}",
+        "Batch size": str(training.batch_size),
+        "Epochs": f"{len(run.rows)} of {training.epochs}{patience}",
+        "Best epoch": str(run.best_epoch),
+        "Seed": str(training.seed),
+        "Minutes": f"{run.seconds / 60:.1f}",
+    }
+
+
+def versions_section(study: StudyResults) -> Section:
+    """List the versions of the software, and the digest that identifies data and split."""
+    manifest = study.chosen.manifest
+    points = [f"{name} {version}" for name, version in manifest.versions.items()]
+    return Section(
+        "Software versions and data digest",
+        points=[*points, f"digest of data and split: {manifest.data_digest}"],
+        folded=True,
+    )

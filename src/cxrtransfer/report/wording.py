@@ -1,0 +1,178 @@
+"""How the report writes numbers, and the sentences that several of its sections share."""
+
+import math
+
+from cxrtransfer.data import AuditResult
+from cxrtransfer.evaluation import Estimate
+from cxrtransfer.study import ExternalTest, RunResult
+
+UNDEFINED = "\N{EN DASH}"
+MIN_P_VALUE = 0.001  # smaller ones are reported as a bound
+
+
+def number(value: float | None, *, signed: bool = False) -> str:
+    """Format a number with three decimals; an en dash where it is undefined."""
+    if value is None or not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:+.3f}" if signed else f"{value:.3f}"
+
+
+def percent(fraction: float, *, signed: bool = False) -> str:
+    """Format a fraction as a percentage with one decimal; an en dash where it is undefined."""
+    if not math.isfinite(fraction):
+        return UNDEFINED
+    return f"{fraction:+.1%}" if signed else f"{fraction:.1%}"
+
+
+def p_value(value: float | None) -> str:
+    """Format a p-value as a table cell, e.g. ``0.021`` or ``< 0.001``."""
+    return f"< {MIN_P_VALUE}" if value is not None and value < MIN_P_VALUE else number(value)
+
+
+def p_equals(value: float | None) -> str:
+    """Format a p-value within a sentence, e.g. ``p = 0.021`` or ``p < 0.001``."""
+    is_bound = value is not None and value < MIN_P_VALUE
+    return f"p {'' if is_bound else '= '}{p_value(value)}"
+
+
+def interval(low: float, high: float) -> str:
+    """Format an interval of values that are never negative; an en dash where it is undefined."""
+    if not math.isfinite(low):
+        return UNDEFINED
+    return f"{number(low)}\N{EN DASH}{number(high)}"
+
+
+def with_interval(estimate: Estimate) -> str:
+    """Format an estimate within a sentence, e.g. ``0.961 (95% CI 0.941 to 0.974)``."""
+    if math.isnan(estimate.value):
+        return f"undefined ({estimate.reason})"
+    if math.isnan(estimate.low):
+        return f"{number(estimate.value)} (no CI: {estimate.reason})"
+    return f"{number(estimate.value)} (95% CI {interval(estimate.low, estimate.high)})"
+
+
+def value_over_interval(estimate: Estimate) -> str:
+    """Format an estimate as a table cell: the value, and its interval on the next line."""
+    if math.isnan(estimate.low):
+        return number(estimate.value)
+    return f"{number(estimate.value)}\n{interval(estimate.low, estimate.high)}"
+
+
+def mean_over_range(values: list[float]) -> str:
+    """Format several values as a table cell: their mean, and their range on the next line."""
+    mean = number(sum(values) / len(values))
+    return f"{mean}\n{interval(min(values), max(values))}"
+
+
+def difference_with_interval(difference: float, low: float, high: float, reason: str = "") -> str:
+    """Format a difference within a sentence, e.g. ``+0.012, 95% CI -0.010 to +0.034``."""
+    if math.isnan(low):
+        return f"{number(difference, signed=True)}, no CI{': ' if reason else ''}{reason}"
+    ends = f"{number(low, signed=True)} to {number(high, signed=True)}"
+    return f"{number(difference, signed=True)}, 95% CI {ends}"
+
+
+def difference_cell(difference: float, low: float, high: float) -> str:
+    """Format a difference as a table cell: the value, and its interval on the next line."""
+    if math.isnan(low):
+        return number(difference, signed=True)
+    ends = f"{number(low, signed=True)} to {number(high, signed=True)}"
+    return f"{number(difference, signed=True)}\n{ends}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Format a count with its noun, e.g. ``1 run`` or ``1,200 images``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def joined(names: tuple[str, ...] | list[str]) -> str:
+    """Join names in a sentence, e.g. ``a, b and c``."""
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
+
+
+def audit_warning(audit: AuditResult) -> str:
+    """Warn of leakage, or of patients that are unknown; empty where the audit found neither."""
+    if audit.leaks:
+        return (
+            "Patients, files or near-duplicates occur in more than one split; performance on new "
+            "images may be worse than reported here (see the leakage audit)."
+        )
+    if not audit.patients_known:
+        return (
+            "No patient identifiers are known. Patients may occur in more than one split, and "
+            "the confidence intervals may be too narrow; provide identifiers in a table with the "
+            "column patient_id."
+        )
+    return ""
+
+
+def external_sentences(test: ExternalTest) -> list[str]:
+    """Caution about an external test where necessary, and compare its AUROC with the internal one.
+
+    Args:
+        test: The external test.
+    """
+    num_images, num_skipped = test.external.num_images, len(test.skipped)
+    sentences = []
+    if num_skipped:
+        sentences.append(
+            f"{num_skipped:,} of {num_images + num_skipped:,} images are unreadable and were "
+            "excluded."
+        )
+    if test.known:
+        sentences.append(
+            f"{test.known:,} of {num_images:,} images have an id or patient that also occurs in "
+            "the run's own data; if they are the same images, this is not an external test."
+        )
+    drop = test.drop("auroc")
+    difference = f"difference {difference_with_interval(drop.drop, drop.low, drop.high)}"
+    if math.isnan(drop.low):
+        reason = drop.reference.reason or drop.other.reason
+        verdict = f"No conclusion on generalization: an AUROC or its CI is undefined ({reason})."
+    elif drop.low > 0:
+        verdict = (
+            f"The external AUROC is lower than the internal one ({difference}): the internal "
+            "performance does not generalize."
+        )
+    elif drop.high < 0:
+        verdict = (
+            f"The external AUROC is higher than the internal one ({difference}): the two test "
+            "sets are not equivalent."
+        )
+    else:
+        verdict = f"The internal and external AUROCs do not differ significantly ({difference})."
+    return [*sentences, verdict]
+
+
+def image_sentences(test: ExternalTest) -> list[str]:
+    """State whether features and files separate the images of the two sites.
+
+    Args:
+        test: The external test.
+    """
+    if test.separable:
+        features = (
+            f"The network's features separate the {joined(test.separable)} images of the two "
+            "sites, so its predictions may rely on properties unrelated to disease."
+        )
+    elif test.inconclusive:
+        features = (
+            "Whether the network's features separate the two sites is inconclusive for "
+            f"{joined(test.inconclusive)} images: there are too few."
+        )
+    else:
+        features = "The network's features do not separate the two sites."
+    if not test.shifted:
+        files = "The image files of the two sites do not differ beyond sampling variation."
+    else:
+        largest = max(test.shifted, key=lambda shift: shift.distance)
+        files = (
+            "The image files of the two sites differ beyond sampling variation in "
+            f"{len(test.shifted)} of {len(test.shifts)} properties, most in {largest.quantity}."
+        )
+    return [features, files]
+
+
+def unavailable(run: RunResult, stage: str) -> str:
+    """State why a stage of a run has no result."""
+    return f"Not available for {run.name}: {run.missing[stage]}"

@@ -1,0 +1,209 @@
+"""The result of one run, read from its folder."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from cxrtransfer.data import Records
+from cxrtransfer.errors import RunFolderError
+from cxrtransfer.evaluation import ImageProfile, Predictions, compute_metrics
+from cxrtransfer.explain import RandomizationCheck
+from cxrtransfer.models import build_finetune_model
+from cxrtransfer.types import StrPath
+
+from .config import RunConfig
+from .explanations import Example, Explanations
+from .manifests import RunManifest
+from .run_folder import RunFolder
+from .study_folder import StudyFolder
+
+__all__ = ["PositiveClass", "RunResult", "load_network", "load_run", "positive_class"]
+
+_HEALTHY = re.compile(
+    "normal|healthy|negative|control|benign|without|nofinding|no[ _-]|non[ _e-]", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class PositiveClass:
+    """The positive class of a run.
+
+    Attributes:
+        index: Its label.
+        name: Its name.
+        chosen: Whether the configuration names it; if not, it is the second class by name.
+    """
+
+    index: int
+    name: str
+    chosen: bool
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nobody chose the class and its name suggests a healthy patient."""
+        return not self.chosen and _HEALTHY.match(self.name) is not None
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """Result of a complete run.
+
+    Accessors return None for what could not be computed; :attr:`missing` has the reason.
+
+    Attributes:
+        folder: Folder of the run.
+        manifest: What the run stores about itself.
+        val: Predictions of the best epoch on the validation split.
+        test: Predictions of the best epoch on the test split.
+    """
+
+    folder: RunFolder
+    manifest: RunManifest
+    val: Predictions
+    test: Predictions
+
+    @property
+    def config(self) -> RunConfig:
+        """Configuration of the run."""
+        return self.manifest.config
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.config.name
+
+    @property
+    def rows(self) -> tuple[Mapping[str, float], ...]:
+        """Training history, one mapping per epoch."""
+        return self.manifest.history.rows
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch of the tested weights."""
+        return self.manifest.history.best_epoch
+
+    @property
+    def seconds(self) -> float:
+        """Duration of training and of everything after it, in seconds."""
+        return self.manifest.seconds
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Why a result is missing, by the name of its accessor."""
+        return self.manifest.missing
+
+    @property
+    def val_metrics(self) -> dict[str, float]:
+        """Metrics on the validation split at threshold 0.5."""
+        return compute_metrics(self.val)
+
+    @property
+    def test_metrics(self) -> dict[str, float]:
+        """Metrics on the test split at threshold 0.5."""
+        return compute_metrics(self.test)
+
+    @property
+    def positive_class(self) -> PositiveClass:
+        """The positive class."""
+        return positive_class(self.config, self.test.class_names)
+
+    def records(self) -> Records:
+        """Read the images of all splits."""
+        return self.folder.read_records(self.test.class_names)
+
+    def patients(self) -> dict[str, str]:
+        """Read the patient of each image of all splits; the image's own id where unknown."""
+        records = self.records()
+        return dict(zip(records.ids, records.patient_ids, strict=True))
+
+    def features(self) -> npt.NDArray[np.float32] | None:
+        """Read the features of the test images, float32 ``(N, F)``."""
+        return self.folder.read_features()
+
+    def embedding(self) -> npt.NDArray[np.float64] | None:
+        """Read the t-SNE coordinates of the test images, float64 ``(N, 2)``."""
+        return self.folder.read_embedding()
+
+    def explanations(self) -> Explanations | None:
+        """Read which test images were explained, and the border fraction of each heatmap."""
+        return self.folder.read_explanations()
+
+    def randomization(self) -> RandomizationCheck | None:
+        """Read the model-parameter randomization test."""
+        return self.folder.read_randomization()
+
+    def examples(self) -> tuple[Example, ...] | None:
+        """Read the example heatmaps."""
+        return self.folder.read_examples()
+
+    def profile(self) -> ImageProfile | None:
+        """Read sizes, modes and intensities of the test images."""
+        return self.folder.read_profile()
+
+
+def load_run(folder: StrPath) -> RunResult:
+    """Read a complete run folder.
+
+    Args:
+        folder: A folder that :func:`run_experiment` finished.
+
+    Raises:
+        RunFolderError: If the folder has no manifest, or one of another format; or if a file of
+            the run is missing or has changed since it was completed.
+    """
+    run = RunFolder(Path(folder))
+    study = StudyFolder(run.path)
+    if not run.is_complete and study.is_finished:
+        runs = ", ".join(str(study.run(name).path) for name in study.read_manifest().runs)
+        raise RunFolderError(
+            f"{run.path} must hold a run, but holds a study; choose one of {runs}"
+        )
+    manifest = run.read_manifest()
+    val, test = run.read_predictions("val"), run.read_predictions("test")
+    positive = positive_class(manifest.config, test.class_names).index
+    return RunResult(
+        folder=run,
+        manifest=manifest,
+        val=replace(val, positive_index=positive),
+        test=replace(test, positive_index=positive),
+    )
+
+
+def positive_class(config: RunConfig, class_names: Sequence[str]) -> PositiveClass:
+    """Return the positive class of a configuration.
+
+    Raises:
+        ValueError: If no class has the configured name.
+    """
+    if config.positive is None:
+        return PositiveClass(1, class_names[1], chosen=False)
+    if config.positive not in class_names:
+        raise ValueError(
+            f"positive must be one of the classes {tuple(class_names)}, got {config.positive!r}"
+        )
+    return PositiveClass(tuple(class_names).index(config.positive), config.positive, chosen=True)
+
+
+def load_network(run: RunResult) -> nn.Module:
+    """Load the tested network of a run.
+
+    Args:
+        run: A complete run, see :func:`cxrtransfer.study.load_run`.
+
+    Returns:
+        The network in evaluation mode, on the CPU; :func:`cxrtransfer.models.input_spec` returns
+        its input.
+    """
+    network = build_finetune_model(
+        run.config.model,
+        num_classes=run.test.num_classes,
+        pretrained=False,
+        image_size=run.config.image_size,
+    )
+    run.folder.read_weights(network)
+    return network.eval()

@@ -1,0 +1,133 @@
+"""The folders of a study and of a cross-validation: every name and format of their files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrtransfer.errors import RunFolderError
+from cxrtransfer.files import write_arrays
+
+from .documents import Folder, read_arrays, read_document, write_document
+from .manifests import StudyAudit, StudyManifest
+from .run_folder import RunFolder
+from .summary import StudySummary
+
+__all__ = ["CrossValidationFolder", "StudyFolder"]
+
+_CROSS_VALIDATION = "crossval.json"
+_STUDY_FILES = {
+    "manifest": "study.json",
+    "audit": "audit.json",
+    "summary": "summary.npz",
+    "report": "report.html",
+    "figures": "figures",
+}
+
+
+@dataclass(frozen=True)
+class CrossValidationFolder(Folder):
+    """Folder of a cross-validation, with one run folder per fold.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def fold(self, number: int) -> RunFolder:
+        """Return the run folder of a fold."""
+        return RunFolder(self.path / f"fold{number}")
+
+    def read(self) -> tuple[str, tuple[RunFolder, ...]]:
+        """Read the name of the configuration, and list the run folders of the folds.
+
+        Raises:
+            RunFolderError: If the folder has no finished cross-validation.
+        """
+        path = self.path / _CROSS_VALIDATION
+        values = read_document(path, "a finished cross-validation")
+        return values["name"], tuple(RunFolder(self.path / fold) for fold in values["folds"])
+
+    def write(self, name: str, num_folds: int) -> None:
+        """Write that the cross-validation is finished."""
+        folds = [self.fold(number).name for number in range(num_folds)]
+        write_document(self.path / _CROSS_VALIDATION, {"name": name, "folds": folds})
+
+
+@dataclass(frozen=True)
+class StudyFolder(Folder):
+    """Folder of a study, with one run folder per configuration.
+
+    Attributes:
+        path: The folder.
+    """
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self._file("report")
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the report's figures."""
+        return self._file("figures")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the study is finished."""
+        return self._file("manifest").exists()
+
+    def run(self, name: str) -> RunFolder:
+        """Return the folder of a run."""
+        return RunFolder(self.path / name)
+
+    def cross_validations(self) -> tuple[CrossValidationFolder, ...]:
+        """List the folders of all finished cross-validations, at any depth."""
+        paths = sorted(self.path.rglob(_CROSS_VALIDATION))
+        return tuple(CrossValidationFolder(path.parent) for path in paths)
+
+    def read_manifest(self) -> StudyManifest:
+        """Read the manifest.
+
+        Raises:
+            RunFolderError: If there is none, or one that is damaged or of another format.
+        """
+        values = read_document(self._file("manifest"), "a finished study")
+        return StudyManifest.from_dict(values)
+
+    def write_manifest(self, manifest: StudyManifest) -> None:
+        """Write the manifest, which makes the study finished."""
+        write_document(self._file("manifest"), manifest.to_dict())
+
+    def read_audit(self) -> StudyAudit:
+        """Read the audit.
+
+        Raises:
+            RunFolderError: If there is none, or one that is damaged or of another format.
+        """
+        return StudyAudit.from_dict(read_document(self._file("audit"), "an audit"))
+
+    def write_audit(self, audit: StudyAudit) -> None:
+        """Write the audit; one of other images removes the summary of the images before."""
+        try:
+            is_new = self.read_audit().digest != audit.digest
+        except RunFolderError:
+            is_new = True
+        if is_new:
+            self._file("summary").unlink(missing_ok=True)
+        write_document(self._file("audit"), audit.to_dict())
+
+    def read_summary(self) -> StudySummary:
+        """Read the summary of the images.
+
+        Raises:
+            RunFolderError: If there is none, or one that is damaged.
+        """
+        arrays = read_arrays(self._file("summary"))
+        if arrays is None:
+            raise RunFolderError(f"{self.path} must hold a finished study, but has no summary")
+        return StudySummary.from_arrays(arrays)
+
+    def write_summary(self, summary: StudySummary) -> None:
+        """Write the summary of the images."""
+        write_arrays(self._file("summary"), summary.to_arrays())
+
+    def _file(self, content: str) -> Path:
+        return self.path / _STUDY_FILES[content]

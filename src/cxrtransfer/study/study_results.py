@@ -1,0 +1,125 @@
+"""The results of a study, read from its folder."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cxrtransfer.evaluation import Evaluation, Predictions, evaluate
+from cxrtransfer.types import StrPath
+
+from .crossval import CrossValidation, load_cross_validation
+from .external import ExternalTest, load_external_test
+from .manifests import SplitSummary, StudyAudit
+from .run_result import RunResult, load_run
+from .study_folder import StudyFolder
+from .summary import StudySummary
+
+__all__ = ["StudyResults", "load_study"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StudyResults:
+    """All results of a finished study.
+
+    Attributes:
+        folder: Folder of the study.
+        title: Title of the report.
+        note: First line of the report.
+        runs: The complete runs, in their order.
+        failed: Error of each other run, by its name.
+        split: How the images were split.
+        audit: Audit of the images.
+        summary: Samples, intensities and labels of the images.
+        patient_of: Patient of each image, by the id of the image.
+        cross_validations: The finished cross-validations in the folder.
+        external_tests: The external tests of all runs.
+    """
+
+    folder: StudyFolder
+    title: str
+    note: str
+    runs: tuple[RunResult, ...]
+    failed: Mapping[str, str]
+    split: SplitSummary
+    audit: StudyAudit
+    summary: StudySummary
+    patient_of: Mapping[str, str]
+    cross_validations: tuple[CrossValidation, ...]
+    external_tests: tuple[ExternalTest, ...]
+
+    @cached_property
+    def chosen(self) -> RunResult:
+        """The run with the highest validation AUROC; the test split has no part in the choice."""
+        return max(self.runs, key=_validation_auroc)
+
+    @cached_property
+    def tests(self) -> dict[str, Evaluation]:
+        """Each run on the test split at threshold 0.5, by its name."""
+        return {run.name: self.evaluate(run.test) for run in self.runs}
+
+    @cached_property
+    def chosen_val(self) -> Evaluation:
+        """The chosen run on the validation split."""
+        return self.evaluate(self.chosen.val)
+
+    @property
+    def chosen_test(self) -> Evaluation:
+        """The chosen run on the test split."""
+        return self.tests[self.chosen.name]
+
+    @property
+    def positive(self) -> str:
+        """Name of the positive class."""
+        return self.chosen.test.class_names[self.chosen.test.positive_index]
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether any image has a patient other than itself."""
+        return any(name != patient for name, patient in self.patient_of.items())
+
+    def patients(self, predictions: Predictions) -> list[str]:
+        """Return the patient of each image."""
+        return [self.patient_of[name] for name in predictions.ids]
+
+    def evaluate(self, predictions: Predictions, threshold: float = 0.5) -> Evaluation:
+        """Evaluate with the images of one patient taken together."""
+        return evaluate(predictions, patients=self.patients(predictions), threshold=threshold)
+
+
+def load_study(folder: StrPath) -> StudyResults:
+    """Read what :func:`cxrtransfer.study.run_study` wrote.
+
+    Args:
+        folder: Its ``out``.
+
+    Raises:
+        RunFolderError: If the folder has no finished study.
+    """
+    study = StudyFolder(Path(folder))
+    manifest = study.read_manifest()
+    runs = tuple(load_run(study.run(name).path) for name in manifest.runs)
+    return StudyResults(
+        folder=study,
+        title=manifest.title,
+        note=manifest.note,
+        runs=runs,
+        failed=manifest.failed,
+        split=manifest.split,
+        audit=study.read_audit(),
+        summary=study.read_summary(),
+        patient_of={image: patient for run in runs for image, patient in run.patients().items()},
+        cross_validations=tuple(
+            load_cross_validation(part.path) for part in study.cross_validations()
+        ),
+        external_tests=tuple(
+            load_external_test(test) for run in runs for test in run.folder.externals()
+        ),
+    )
+
+
+def _validation_auroc(run: RunResult) -> float:
+    """Return the validation AUROC, below all others where it is undefined."""
+    value = run.val_metrics["auroc"]
+    return -math.inf if math.isnan(value) else value

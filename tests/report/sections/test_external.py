@@ -1,0 +1,125 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cxrtransfer.data import read_folder
+from cxrtransfer.evaluation import METRICS, Estimate
+from cxrtransfer.report.sections.external import external_section
+from cxrtransfer.report.sections.summary import summary_section
+from cxrtransfer.study import external_test, load_study
+
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
+
+
+@pytest.fixture(scope="module")
+def with_external(kermany_study, draw_chests, tmp_path_factory):
+    """The study, with a test of its first run on brighter images of other patients."""
+    import shutil
+
+    root = tmp_path_factory.mktemp("external")
+    folder = shutil.copytree(kermany_study, root / "study")
+    external_test(folder / "plain", draw_chests(root / "far", 20, seed=9, brightness=130))
+    return load_study(folder)
+
+
+def _replaced(study, **changes):
+    (test,) = study.external_tests
+    return replace(study, external_tests=(replace(test, **changes),))
+
+
+def test_without_an_external_test_the_section_explains_how_to_add_one(study):
+    section = external_section(study)
+
+    assert "No run of this study was tested on an external data set" in section.text[0]
+    assert "cxrtransfer external-test RUN FOLDER" in section.text[0]
+
+
+def test_metrics_and_properties_stand_side_by_side(with_external):
+    (test,) = with_external.external_tests
+    section = external_section(with_external)
+
+    metrics, properties = section.tables
+    names = [row["plain on far"] for row in metrics.rows]
+    assert names[:2] == [METRICS["auroc"].label, "Balanced accuracy"]
+    auroc = test.drop("auroc")
+    assert metrics.rows[0]["Difference"].startswith(f"{auroc.drop:+.3f}")
+    assert metrics.rows[0]["Difference"].endswith("*") == auroc.excludes_zero
+    assert len(properties.rows) == len(test.shifts) + 2
+    assert "40 images of 20 patients, prevalence 50.0%" in section.points[0]
+
+
+@pytest.mark.parametrize(
+    ("shift", "statement"),
+    [
+        (0.5, "The external AUROC is lower than the internal one (difference +0.500, "),
+        (-0.5, "The external AUROC is higher than the internal one (difference -0.500, "),
+        (0.0, "The internal and external AUROCs do not differ significantly"),
+        (math.nan, "No conclusion on generalization"),
+    ],
+)
+def test_the_verdict_follows_the_interval_of_the_difference(with_external, shift, statement):
+    (test,) = with_external.external_tests
+    drop = replace(test.drop("auroc"), drop=shift, low=shift - 0.1, high=shift + 0.1)
+    others = tuple(other for other in test.drops if other.metric != "auroc")
+    changed = _replaced(with_external, drops=(drop, *others))
+
+    assert any(statement in point for point in external_section(changed).points)
+    assert any(f"plain on far: {statement}" in point for point in summary_section(changed).points)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "statement"),
+    [
+        (((0.6, 0.8), (0.4, 0.6)), "features separate the NORMAL images of the two sites"),
+        (((0.6, 0.8), (0.6, 0.9)), "features separate the NORMAL and PNEUMONIA images"),
+        (((0.45, 0.6), (0.4, 0.6)), "features do not separate the two sites"),
+        (((0.45, 0.6), (0.3, 0.9)), "inconclusive for PNEUMONIA images"),
+        (((math.nan, math.nan), (0.4, 0.6)), "inconclusive for NORMAL images"),
+    ],
+)
+def test_separability_of_the_sites_is_put_in_words(with_external, intervals, statement):
+    (test,) = with_external.external_tests
+    separability = {
+        name: Estimate(low, low, high, "DeLong", "too few")
+        for name, (low, high) in zip(test.separability, intervals, strict=True)
+    }
+    section = external_section(_replaced(with_external, separability=separability))
+
+    assert any(statement in point for point in section.points)
+
+
+def test_shifted_properties_are_counted_and_the_largest_is_named(with_external):
+    (test,) = with_external.external_tests
+    points = external_section(with_external).points
+
+    assert f"in {len(test.shifted)} of {len(test.shifts)} properties, most in " in points[-1]
+    equal = tuple(replace(shift, distance=0.0) for shift in test.shifts)
+    section = external_section(_replaced(with_external, shifts=equal))
+    assert "do not differ beyond sampling variation" in section.points[-1]
+
+
+def test_unreadable_and_known_images_are_cautions(with_external):
+    changed = _replaced(with_external, known=7, skipped={"a.png": "broken"})
+
+    points = external_section(changed).points
+
+    assert any("1 of 41 images are unreadable and were excluded." in point for point in points)
+    assert any("7 of 40 images have an id or patient" in point for point in points)
+    assert any(
+        "this is not an external test" in point for point in summary_section(changed).points
+    )
+
+
+def test_a_site_without_disease_allows_no_conclusion(kermany_study, draw_chests, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(kermany_study, tmp_path / "study")
+    records = read_folder(draw_chests(tmp_path / "far", 20, seed=9))
+    external_test(folder / "plain", records.take(np.flatnonzero(records.labels == 0)))
+
+    section = external_section(load_study(folder))
+
+    assert any("No conclusion on generalization: " in point for point in section.points)
+    assert section.tables[0].rows[0]["External"] == "\N{EN DASH}"

@@ -1,0 +1,92 @@
+import math
+from dataclasses import replace
+
+from cxrtransfer.evaluation import METRICS, compute_metrics, evaluate
+from cxrtransfer.report.published import PUBLISHED
+from cxrtransfer.report.sections.performance import curves_section, performance_section
+from cxrtransfer.report.wording import value_over_interval
+
+
+def test_the_highlighted_run_is_the_best_on_validation(study):
+    (table,) = performance_section(study).tables
+
+    aurocs = {run.name: compute_metrics(run.val)["auroc"] for run in study.runs}
+    assert aurocs[table.rows[table.highlighted]["Run"]] == max(aurocs.values())
+
+
+def test_intervals_resample_patients(study):
+    test = study.chosen.test
+    patients = [name.split("_")[0].rsplit("-", 1)[0] for name in test.ids]
+    section = performance_section(study)
+
+    assert study.chosen_test.num_patients == len(set(patients)) == 24
+    accuracy = value_over_interval(evaluate(test, patients=patients)["accuracy"])
+    (table,) = section.tables
+    assert table.rows[table.highlighted]["Accuracy"] == accuracy
+    assert "the images of one patient are resampled together" in section.notes[0]
+
+
+def test_unknown_patients_are_noted(study):
+    unknown = replace(study, patient_of={name: name for name in study.patient_of})
+
+    notes = performance_section(unknown).notes
+
+    assert "each image was treated as a separate patient" in notes[0]
+
+
+def test_a_new_headline_metric_has_its_column(study, monkeypatch):
+    label = METRICS["brier"].label
+    assert label not in performance_section(study).tables[0].rows[0]
+
+    monkeypatch.setitem(METRICS, "brier", replace(METRICS["brier"], headline=True))
+
+    for run, row in zip(study.runs, performance_section(study).tables[0].rows, strict=True):
+        assert row[label] == value_over_interval(study.tests[run.name]["brier"])
+
+
+def test_a_default_positive_class_is_said_to_be_one(study):
+    notes = performance_section(study).notes
+
+    assert any(
+        "Positive class: PNEUMONIA (by default, the second class in alphabetical order)" in note
+        for note in notes
+    )
+
+
+def test_published_values_stand_beside_the_measured_ones(study, with_config, monkeypatch):
+    published = replace(
+        PUBLISHED[0], model="squeezenet1_1", accuracy=0.123, f1_macro=None, auroc=0.456
+    )
+    monkeypatch.setattr("cxrtransfer.report.published.PUBLISHED", (published,))
+    monkeypatch.setattr("cxrtransfer.report.published.NUM_TEST_IMAGES", 48)
+
+    plain, weighted = study.runs
+    plain = with_config(plain, class_weights=None)
+    section = performance_section(replace(study, runs=(plain, weighted)))
+    rows = {row["Run"]: row for row in section.tables[0].rows}
+
+    published = ["Accuracy\npublished", "AUROC\npublished"]
+    assert list(rows["plain"])[-2:] == published
+    assert [rows["plain"][column] for column in published] == ["0.123", "0.456"]
+    assert [rows["weighted"][column] for column in published] == ["", ""]
+    assert "624 original test images" in section.notes[-1]
+
+
+def test_curves_have_a_confusion_matrix_per_run_and_the_table_of_the_paper(study):
+    figures = {figure.label: figure for figure in curves_section(study).figures}
+
+    titles = [ax.get_title(loc="left") for ax in figures["Figure 8"].axes]
+    assert titles == [run.name for run in study.runs]
+    (table,) = figures["Table 1"].axes.tables
+    header = [table[0, column].get_text().get_text() for column in range(3)]
+    assert header[:2] == ["Run", "AUROC"]
+
+
+def test_an_undefined_auroc_is_a_dash(study, with_scores):
+    test = study.chosen.test
+    only = with_scores(0 * test.labels + 1, test.probabilities, "NORMAL", "PNEUMONIA")
+
+    (row,) = performance_section(only).tables[0].rows
+
+    assert math.isnan(only.chosen_test["auroc"].value)
+    assert row["AUROC"] == "\N{EN DASH}"

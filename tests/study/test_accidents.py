@@ -1,0 +1,246 @@
+"""Damaged files, replaced images, killed processes and test sets too small for an analysis."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrtransfer.data import read_folder
+from cxrtransfer.errors import RunFolderError
+from cxrtransfer.files import file_digest
+from cxrtransfer.study import (
+    RunConfig,
+    external_test,
+    load_run,
+    load_study,
+    predict_images,
+    run_experiment,
+    run_study,
+)
+from cxrtransfer.study.image_files import ImageFiles, read_image_files
+
+pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
+
+Draw = Callable[..., Path]
+
+RUN_FILES = (
+    "config.json", "embedding.html", "embedding.npz", "explanations.npz", "features.npz",
+    "heatmaps.npz", "history.csv", "history.json", "model.safetensors", "predictions_test.csv",
+    "predictions_val.csv", "profile.npz", "randomization.npz", "split.csv",
+)  # fmt: skip
+
+
+@pytest.fixture
+def run(kermany_study: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(kermany_study / "plain", tmp_path / "plain")
+
+
+@pytest.fixture
+def tree(kermany_tree: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(kermany_tree, tmp_path / "tree")
+
+
+def flip_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) * 2 // 3] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [flip_bit, truncate, remove])
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_a_damaged_file_is_named_and_its_run_is_not_loaded(
+    run: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    damage(run / name)
+
+    with pytest.raises(RunFolderError, match=f"damaged: {name} missing or changed"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("damage", [flip_bit, truncate])
+def test_a_damaged_manifest_is_refused(run: Path, damage: Callable[[Path], None]) -> None:
+    damage(run / "manifest.json")
+
+    with pytest.raises(RunFolderError, match=r"manifest\.json is damaged"):
+        load_run(run)
+
+
+def test_no_file_of_a_run_is_without_a_digest(run: Path) -> None:
+    names = {path.name for path in run.iterdir() if path.is_file()}
+
+    assert names - {"checkpoint.pt", "manifest.json", ".lock"} == set(RUN_FILES)
+    assert set(load_run(run).manifest.files) == set(RUN_FILES)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "manifest.json", "predictions_test.csv"])
+def test_a_damaged_run_is_repeated_by_the_same_call(
+    run: Path, tree: Path, tiny: RunConfig, name: str
+) -> None:
+    expected = load_run(run)
+    flip_bit(run / name)
+
+    repeated = run_experiment(tiny, tree, run)
+
+    np.testing.assert_array_equal(repeated.test.probabilities, expected.test.probabilities)
+    assert repeated.manifest.files == expected.manifest.files
+
+
+@pytest.mark.parametrize("name", ["study.json", "audit.json", "summary.npz"])
+@pytest.mark.parametrize("damage", [flip_bit, truncate, remove])
+def test_a_damaged_study_is_refused_and_repaired_by_the_same_call(
+    kermany_study: Path,
+    tree: Path,
+    tiny: RunConfig,
+    tmp_path: Path,
+    name: str,
+    damage: Callable[[Path], None],
+) -> None:
+    study = shutil.copytree(kermany_study, tmp_path / "study")
+    damage(study / name)
+    with pytest.raises(RunFolderError, match=r"damaged|must hold"):
+        load_study(study)
+
+    run_study([tiny], tree, study, progress=False)
+
+    assert load_study(study).chosen.name == "plain"
+
+
+def test_a_damaged_external_test_is_refused(run: Path, tree: Path) -> None:
+    external_test(run, tree / "test", site="site")
+    flip_bit(run / "external" / "site" / "predictions.csv")
+
+    with pytest.raises(RunFolderError, match=r"predictions\.csv missing or changed"):
+        load_run(run).folder.external("site").read()
+
+
+def test_replaced_pixels_are_noticed(run: Path, tree: Path, tiny: RunConfig) -> None:
+    path = tree / "train" / "NORMAL" / "IM-1000-0000.png"
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+
+    with pytest.raises(RunFolderError, match="content of the images"):
+        run_experiment(tiny, tree, run)
+
+
+def test_a_training_image_copied_into_test_is_noticed(
+    kermany_study: Path, tree: Path, tiny: RunConfig, tmp_path: Path
+) -> None:
+    study = shutil.copytree(kermany_study, tmp_path / "study")
+    leaked = tree / "train" / "NORMAL" / "IM-1000-0000.png"
+    shutil.copy(leaked, tree / "test" / "NORMAL" / "IM-2000-0000.png")
+
+    with pytest.raises(RunFolderError, match="content of the images"):
+        run_study([tiny], tree, study, progress=False)
+    run_study([replace(tiny, name="new")], tree, study, progress=False)
+
+    assert load_study(study).audit.result.leaks
+
+
+def test_only_files_of_another_size_or_time_are_read_again(tree: Path) -> None:
+    records = read_folder(tree)
+    first, *others = records.ids
+    known = read_image_files(records, ImageFiles({}))
+    marked = ImageFiles({name: (*known.states[name][:2], "known") for name in others})
+
+    again = read_image_files(records, marked)
+
+    assert again.states[first] == known.states[first]
+    assert {again.states[name][2] for name in others} == {"known"}
+    os.utime(records[1].path)
+    assert read_image_files(records, marked).states[others[0]][2] == known.states[others[0]][2]
+
+
+SMALL_TESTS = {
+    "one image": [("NORMAL", 1)],
+    "two images": [("NORMAL", 1), ("PNEUMONIA", 1)],
+    "four images": [("NORMAL", 2), ("PNEUMONIA", 2)],
+    "one class": [("PNEUMONIA", 12)],
+    "one patient": [("NORMAL", 2)],
+}
+
+
+@pytest.mark.parametrize("kind", SMALL_TESTS)
+def test_a_training_is_complete_however_small_its_test_split(
+    tree: Path, tiny: RunConfig, tmp_path: Path, kind: str
+) -> None:
+    records = read_folder(tree)
+    wanted = dict(SMALL_TESTS[kind])
+    left = {name: wanted.get(name, 0) for name in records.class_names}
+    kept = []
+    for index, row in enumerate(records):
+        if row.split == "test":
+            left[records.class_names[row.label]] -= 1
+            if left[records.class_names[row.label]] < 0:
+                continue
+        kept.append(index)
+
+    result = run_experiment(tiny, records.take(kept), tmp_path / "run")
+
+    assert len(result.test) == sum(wanted.values())
+    assert (result.features() is None) == ("features" in result.missing)
+    for name in ("embedding", "examples", "explanations", "randomization", "profile"):
+        assert (getattr(result, name)() is None) == (name in result.missing)
+    assert ("embedding" in result.missing) == (len(result.test) < 5)
+
+
+def test_black_test_images_leave_the_training(tree: Path, tiny: RunConfig, tmp_path: Path) -> None:
+    for path in (tree / "test").rglob("*.png"):
+        Image.new("L", (32, 32)).save(path)
+
+    result = run_experiment(tiny, tree, tmp_path / "run")
+
+    assert "embedding" in result.missing
+    assert len(result.test) == 48
+    assert predict_images(tmp_path / "run", tree / "test").ids
+
+
+def test_unfinished_files_of_a_killed_process_are_removed(
+    kermany_study: Path, tree: Path, tiny: RunConfig, tmp_path: Path
+) -> None:
+    study = shutil.copytree(kermany_study, tmp_path / "study")
+    (study / "plain" / "manifest.json").unlink()
+    unfinished = [
+        study / ".report.html.ab12_xyz",
+        study / "plain" / ".model.safetensors.0a1b2c3d",
+        study / "plain" / ".checkpoint.pt.0a1b2c3d",
+    ]
+    own = [study / ".notes.txt.mine", study / "plain" / ".settings"]
+    for path in (*unfinished, *own):
+        path.write_bytes(b"x")
+
+    run_study([tiny], tree, study, progress=False)
+
+    assert not any(path.exists() for path in unfinished)
+    assert all(path.exists() for path in own)
+
+
+def test_two_runs_write_the_same_bytes(
+    run: Path, tree: Path, tiny: RunConfig, tmp_path: Path
+) -> None:
+    run_experiment(tiny, tree, tmp_path / "again" / "plain")
+
+    for name in RUN_FILES:
+        if not name.startswith("history"):  # which has times
+            assert file_digest(run / name) == file_digest(tmp_path / "again" / "plain" / name)
+
+
+def test_a_resumed_run_has_its_history(run: Path, tree: Path, tiny: RunConfig) -> None:
+    expected = (run / "history.json").read_bytes()
+    for name in ("history.csv", "history.json", "manifest.json"):
+        (run / name).unlink()  # as if killed after the last checkpoint
+
+    run_experiment(tiny, tree, run)
+
+    assert (run / "history.json").read_bytes() == expected
