@@ -16,9 +16,6 @@ import numpy.typing as npt
 from cxrtransfer.files import expand, read_table, text_digest, write_table
 from cxrtransfer.types import Split, StrPath
 
-from .images.cache import content_digest
-from .images.decode import thread_map
-
 __all__ = ["Record", "Records", "warn_of_similar_names"]
 
 _log = logging.getLogger(__name__)
@@ -162,15 +159,13 @@ class Records(Sequence[Record]):
         return Records(tuple(rows), self.class_names, self.root, self.patients_known)
 
     def digest(self) -> str:
-        """Return a SHA-256 over ids, classes, patients, splits and the content of the files.
+        """Return a SHA-256 over ids, classes, patients and splits, independent of their order.
 
-        It is independent of the order of the images and of ``root``. In a process each file is
-        read once, and again only when its size, times or inode have changed.
+        The content of the image files is not part of it.
         """
-        contents = thread_map(content_digest, (row.path for row in self.rows))
         lines = sorted(
-            f"{name}\0{self.class_names[row.label]}\0{row.patient_id}\0{row.split}\0{content}"
-            for name, row, content in zip(self.ids, self.rows, contents, strict=True)
+            f"{name}\0{self.class_names[row.label]}\0{row.patient_id}\0{row.split}"
+            for name, row in zip(self.ids, self.rows, strict=True)
         )
         return text_digest("\n".join([*self.class_names, *lines]))
 

@@ -36,7 +36,7 @@ from .decode import (
     thread_map,
 )
 
-__all__ = ["MappedImages", "content_digest", "decode_once"]
+__all__ = ["MappedImages", "decode_once"]
 
 _log = logging.getLogger(__name__)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -103,7 +103,7 @@ def decode_once(
         OSError: If the disk is full; incomplete files are removed.
         MissingExtraError: If a file is DICOM and pydicom is not installed.
     """
-    digests = list(thread_map(content_digest, paths))
+    digests = list(thread_map(_digest, paths))
     first_path = {
         digest: path for path, digest in zip(paths, digests, strict=True) if len(digest) == 64
     }
@@ -132,7 +132,7 @@ def decode_once(
     return MappedImages(pixels, len(stored["rows"]), size), rows, unreadable
 
 
-def content_digest(path: Path) -> str:
+def _digest(path: Path) -> str:
     """Return the SHA-256 of a file as 64 digits, or a shorter error message."""
     try:
         return _digest_as_of(path, _stamp(path))
