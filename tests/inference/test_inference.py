@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 from torchvision.datasets import ImageFolder
 
 from cxrtransfer.inference import (
@@ -102,6 +111,51 @@ def test_a_loader_that_shuffles_is_refused(tiny_net: nn.Module) -> None:
 def test_a_loader_that_drops_images_is_refused(tiny_net: nn.Module) -> None:
     with pytest.raises(ValueError, match="must not drop images"):
         predict(tiny_net, DataLoader(Named(), batch_size=2, drop_last=True))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_sampler": [[3, 2], [1, 0], [4]]},
+        {"batch_sampler": [[0, 1], [2, 3]]},
+        {"batch_sampler": BatchSampler([4, 3, 2, 1, 0], 2, drop_last=False)},
+        {"batch_sampler": BatchSampler(SequentialSampler(range(3)), 2, drop_last=False)},
+        {"sampler": [1, 0, 2, 3, 4]},
+        {"sampler": SubsetRandomSampler([0, 1])},
+    ],
+)
+def test_a_loader_in_another_order_is_refused(tiny_net: nn.Module, options: object) -> None:
+    with pytest.raises(ValueError, match="must read its dataset in order"):
+        predict(tiny_net, DataLoader(Named(), **options))
+
+
+def test_a_loader_whose_batches_drop_images_is_refused(tiny_net: nn.Module) -> None:
+    batches = BatchSampler(SequentialSampler(Named()), 2, drop_last=True)
+    with pytest.raises(ValueError, match="must not drop images"):
+        predict(tiny_net, DataLoader(Named(), batch_sampler=batches))
+
+
+def test_a_loader_whose_workers_overtake_each_other_is_refused(tiny_net: nn.Module) -> None:
+    with pytest.raises(ValueError, match="got in_order=False"):
+        predict(tiny_net, DataLoader(Named(), num_workers=2, in_order=False))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_sampler": [[0, 1, 2], [3, 4]]},
+        {"batch_sampler": BatchSampler(SequentialSampler(Named()), 2, drop_last=False)},
+        {"sampler": range(5), "batch_size": 3},
+    ],
+)
+def test_a_loader_in_the_order_of_the_dataset_is_used(
+    tiny_net: nn.Module, options: object
+) -> None:
+    predictions = predict(tiny_net, DataLoader(Named(), **options))
+    alone = predict(tiny_net, Named())
+
+    np.testing.assert_allclose(predictions.probabilities, alone.probabilities, atol=1e-6)
+    assert predictions.ids == alone.ids
 
 
 def test_labels_are_read_without_decoding_where_the_dataset_knows_them() -> None:

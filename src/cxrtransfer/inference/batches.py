@@ -61,16 +61,31 @@ def eval_loader(
         )
     if isinstance(data.dataset, IterableDataset):
         return data
-    # Ids and labels are matched to images by position, which a shuffled loader would mix up.
-    sampler = getattr(data.batch_sampler, "sampler", data.sampler)
-    if not isinstance(sampler, SequentialSampler):
-        raise ValueError(  # noqa: TRY004  (the type is right, its order is not)
+    _require_dataset_order(data)
+    return data
+
+
+def _require_dataset_order(loader: DataLoader[Any]) -> None:
+    """Raise unless a loader reads every image once and in order: ids are matched by position."""
+    sampler: object = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    drop_last = loader.drop_last
+    if type(sampler) is BatchSampler:
+        drop_last = drop_last or sampler.drop_last
+        sampler = sampler.sampler
+    # A sampler of another class is not iterated over: it may draw random numbers, or be stateful.
+    indices: list[Any] = []
+    if type(sampler) in (SequentialSampler, list, tuple, range):
+        for entry in cast("Iterable[Any]", sampler):
+            indices += entry if isinstance(entry, list | tuple) else [entry]
+    if indices != list(range(len(cast("Sized", loader.dataset)))):
+        raise ValueError(
             f"the loader must read its dataset in order, got {type(sampler).__name__}; "
             "pass shuffle=False, the dataset itself, or torch.utils.data.Subset(dataset, indices)"
         )
-    if data.drop_last:
+    if drop_last:
         raise ValueError("the loader must not drop images, got drop_last=True")
-    return data
+    if loader.num_workers and not getattr(loader, "in_order", True):
+        raise ValueError("the loader must return batches in order, got in_order=False")
 
 
 def train_loader(

@@ -24,11 +24,7 @@ __all__ = [
 
 
 def check_data(data: ImageData, split: str) -> None:
-    """Raise if the images of a split cannot be counted.
-
-    Raises:
-        TypeError: If it is an ``IterableDataset`` or a loader over one.
-    """
+    """Raise if a split is an ``IterableDataset`` or a loader over one."""
     dataset = data.dataset if isinstance(data, DataLoader) else data
     if isinstance(dataset, IterableDataset):
         raise TypeError(
@@ -39,11 +35,7 @@ def check_data(data: ImageData, split: str) -> None:
 
 
 def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], split: str) -> None:
-    """Raise if a split is empty or a label is not the index of a class.
-
-    Raises:
-        ValueError: Names the first image.
-    """
+    """Raise if a split is empty or a label is not the index of a class."""
     if not len(labels):
         raise ValueError(f"{split} must hold at least one image, got none")
     outside = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
@@ -56,12 +48,7 @@ def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], spli
 
 
 def check_batch(batch: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:  # noqa: ANN401  (a user's)
-    """Return the images, in the network's dtype, and the int64 labels ``(n,)`` of a batch.
-
-    Raises:
-        TypeError: If the batch is not a pair of tensors, or its dtypes are wrong.
-        ValueError: If there is not one label per image.
-    """
+    """Return the images, in the network's dtype, and the int64 labels ``(n,)`` of a batch."""
     check_pair(batch, "a batch")
     images, labels = batch
     if not isinstance(images, Tensor) or not images.is_floating_point():
@@ -82,12 +69,7 @@ def check_batch(batch: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:  # noq
 
 
 def check_logits(output: Any, num_classes: int) -> Tensor:  # noqa: ANN401  (a user's network's)
-    """Return a network's output in training mode if it is one logit per class.
-
-    Raises:
-        TypeError: If it is not a tensor.
-        ValueError: If its shape is not ``(n, num_classes)``.
-    """
+    """Return a network's output in training mode if it is logits ``(n, num_classes)``."""
     if not isinstance(output, Tensor):
         raise TypeError(
             f"the network must return one tensor of logits (N, K) in training mode, got "
@@ -107,11 +89,7 @@ def check_logits(output: Any, num_classes: int) -> Tensor:  # noqa: ANN401  (a u
 
 
 def check_weights(model: nn.Module) -> None:
-    """Raise if the weights are too coarse for small updates.
-
-    Raises:
-        TypeError: If a trainable parameter is float16 or bfloat16.
-    """
+    """Raise if trainable weights are in half precision, which loses small updates."""
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(
@@ -129,10 +107,7 @@ def check_batch_norm(model: nn.Module, train: ImageData, batch_size: int) -> Non
     Args:
         model: The network, on its device; its buffers and modes are restored.
         train: The training split, of which the first image is used.
-        batch_size: For the error.
-
-    Raises:
-        ValueError: Says how to avoid such a batch.
+        batch_size: For the error message.
     """
     first: Any = train
     parameter = next(model.parameters())

@@ -197,6 +197,7 @@ class WeightedTrainer:
                 batches=batches,
                 train=train,
                 val=val,
+                val_labels=val_labels,
                 features=features,
                 identity=identity,
                 run_dir=self.run_dir,
@@ -252,8 +253,8 @@ class WeightedTrainer:
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
         return {
             **{name: str(value) for name, value in settings.items()},
-            "train images": _data_digest(ids_of(train, len(labels)), labels),
-            "val images": _data_digest(ids_of(val, len(val_labels)), val_labels),
+            "training images": _data_digest(ids_of(train, len(labels)), labels),
+            "validation images": _data_digest(ids_of(val, len(val_labels)), val_labels),
             "network": text_digest(canonical_json(shapes))[:12],
         }
 

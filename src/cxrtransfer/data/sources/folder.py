@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from cxrtransfer.data.records import Record, Records, warn_of_similar_names
+from cxrtransfer.files import expand
 from cxrtransfer.types import Split, StrPath
 
 from .kermany import kermany_patient_id, kermany_patients
@@ -51,7 +52,7 @@ def read_folder(
             level above the classes, an image next to the class folders, or a file name that is
             not UTF-8.
     """
-    root = Path(root)
+    root = expand(root)
     if not root.is_dir():
         raise FileNotFoundError(f"no such folder: {root}")
     splits = [split for split in _SPLITS if (root / split).is_dir()]
@@ -207,7 +208,7 @@ def find_images(folder: StrPath) -> list[Path]:
         The paths, in arbitrary order.
     """
     paths: list[Path] = []
-    pending, visited = [Path(folder)], set()
+    pending, visited = [expand(folder)], set()
     while pending:
         current = pending.pop()
         visited.add(current.resolve())
