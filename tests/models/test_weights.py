@@ -132,6 +132,22 @@ def test_the_head_in_the_file_is_never_used(tmp_path, parameters_of):
             lambda p: p.update({"conv1.weight": torch.zeros(64, 1, 7, 7)}),
             r"size mismatch conv1\.weight \(64, 1, 7, 7\) instead of \(64, 3, 7, 7\)",
         ),
+        (
+            lambda p: p.update({"conv1.weight": p["conv1.weight"].char()}),
+            r"dtype mismatch conv1\.weight torch\.int8 instead of torch\.float32",
+        ),
+        (
+            lambda p: p.update({"conv1.weight": p["conv1.weight"] * 1j}),
+            r"dtype mismatch conv1\.weight torch\.complex64 instead",
+        ),
+        (
+            lambda p: p.update({"bn1.weight": p["bn1.weight"] * torch.nan}),
+            r"NaN values in bn1\.weight",
+        ),
+        (
+            lambda p: p.update({"bn1.running_var": p["bn1.running_var"] * torch.inf}),
+            r"NaN values in bn1\.running_var",
+        ),
     ],
 )
 def test_any_other_difference_is_refused_by_name(change, message, tmp_path, parameters_of):

@@ -128,7 +128,14 @@ def _read(
                 model, data, batch_size=batch_size, device=device, precision=precision
             )
         else:
-            predict_logits(model, data, batch_size=batch_size, device=device, precision=precision)
+            predict_logits(
+                model,
+                data,
+                output="logits",  # unchecked, as the check may run the network once more
+                batch_size=batch_size,
+                device=device,
+                precision=precision,
+            )
     for layer, parts in collected.items():
         if not parts:
             raise ValueError(

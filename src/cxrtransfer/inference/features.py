@@ -10,7 +10,7 @@ from cxrtransfer.runtime import Precision, resolve_device
 
 from .batches import eval_loader
 from .datasets import ImageData
-from .predict import forward
+from .predict import forward, require_finite
 
 __all__ = ["extract_features"]
 
@@ -40,7 +40,8 @@ def extract_features(
         Features, float32, ``(N, F)``, in the dataset's order.
 
     Raises:
-        ValueError: If the data are empty, or the loader shuffles or drops images.
+        ValueError: If the data are empty, the loader shuffles or drops images, or a feature is
+            infinite or NaN.
     """
     device = resolve_device(device)
     batches = eval_loader(data, batch_size, num_workers, device)
@@ -51,4 +52,6 @@ def extract_features(
         ]
     if not features:
         raise ValueError("data must contain at least one image, got none")
-    return np.concatenate(features)
+    values = np.concatenate(features)
+    require_finite(values, data, "features")
+    return values

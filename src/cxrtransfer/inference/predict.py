@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,31 @@ from cxrtransfer.runtime import (
     autocast,
     eval_mode,
     freed_memory_kept,
+    preserve_rng,
     resolve_device,
     resolve_precision,
     to_device,
 )
 
 from .batches import eval_loader
-from .datasets import ImageData, check_pair, class_names_of, ids_of
+from .datasets import ImageData, check_pair, class_indices, class_names_of, ids_of
 
-__all__ = ["Outputs", "forward", "predict", "predict_logits", "probabilities_of"]
+__all__ = [
+    "OutputKind",
+    "Outputs",
+    "forward",
+    "predict",
+    "predict_logits",
+    "probabilities_of",
+    "require_finite",
+]
+
+OutputKind = Literal["logits", "probabilities"]
+
+_SUM_TOLERANCE = 1e-2  # of probabilities in half precision
+_MIN_ROWS = 8  # whose sums are one by coincidence hardly ever
+# Operations that change neither values nor their meaning.
+_RESHAPES = ("View", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Copy", "Clone", "Select", "T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +59,7 @@ def predict(
     model: nn.Module,
     data: ImageData,
     *,
+    output: OutputKind | None = None,
     batch_size: int = 32,
     device: str | torch.device = "auto",
     precision: Precision = "auto",
@@ -61,6 +78,8 @@ def predict(
         data: A dataset of ``(image, label)`` pairs, or a ``DataLoader`` that reads one in order.
             The dataset's ``ids`` and ``class_names`` are used; without them images are named by
             position and classes by index.
+        output: What the network returns: logits, or probabilities after its own softmax or (for
+            ``(N, 1)``) sigmoid. By default logits, and outputs that are probabilities are refused.
         batch_size: Images per forward pass; ignored for a loader.
         device: Where to run.
         precision: Number format of the forward pass.
@@ -71,12 +90,14 @@ def predict(
         The predictions, in the dataset's order.
 
     Raises:
-        ValueError: If the data are empty, the loader shuffles or drops images, or a label is
-            outside the network's classes.
+        ValueError: If the data are empty, the loader shuffles or drops images, a label is outside
+            the network's classes, an output is infinite or NaN, or outputs are not what ``output``
+            says.
     """
     outputs = predict_logits(
         model,
         data,
+        output=output,
         batch_size=batch_size,
         device=device,
         precision=precision,
@@ -103,6 +124,7 @@ def predict_logits(
     model: nn.Module,
     data: ImageData,
     *,
+    output: OutputKind | None = None,
     batch_size: int = 32,
     device: str | torch.device = "auto",
     precision: Precision = "auto",
@@ -114,13 +136,70 @@ def predict_logits(
     batches = eval_loader(data, batch_size, num_workers, device)
     labels, logits = [], []
     for batch_labels, batch_logits in forward(model, batches, device, precision, progress):
-        labels.append(batch_labels)
+        labels.append(class_indices(batch_labels, len(batch_logits)))
         logits.append(batch_logits)
     if not labels:
         raise ValueError("data must contain at least one image, got none")
-    return Outputs(
-        labels=torch.cat(labels).numpy().astype(np.int64), logits=torch.cat(logits).cpu().numpy()
-    )
+    values = torch.cat(logits).cpu().numpy()
+    require_finite(values, data, "outputs")
+    if output == "probabilities":
+        values = _log_probabilities(values)
+    elif output is None and _are_probabilities(model, values, data, device):
+        raise ValueError(
+            "the network must return logits, got probabilities; remove its last softmax or "
+            "sigmoid, or pass output='probabilities' (output='logits' if they are logits after "
+            "all)"
+        )
+    return Outputs(labels=np.concatenate(labels), logits=values)
+
+
+def require_finite(values: npt.NDArray[np.float32], data: ImageData, what: str) -> None:
+    """Raise an error that names the images with infinite or NaN values ``(N, F)``."""
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        ids = ids_of(data, len(values))
+        raise ValueError(
+            f"the network's {what} must be finite, got infinite or NaN values for {len(bad)} of "
+            f"{len(values)} images, e.g. {ids[bad[0]]!r}; check the weights and the images, or "
+            "pass precision='fp32'"
+        )
+
+
+def _log_probabilities(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Convert probabilities ``(N, K)`` or ``(N, 1)`` to logits ``(N, max(K, 2))``."""
+    if values.shape[1] == 1:
+        values = np.concatenate([1 - values, values], axis=1)
+    if values.min() < 0 or np.abs(values.sum(axis=1) - 1).max() > _SUM_TOLERANCE:
+        raise ValueError(
+            "the network must return probabilities in [0, 1] whose rows sum to 1, got values in "
+            f"[{values.min():.3g}, {values.max():.3g}] with sums up to "
+            f"{values.sum(axis=1).max():.3g}; pass output='logits'"
+        )
+    with np.errstate(divide="ignore"):
+        return np.log(values)
+
+
+def _are_probabilities(
+    model: nn.Module, values: npt.NDArray[np.float32], data: ImageData, device: torch.device
+) -> bool:
+    """Return whether outputs are probabilities: rows sum to one, or come from a sigmoid."""
+    if values.min() < 0 or values.max() > 1:
+        return False
+    sums_to_one = values.shape[1] > 1 and np.abs(values.sum(axis=1) - 1).max() < _SUM_TOLERANCE
+    if sums_to_one and len(values) >= _MIN_ROWS:
+        return True
+    # A few logits may happen to look like probabilities: see which operation returns them.
+    with eval_mode(model), preserve_rng(), torch.enable_grad():
+        batch = next(iter(eval_loader(data, 1, 0, device)), None)
+        if batch is None:  # a stream that can be read only once
+            return False
+        image = batch[0][:1].to(device, copy=True)
+        if image.is_floating_point():
+            image.requires_grad_()
+        node = model(image).grad_fn
+    while node is not None and node.name().startswith(_RESHAPES):
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith(("Sigmoid", "Softmax"))
 
 
 def forward(
@@ -129,8 +208,8 @@ def forward(
     device: torch.device,
     precision: Precision,
     progress: bool,
-) -> Iterable[tuple[Tensor, Tensor]]:
-    """Yield the labels, on the CPU, and the float32 logits, on the device, of each batch."""
+) -> Iterable[tuple[Any, Tensor]]:
+    """Yield labels as the loader returns them, and float32 logits on the device, by batch."""
     resolved = resolve_precision(precision, device)
     to_device(model, device)
     if progress:
@@ -151,7 +230,7 @@ def forward(
                 raise ValueError(
                     f"the network must return one (N, K) tensor of logits, got {received}"
                 )
-            yield torch.as_tensor(labels), logits.float()
+            yield labels, logits.float()
 
 
 def probabilities_of(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

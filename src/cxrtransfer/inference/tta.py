@@ -11,7 +11,7 @@ from cxrtransfer.evaluation import Predictions, average
 from cxrtransfer.runtime import Precision
 
 from .datasets import ImageData
-from .predict import predict
+from .predict import OutputKind, predict
 
 __all__ = ["View", "predict_views", "small_views"]
 
@@ -99,6 +99,7 @@ def predict_views(
     data: ImageData,
     views: Sequence[Callable[[Tensor], Tensor]],
     *,
+    output: OutputKind | None = None,
     batch_size: int = 32,
     device: str | torch.device = "auto",
     precision: Precision = "auto",
@@ -115,6 +116,7 @@ def predict_views(
         data: As for :func:`predict`.
         views: Functions from model input ``(N, C, H, W)`` to the same, such as
             :func:`cxrtransfer.inference.small_views` returns.
+        output: As for :func:`predict`.
         batch_size: Images per forward pass; ignored for a loader.
         device: Where to run.
         precision: Number format of the forward pass.
@@ -134,6 +136,7 @@ def predict_views(
             predict(
                 _Transformed(model, view),
                 data,
+                output=output,
                 batch_size=batch_size,
                 device=device,
                 precision=precision,

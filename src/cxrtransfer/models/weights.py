@@ -126,8 +126,8 @@ def load_backbone(model: nn.Module, weights: Mapping[str, Tensor], *, source: st
         source: Where the weights come from, for error messages.
 
     Raises:
-        IncompatibleWeightsError: If keys other than the head's are missing or unexpected, or a
-            size does not match. The network is then unchanged.
+        IncompatibleWeightsError: If keys other than the head's are missing or unexpected, a size
+            or dtype does not match, or a value is infinite or NaN. The network is then unchanged.
     """
     heads = tuple(f"{name}." for name in classifier_names(model))
     backbone = {
@@ -239,7 +239,7 @@ def _modern_name(key: str, value: Tensor) -> tuple[str, Tensor]:
 
 
 def _mismatch(model: nn.Module, backbone: Mapping[str, Tensor], heads: tuple[str, ...]) -> str:
-    """Describe missing keys, unexpected keys and size mismatches; empty if there are none."""
+    """Describe everything that keeps weights from being loaded; empty if nothing does."""
     expected = model.state_dict()
     missing = [
         key
@@ -255,10 +255,22 @@ def _mismatch(model: nn.Module, backbone: Mapping[str, Tensor], heads: tuple[str
         for key, value in backbone.items()
         if key in expected and value.shape != expected[key].shape
     ]
+    not_finite = [
+        key
+        for key, value in backbone.items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    dtypes = [
+        f"{key} {value.dtype} instead of {expected[key].dtype}"
+        for key, value in backbone.items()
+        if key in expected and value.is_floating_point() != expected[key].is_floating_point()
+    ]
     problems = {
         "missing keys": missing,
         "unexpected keys": unexpected,
         "size mismatch": mismatched,
+        "dtype mismatch": dtypes,
+        "infinite or NaN values in": not_finite,
     }
     return "; ".join(f"{kind} {_listed(keys)}" for kind, keys in problems.items() if keys)
 
