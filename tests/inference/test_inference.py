@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import (
     BatchSampler,
@@ -162,27 +163,90 @@ def test_labels_are_read_without_decoding_where_the_dataset_knows_them() -> None
     data = Named()
 
     assert labels_of(ConcatDataset([data, Subset(data, [1])])).tolist() == [0, 1, 1, 0, 1, 1]
-    assert data.reads == 0
+    assert data.reads == 2 * 3  # the first, middle and last item of each part
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 1], [[0], [1], [1]], torch.tensor([0, 1, 1])])
-def test_labels_are_one_number_an_image_however_the_dataset_keeps_them(labels: object) -> None:
-    data = Named()
-    data.labels = labels
+LABELS = [0, 1, 1, 0, 1]
 
-    assert labels_of(data).tolist() == [0, 1, 1]
+
+class Labeled(Named):
+    """Five images whose labels can be replaced, together with or apart from those of the items."""
+
+    def __init__(self, labels: object, items: object = LABELS) -> None:
+        super().__init__()
+        self.labels, self.items = labels, items
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, object]:
+        return self.images[index], self.items[index]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [LABELS, [[label] for label in LABELS], torch.tensor(LABELS), np.array(LABELS, float)],
+)
+def test_labels_are_one_number_per_image_however_the_dataset_stores_them(labels: object) -> None:
+    assert labels_of(Labeled(labels)).tolist() == LABELS
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.eye(2)[LABELS], r"shape \(5,\) or \(5, 1\), got \(5, 2\); one-hot"),
+        (LABELS[:4], r"got \(4,\)"),
+        ([0, 1, float("nan"), 0, 1], "must be integers, got"),
+        ([0, 1, 0.5, 0, 1], "must be integers, got"),
+        ([0, 1, 0, 0, 1], "must be those of its items, got 0 for item 2 with label 1"),
+    ],
+)
+def test_labels_that_do_not_fit_the_items_are_refused(labels: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        labels_of(Labeled(labels))
+
+
+def test_labels_that_are_names_are_refused() -> None:
+    with pytest.raises(TypeError, match="must be class indices, got <U"):
+        labels_of(Labeled(["NORMAL"] * 5))
+
+
+def test_labels_of_shape_one_are_class_indices(tiny_net: nn.Module) -> None:
+    medmnist = Labeled(np.array(LABELS)[:, None], items=np.array(LABELS)[:, None])
+
+    assert labels_of(medmnist).tolist() == LABELS
+    assert predict(tiny_net, medmnist).labels.tolist() == LABELS
+
+
+def test_multi_hot_labels_are_refused_and_their_features_are_not(tiny_net: nn.Module) -> None:
+    multi_hot = Labeled(LABELS, items=np.ones((5, 14), int))
+
+    with pytest.raises(ValueError, match="multi-hot labels are not supported"):
+        predict(tiny_net, multi_hot)
+    assert extract_features(tiny_net, multi_hot).shape == (5, 6)
+
+
+def test_reading_labels_draws_no_random_numbers() -> None:
+    class Random(Labeled):
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, object]:
+            return torch.rand(3, 32, 32), self.items[index]
+
+    state = torch.get_rng_state()
+    labels_of(Random(LABELS))
+
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_labels_of_an_image_folder_are_those_that_its_items_have(image_tree: Path) -> None:
-    def fail(_: str) -> None:
-        raise AssertionError("an image was read")
+    def count(path: str) -> Image.Image:
+        paths.append(path)
+        return Image.open(path).convert("L")
 
+    paths: list[str] = []
     swapped = ImageFolder(str(image_tree / "train"), target_transform=lambda label: 1 - label)
     pairs = [label for _, label in swapped]
-    swapped.loader = fail
+    swapped.loader = count
 
     assert labels_of(swapped).tolist() == pairs
     assert labels_of(Subset(Subset(swapped, range(5, 30)), [2, 20])).tolist() == [1, 0]
+    assert len(paths) == 2 * 3
 
 
 def test_labels_are_read_item_by_item_where_nothing_else_helps() -> None:

@@ -1,6 +1,9 @@
 """A grid of runs at once: in two processes, on a Dask cluster, with a run that fails."""
 
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +117,25 @@ def test_the_bar_ends_full(tree: Path, tmp_path: Path, capsys: pytest.CaptureFix
     run_study([CONFIG.with_training(epochs=3)], tree, tmp_path)
 
     assert "3/3" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals")
+def test_a_worker_ends_with_the_study_that_started_it() -> None:
+    code = (
+        "import os, sys; from cxrtransfer.study.study import _exit_with; parent = os.getppid(); "
+        "print('ready', flush=True); _exit_with(parent)"
+    )
+    study = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
+        ["/bin/sh", "-c", '"$0" -c "$1" & wait', sys.executable, code],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert study.stdout is not None
+    assert study.stdout.readline() == "ready\n"
+
+    study.kill()
+
+    assert study.communicate(timeout=60)[0] == ""  # the pipe ends with the worker that holds it
 
 
 def test_the_list_of_unreadable_images_travels_between_processes() -> None:

@@ -71,12 +71,12 @@ def test_a_data_set_without_length_is_refused(network: nn.Module, data: TensorDa
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [
-        ([0.5] * 40, TypeError, "labels must be integer class indices, got a tensor of torch.fl"),
-        (["a"] * 40, TypeError, r"labels must be integer class indices, got .* of str"),
+        ([0.5] * 40, ValueError, r"labels must be integers, got \[0.5\]"),
+        (["a"] * 40, TypeError, r"labels must be class indices, got <U1"),
         (
             torch.eye(2, dtype=torch.int64).repeat(20, 1),
             ValueError,
-            r"one class index per image, shape \(8,\), got \(8, 2\).* argmax",
+            r"one class index per image, shape .*, got \(3, 2\).* argmax",
         ),
     ],
 )

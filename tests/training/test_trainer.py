@@ -249,7 +249,7 @@ def test_batches_that_are_no_pairs_are_refused(network: nn.Module, data: TensorD
         make(network).fit(Mappings(), data)
     known = Mappings()
     known.labels = data.tensors[1].numpy()
-    with pytest.raises(TypeError, match=r"a batch must be a pair .* got dict of length 2; wrap"):
+    with pytest.raises(TypeError, match=r"must be a pair .* got dict of length 2; wrap"):
         make(network).fit(known, data)
 
 

@@ -14,7 +14,17 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-__all__ = ["ImageData", "check_pair", "class_names_of", "ids_of", "labels_of"]
+from cxrtransfer.data import StratifiedResplit
+from cxrtransfer.runtime import preserve_rng
+
+__all__ = [
+    "ImageData",
+    "check_pair",
+    "class_indices",
+    "class_names_of",
+    "ids_of",
+    "labels_of",
+]
 
 ImageData = Dataset[Any] | DataLoader[Any]
 
@@ -39,18 +49,20 @@ def class_names_of(data: ImageData) -> tuple[str, ...] | None:
 
 
 def labels_of(data: ImageData) -> npt.NDArray[np.int64]:
-    """Return every label, without decoding images if the dataset allows it.
+    """Return every label, without decoding all images if the dataset allows it.
 
     Args:
         data: A dataset or a loader over one. ``labels`` and torchvision's ``targets`` (with its
             ``target_transform``) are used if present, also below ``Subset`` and
-            ``ConcatDataset``; otherwise every item is read.
+            ``ConcatDataset``, and compared with the first, middle and last item; otherwise every
+            item is read.
 
     Returns:
         Labels, int64, ``(N,)``, in the dataset's order.
 
     Raises:
-        TypeError: If the dataset has no length.
+        TypeError: If the dataset has no length, or an item is not a pair.
+        ValueError: If the labels are not one class index per image, or not those of the items.
     """
     dataset = data.dataset if isinstance(data, DataLoader) else data
     if isinstance(dataset, Subset):
@@ -58,21 +70,73 @@ def labels_of(data: ImageData) -> npt.NDArray[np.int64]:
     if isinstance(dataset, ConcatDataset):
         return np.concatenate([labels_of(part) for part in dataset.datasets])
     if isinstance(dataset, TensorDataset):
-        return dataset.tensors[1].numpy().astype(np.int64)
-    known = getattr(dataset, "labels", getattr(dataset, "targets", None))
-    if known is not None:
-        as_given = getattr(dataset, "target_transform", None)
-        known = known if as_given is None else [int(as_given(label)) for label in known]
-        return np.asarray(known).astype(np.int64).reshape(-1)  # MedMNIST's are (N, 1)
+        return class_indices(dataset.tensors[1], len(dataset))
+    if isinstance(dataset, StratifiedResplit):
+        return dataset.labels
     if isinstance(dataset, IterableDataset):
         raise TypeError(
             "the labels of an IterableDataset are unknown before it is read; pass class_weights "
             "as numbers"
         )
-    items = cast("Sequence[tuple[object, int]]", dataset)
-    if len(items):
-        check_pair(items[0], "an item of the dataset")
-    return np.array([int(items[index][1]) for index in range(len(items))], dtype=np.int64)
+    known = getattr(dataset, "labels", getattr(dataset, "targets", None))
+    if known is None:
+        return _item_labels(dataset, range(len(cast("Sized", dataset))))
+    transform = getattr(dataset, "target_transform", None)
+    labels = class_indices(
+        known if transform is None else [transform(label) for label in known],
+        len(cast("Sized", dataset)),
+    )
+    sample = sorted({0, len(labels) // 2, len(labels) - 1}) if len(labels) else []
+    for index, label in zip(sample, _item_labels(dataset, sample), strict=True):
+        if label != labels[index]:
+            raise ValueError(
+                f"the labels (or targets) of a dataset must be those of its items, got "
+                f"{labels[index]} for item {index} with label {label}"
+            )
+    return labels
+
+
+def class_indices(labels: object, count: int) -> npt.NDArray[np.int64]:
+    """Convert labels to one class index per image.
+
+    Args:
+        labels: Integers, ``(N,)`` or ``(N, 1)`` (MedMNIST); integral floats are converted.
+        count: ``N``.
+
+    Returns:
+        int64, ``(N,)``.
+
+    Raises:
+        TypeError: If the labels are not numbers.
+        ValueError: If the shape is wrong (one-hot and multi-hot labels), or a label is not an
+            integer.
+    """
+    values = np.asarray(labels)
+    if not count and not values.size:
+        return np.zeros(0, np.int64)
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"labels must be class indices, got {values.dtype} such as {labels!r:.60}")
+    if values.shape not in ((count,), (count, 1)):
+        advice = "; one-hot labels become class indices by argmax(axis=1), multi-hot labels are "
+        raise ValueError(
+            f"labels must be one class index per image, shape ({count},) or ({count}, 1), got "
+            f"{values.shape}" + (advice + "not supported" if values.ndim > 1 else "")
+        )
+    values = values.reshape(-1)
+    if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
+        raise ValueError(f"labels must be integers, got {values[values != np.rint(values)][:1]}")
+    return values.astype(np.int64)
+
+
+def _item_labels(dataset: Dataset[Any], indices: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Read the labels of some items, with the random generators unchanged."""
+    labels = []
+    with preserve_rng():
+        for index in indices:
+            item = dataset[index]
+            check_pair(item, "an item of the dataset")
+            labels.append(np.asarray(item[1]))
+    return class_indices(np.stack(labels) if labels else [], len(labels))
 
 
 def check_pair(value: object, what: str) -> None:

@@ -22,7 +22,7 @@ from cxrtransfer.runtime import (
 )
 
 from .batches import eval_loader
-from .datasets import ImageData, check_pair, class_names_of, ids_of
+from .datasets import ImageData, check_pair, class_indices, class_names_of, ids_of
 
 __all__ = [
     "OutputKind",
@@ -137,7 +137,7 @@ def predict_logits(
     batches = eval_loader(data, batch_size, num_workers, device)
     labels, logits = [], []
     for batch_labels, batch_logits in forward(model, batches, device, precision, progress):
-        labels.append(batch_labels)
+        labels.append(class_indices(batch_labels, len(batch_logits)))
         logits.append(batch_logits)
     if not labels:
         raise ValueError("data must contain at least one image, got none")
@@ -151,7 +151,7 @@ def predict_logits(
             "sigmoid, or pass output='probabilities' (output='logits' if they are logits after "
             "all)"
         )
-    return Outputs(labels=torch.cat(labels).numpy().astype(np.int64), logits=values)
+    return Outputs(labels=np.concatenate(labels), logits=values)
 
 
 def require_finite(values: npt.NDArray[np.float32], data: ImageData, what: str) -> None:
@@ -209,8 +209,8 @@ def forward(
     device: torch.device,
     precision: Precision,
     progress: bool,
-) -> Iterable[tuple[Tensor, Tensor]]:
-    """Yield the labels, on the CPU, and the float32 logits, on the device, of each batch."""
+) -> Iterable[tuple[Any, Tensor]]:
+    """Yield labels as the loader returns them, and float32 logits on the device, by batch."""
     resolved = resolve_precision(precision, device)
     to_device(model, device)
     if progress:
@@ -231,7 +231,7 @@ def forward(
                 raise ValueError(
                     f"the network must return one (N, K) tensor of logits, got {received}"
                 )
-            yield torch.as_tensor(labels), logits.float()
+            yield labels, logits.float()
 
 
 def probabilities_of(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -117,7 +117,7 @@ def external_sentences(test: ExternalTest) -> list[str]:
     if num_skipped:
         sentences.append(
             f"{num_skipped:,} of {num_images + num_skipped:,} images are unreadable and were "
-            "excluded."
+            "skipped."
         )
     if test.known:
         sentences.append(

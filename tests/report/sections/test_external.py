@@ -105,7 +105,7 @@ def test_unreadable_and_known_images_are_cautions(with_external):
 
     points = external_section(changed).points
 
-    assert any("1 of 41 images are unreadable and were excluded." in point for point in points)
+    assert any("1 of 41 images are unreadable and were skipped." in point for point in points)
     assert any("7 of 40 images have an id or patient" in point for point in points)
     assert any(
         "this is not an external test" in point for point in summary_section(changed).points
