@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_training(
     (tmp_path / "file").touch()
     trainer = WeightedTrainer(network, run_dir=tmp_path / "file" / "run", progress=False)
     before = network[0].weight.clone()
-    with pytest.raises(RunFolderError, match="must be a folder one can write to"):
+    with pytest.raises(RunFolderError, match="must be a writable folder"):
         trainer.fit(data, data)
 
     assert torch.equal(network[0].weight, before)

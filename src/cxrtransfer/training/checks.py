@@ -1,17 +1,23 @@
 """Checks of the data and the network, so that errors name the cause before the first epoch."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, default_collate
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
 
-from cxrtransfer.inference import ImageData, check_pair
+from cxrtransfer.inference import ImageData, are_probabilities, check_pair
 from cxrtransfer.models import set_train_mode
-from cxrtransfer.runtime import eval_mode
+from cxrtransfer.runtime import autocast, eval_mode
 
 __all__ = [
     "check_batch",
@@ -19,8 +25,12 @@ __all__ = [
     "check_data",
     "check_labels",
     "check_logits",
+    "check_outputs",
     "check_weights",
 ]
+
+
+_NUM_CHECKED = 16  # images whose outputs are checked
 
 
 def check_data(data: ImageData, split: str) -> None:
@@ -69,12 +79,11 @@ def check_batch(batch: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:  # noq
 
 
 def check_logits(output: Any, num_classes: int) -> Tensor:  # noqa: ANN401  (a user's network's)
-    """Return a network's output in training mode if it is logits ``(n, num_classes)``."""
+    """Return a network's output if it is logits ``(n, num_classes)``."""
     if not isinstance(output, Tensor):
         raise TypeError(
-            f"the network must return one tensor of logits (N, K) in training mode, got "
-            f"{_describe(output)}; wrap it in a module that returns the logits only, or switch "
-            "auxiliary outputs off"
+            f"the network must return one tensor of logits (N, K), got {_describe(output)}; wrap "
+            "it in a module that returns the logits only, or switch auxiliary outputs off"
         )
     if output.ndim != 2:
         raise ValueError(
@@ -88,8 +97,44 @@ def check_logits(output: Any, num_classes: int) -> Tensor:  # noqa: ANN401  (a u
     return output
 
 
+def check_outputs(
+    model: nn.Module,
+    val: ImageData,
+    num_classes: int,
+    precision: Literal["fp32", "bf16", "fp16"],
+) -> None:
+    """Raise if the network does not return logits ``(n, num_classes)`` of a few validation images.
+
+    Args:
+        model: The network, on its device.
+        val: The validation split.
+        num_classes: Number of classes.
+        precision: Number format of the forward pass.
+    """
+    loader = val if isinstance(val, DataLoader) else DataLoader(val)
+    dataset: Any = loader.dataset
+    subset = Subset(dataset, range(min(len(dataset), _NUM_CHECKED)))
+    batches = DataLoader(subset, batch_size=_NUM_CHECKED, collate_fn=loader.collate_fn)
+    parameter = next(model.parameters())
+    images, labels = check_batch(next(iter(batches)), parameter.dtype)
+    with (
+        eval_mode(model),
+        torch.inference_mode(),
+        autocast(parameter.device, precision),
+    ):
+        outputs = check_logits(model(images.to(parameter.device)), num_classes)
+    values, few = outputs.float().cpu().numpy(), TensorDataset(images, labels)
+    if are_probabilities(model, values, few, parameter.device):
+        raise ValueError(
+            "the network must return logits, got probabilities; remove its last softmax or "
+            "sigmoid, which is part of the loss"
+        )
+
+
 def check_weights(model: nn.Module) -> None:
-    """Raise if trainable weights are in half precision, which loses small updates."""
+    """Raise if there are none, or in half precision, which loses small updates."""
+    if next(model.parameters(), None) is None:
+        raise ValueError("model must have at least one trainable parameter, got none")
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(

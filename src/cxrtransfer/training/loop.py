@@ -231,6 +231,7 @@ class FitLoop:
         outputs = predict_logits(
             state.evaluated,
             self._own_val,
+            output="logits",  # checked before the first epoch
             batch_size=2 * state.config.batch_size,
             device=state.device,
             precision=state.precision,
