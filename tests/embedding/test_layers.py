@@ -119,3 +119,23 @@ def test_refuses(tiny_net, data):
         read(tiny_net, data, [])
     with pytest.raises(ValueError, match="distinct names"):
         read(tiny_net, data, ["bn", "bn"])
+
+
+def test_finding_the_head_adds_no_row():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 2)
+            self.gate = nn.Linear(4, 4)
+
+        def forward(self, images):
+            pooled = self.conv(images).mean(dim=(2, 3))
+            return self.fc(pooled * self.gate(pooled).sigmoid())
+
+    data = TensorDataset(torch.rand(5, 3, 16, 16), torch.zeros(5, dtype=torch.int64))
+    features = layer_features(Gated(), data, ["conv", HEAD], device="cpu")
+
+    assert {layer: values.shape for layer, values in features.items()} == {
+        "conv": (5, 4),
+        HEAD: (5, 4),
+    }

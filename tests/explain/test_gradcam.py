@@ -262,7 +262,7 @@ def test_refuses_a_layer_the_score_does_not_depend_on(tiny_net, images):
 def test_refuses_a_layer_without_positions(tiny_net, images):
     with (
         GradCAM(tiny_net, "fc") as cam,
-        pytest.raises(ValueError, match=r"'fc' returned \(4, 2\)"),
+        pytest.raises(ValueError, match=r"'fc' must return maps .* got \(4, 2\)"),
     ):
         cam(images)
 

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from cxrtransfer.explain import GradCAM
-from cxrtransfer.models import default_target_layer
+from cxrtransfer.models import TargetLayer, default_target_layer
 
 # The last map before the head, and the head.
 NETWORKS = {
@@ -67,7 +67,27 @@ def test_densenet_map_before_its_inplace_relu_is_another():
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     after = class_activation_by_hand(model, model.classifier, images)[:, 1]
 
-    with GradCAM(model, "features", relu=False, normalize=False, upsample=False) as cam:
+    unread = TargetLayer("features", model.features, after_inplace=False)
+    with GradCAM(model, unread, relu=False, normalize=False, upsample=False) as cam:
         before = cam(images, 1)
 
     assert (before - after).norm() > 0.1 * after.norm()
+
+
+@pytest.mark.parametrize("layer", ["features", "features.norm5", None])
+def test_densenet_layers_that_are_overwritten_are_read_afterward_however_they_are_named(layer):
+    model = build("densenet121").double()
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    expected = class_activation_by_hand(model, model.classifier, images)[:, 1]
+    layers = [layer] if layer is None else [layer, model.get_submodule(layer)]
+
+    for target in layers:
+        with GradCAM(model, target, relu=False, normalize=False, upsample=False) as cam:
+            torch.testing.assert_close(cam(images, 1), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_layer_before_an_inplace_module_is_read_as_it_is():
+    model = build("resnet50").double().eval()
+    images = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    with GradCAM(model, "layer4.2.bn3") as cam:
+        assert not cam.find_targets(images)[0].after_inplace

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cxrtransfer.files import canonical_json, text_digest, write_arrays
 from cxrtransfer.inference import extract_features, predict_logits
-from cxrtransfer.models import to_map
+from cxrtransfer.models import get_head, to_map
 from cxrtransfer.runtime import Precision
 from cxrtransfer.types import StrPath
 
@@ -121,6 +121,8 @@ def _read(
     precision: Precision,
 ) -> dict[str, Features]:
     inner = [layer for layer in layers if layer != HEAD]
+    if HEAD in layers:
+        get_head(model)  # may run the network once, before anything is recorded
     with _collected(model, inner) as collected:
         features = {}
         if HEAD in layers:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrtransfer.errors import EmptyHeatmapWarning
-from cxrtransfer.models import TargetLayer, default_target_layer, to_map
+from cxrtransfer.models import TargetLayer, default_target_layer, find_overwritten, to_map
 from cxrtransfer.runtime import freed_memory_kept
 
 from .hooks import LayerTap, Reading, bare_network, read_layers
@@ -44,9 +44,10 @@ class GradCAM:
             DataParallel or DDP is run uncompiled and on one device.
         target_layer: A layer of ``model`` or its dotted name, or several of them. Its output must
             be feature maps or tokens (see :func:`cxrtransfer.models.to_map`). By default the
-            last such layer that the logits depend on (see
-            :func:`cxrtransfer.models.default_target_layer`). For a layer that runs several times,
-            the last run counts.
+            last such layer that the logits depend on, found with the first image of the first
+            batch (see :func:`cxrtransfer.models.default_target_layer`). For a layer that runs
+            several times, the last run counts; of an output that the network overwrites in place
+            (torchvision's DenseNet), the overwritten values.
         relu: Set negative values, evidence against the class, to zero.
         normalize: Divide each map by its largest absolute value. Zero still means no evidence,
             but maps of different images are no longer comparable.
@@ -94,17 +95,20 @@ class GradCAM:
             )
         self.model = bare_network(model)
         self.several = not isinstance(target_layer, Layer | None)
-        self.targets = _find_targets(self.model, target_layer)
+        self.targets = _named_targets(self.model, target_layer)
+        self._found = all(isinstance(layer, TargetLayer) for layer in _as_sequence(target_layer))
         self.relu = relu
         self.normalize = normalize
         self.upsample = upsample
         self.shifts = shifts
+        self._active = False
         self._taps: list[LayerTap] = []
         self._memory = ExitStack()
 
     def __enter__(self) -> Self:
-        if self._taps:
+        if self._active:
             raise RuntimeError("this GradCAM is already in use; create a second one")
+        self._active = True
         self._taps = [LayerTap(target) for target in self.targets]
         self._memory.enter_context(freed_memory_kept())
         return self
@@ -115,9 +119,38 @@ class GradCAM:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._active = False
+        self._remove_taps()
+        self._memory.close()
+
+    def _remove_taps(self) -> None:
         while self._taps:
             self._taps.pop().remove()
-        self._memory.close()
+
+    def find_targets(self, images: Tensor) -> tuple[TargetLayer, ...]:
+        """Find the target layers with the first image of a batch, once.
+
+        Args:
+            images: Model input, ``(N, C, H, W)``.
+
+        Returns:
+            The target layers.
+
+        Raises:
+            ValueError: If no target layer was given and none is found.
+        """
+        if not self._found:
+            if not self.targets:
+                self.targets = (default_target_layer(self.model, images),)
+            else:
+                names = [target.name for target in self.targets]
+                overwritten = find_overwritten(self.model, names, images)
+                self.targets = tuple(
+                    target._replace(after_inplace=target.name in overwritten)
+                    for target in self.targets
+                )
+            self._found = True
+        return self.targets
 
     def __call__(self, images: Tensor, class_index: ClassIndex = None) -> Tensor:
         """Compute the heatmaps of a batch.
@@ -146,7 +179,7 @@ class GradCAM:
         Warns:
             EmptyHeatmapWarning: If a map is zero everywhere; the message gives the reason.
         """
-        if not self._taps:
+        if not self._active:
             raise RuntimeError("call it inside 'with GradCAM(...) as cam:'")
         if class_index is not None and not self.class_specific:
             raise ValueError(
@@ -158,6 +191,9 @@ class GradCAM:
                 f"images must have the shape (N, C, H, W) with N >= 1, got {tuple(images.shape)}"
             )
 
+        if not self._found:
+            self._remove_taps()
+            self._taps = [LayerTap(target) for target in self.find_targets(images)]
         readings, classes = self._read(images, class_index)
         maps = self._heatmaps(readings, images)
         if self.shifts > 1:
@@ -250,19 +286,21 @@ class GradCAM:
         return [normalize_maps(each) for each in maps] if self.normalize else list(maps)
 
 
-def _find_targets(
+def _as_sequence(layers: Layer | Sequence[Layer] | None) -> Sequence[Layer | None]:
+    return [layers] if isinstance(layers, Layer | None) else layers
+
+
+def _named_targets(
     model: nn.Module, layers: Layer | Sequence[Layer] | None
 ) -> tuple[TargetLayer, ...]:
-    if layers is None:
-        return (default_target_layer(model),)
-    if isinstance(layers, Layer):
-        return (_find_target(model, layers),)
-    if not layers:
+    if not isinstance(layers, Layer | None) and not layers:
         raise ValueError("target_layer must name at least one layer, or be None to find one")
-    return tuple(_find_target(model, layer) for layer in layers)
+    return tuple(
+        _named_target(model, layer) for layer in _as_sequence(layers) if layer is not None
+    )
 
 
-def _find_target(model: nn.Module, layer: Layer) -> TargetLayer:
+def _named_target(model: nn.Module, layer: Layer) -> TargetLayer:
     if isinstance(layer, TargetLayer):
         return layer
     modules = dict(model.named_modules())

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cxrtransfer.models import TargetLayer, default_target_layer
+from cxrtransfer.models import TargetLayer
 
 from .gradcam import GradCAM
 from .maps import normalize_maps, resize_maps
@@ -95,10 +95,7 @@ def check_randomization(
     if steps < 1:
         raise ValueError(f"steps must be positive, got {steps}")
     classes = class_indices(class_index, class_probabilities(model, images))
-    if target_layer is None:
-        target_layer = default_target_layer(model)
-    with method(model, target_layer) as cam:
-        target = cam.targets[0]
+    (target,) = method(model, target_layer).find_targets(images)
     reference, raw_reference = _signed_maps(method, model, target, images, classes)
 
     random_model = copy.deepcopy(model)

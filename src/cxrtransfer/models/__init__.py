@@ -4,7 +4,7 @@ from .factory import build_finetune_model
 from .freezing import freeze, set_train_mode, stages, unfreeze
 from .heads import get_head, replace_head
 from .inputs import input_spec
-from .layers import TargetLayer, capture_features, default_target_layer, to_map
+from .layers import TargetLayer, capture_features, default_target_layer, find_overwritten, to_map
 from .names import list_models, parse_name
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "build_finetune_model",
     "capture_features",
     "default_target_layer",
+    "find_overwritten",
     "freeze",
     "get_head",
     "input_spec",

@@ -1,6 +1,13 @@
 """The classification head of a network."""
 
-from torch import nn
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from cxrtransfer.runtime import eval_mode, preserve_rng
+
+from .inputs import random_images
 
 __all__ = ["classifier_names", "get_head", "replace_head"]
 
@@ -8,8 +15,10 @@ __all__ = ["classifier_names", "get_head", "replace_head"]
 def get_head(model: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     """Find the layer that maps features to one logit per class.
 
-    timm's networks name it themselves; in any other network it is the last fully connected layer,
-    or, without one (SqueezeNet), the last 1 x 1 convolution.
+    timm's networks name it themselves; in any other network it is the fully connected layer, or,
+    without one (SqueezeNet), the 1 x 1 convolution, whose output is the output of the network. If
+    there are several candidates, the network is run once on a random image to find out, and if it
+    does not run, the last one is taken.
 
     Args:
         model: Any classifier.
@@ -100,8 +109,8 @@ def _classifiers(model: nn.Module) -> list[nn.Module]:
         else:
             heads = list(answer) if isinstance(answer, tuple | list) else [answer]
     else:
-        last = _last_projection(model)
-        heads = [last] if last is not None else []
+        output_layer = _output_layer(model)
+        heads = [output_layer] if output_layer is not None else []
     heads = [module for module in heads if any(True for _ in module.parameters())]
     if not heads:
         raise ValueError(
@@ -112,14 +121,70 @@ def _classifiers(model: nn.Module) -> list[nn.Module]:
 
 
 def _last_projection(module: nn.Module) -> nn.Linear | nn.Conv2d | None:
+    projections = _projections(module)
+    return projections[-1] if projections else None
+
+
+def _projections(module: nn.Module) -> list[nn.Linear] | list[nn.Conv2d]:
+    """Return the fully connected layers or, without any, the 1 x 1 convolutions."""
     layers = list(module.modules())
-    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    pointwise = [
+    return [layer for layer in layers if isinstance(layer, nn.Linear)] or [
         layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)
     ]
-    if linear:
-        return linear[-1]
-    return pointwise[-1] if pointwise else None
+
+
+_output_layers: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
+
+
+def _output_layer(model: nn.Module) -> nn.Module | None:
+    """Return the projection whose output is that of the network."""
+    projections = _projections(model)
+    # In torchvision's networks the last one is the head.
+    if len(projections) < 2 or type(model).__module__.startswith("torchvision.models"):
+        return projections[-1] if projections else None
+    known = _output_layers.get(model)
+    if known is None or all(known is not projection for projection in projections):
+        known = _output_layers[model] = _found_by_running(model, projections)
+    return known
+
+
+def _found_by_running(
+    model: nn.Module, projections: list[nn.Linear] | list[nn.Conv2d]
+) -> nn.Module:
+    outputs: list[tuple[nn.Module, Tensor]] = []
+    handles = [
+        projection.register_forward_hook(lambda layer, _, output: outputs.append((layer, output)))
+        for projection in projections
+    ]
+    try:
+        with eval_mode(model), preserve_rng(), torch.no_grad():
+            for images in random_images(model):
+                outputs.clear()
+                try:
+                    logits = model(images)
+                except (RuntimeError, ValueError, TypeError, AssertionError):
+                    continue
+                for layer, output in reversed(outputs):
+                    if _is_output(output, logits):
+                        return layer
+                # Something follows the head, such as a softmax.
+                return outputs[-1][0] if outputs else projections[-1]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return projections[-1]
+
+
+def _is_output(output: Tensor, logits: object) -> bool:
+    if isinstance(logits, tuple | list) and logits:
+        logits = logits[0]
+    if not isinstance(logits, Tensor):
+        return False
+    if output.ndim == 4 and output.numel() != logits.numel():
+        output = output.mean(dim=(2, 3))
+    return output.numel() == logits.numel() and torch.allclose(
+        output.flatten(), logits.flatten(), rtol=1e-3, atol=1e-5
+    )
 
 
 def _name_of(module: nn.Module, model: nn.Module) -> str:

@@ -1,6 +1,6 @@
 """Input specification of a network: size, channels and normalization."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from cxrtransfer.types import IMAGENET_MEAN, IMAGENET_STD, InputSpec
 
-__all__ = ["attach_input_spec", "input_spec", "spec_from_timm", "take_gray"]
+__all__ = ["attach_input_spec", "input_spec", "random_images", "spec_from_timm", "take_gray"]
 
 _ATTRIBUTE = "cxr_input_spec"
+
+# Tried in this order for a network without an input specification.
+_COMMON_SIZES = (224, 128, 64, 96, 160, 256, 299, 320, 384, 512, 48, 32, 28)
 
 
 def input_spec(model: nn.Module) -> InputSpec:
@@ -47,6 +50,22 @@ def input_spec(model: nn.Module) -> InputSpec:
 def attach_input_spec(model: nn.Module, spec: InputSpec) -> None:
     """Store a specification as an attribute of a network, which copies of the network keep."""
     setattr(model, _ATTRIBUTE, spec)
+
+
+def random_images(model: nn.Module) -> Iterator[Tensor]:
+    """Yield random images ``(1, C, H, H)`` that the network may accept, the likeliest first."""
+    parameter = next(model.parameters())
+    try:
+        spec = input_spec(model)
+        channels = spec.channels
+        sizes: tuple[int, ...] = (spec.size,)
+    except ValueError:
+        convolutions = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
+        channels = next((layer.in_channels for layer in convolutions), 3)
+        sizes = _COMMON_SIZES
+    for size in sizes:
+        generator = torch.Generator().manual_seed(0)
+        yield torch.randn(1, channels, size, size, generator=generator).to(parameter)
 
 
 def spec_from_timm(config: Mapping[str, Any]) -> InputSpec:

@@ -1,19 +1,19 @@
 """Layers inside a network: the target layer of Grad-CAM, feature maps, the input of the head."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from cxrtransfer.runtime import eval_mode
+from cxrtransfer.runtime import eval_mode, preserve_rng
 
 from .heads import get_head
-from .inputs import input_spec
+from .inputs import random_images
 
-__all__ = ["TargetLayer", "capture_features", "default_target_layer", "to_map"]
+__all__ = ["TargetLayer", "capture_features", "default_target_layer", "find_overwritten", "to_map"]
 
 
 # Modules that return their input in eval mode (the pool: VGG's).
@@ -44,11 +44,11 @@ class _Output(NamedTuple):
     version: int
 
 
-def default_target_layer(model: nn.Module) -> TargetLayer:
+def default_target_layer(model: nn.Module, images: Tensor | None = None) -> TargetLayer:
     """Find the last module whose output is a feature map that the head depends on.
 
-    No architecture is known by name. The network is run once on a random image in eval mode, and
-    the last module is selected whose output has more than one spatial position and receives a
+    No architecture is known by name. The network is run once on one image in eval mode, and the
+    last module is selected whose output has more than one spatial position and receives a
     gradient at these positions from the input of the head. The second condition matters for
     transformers with a class token: the head does not depend on the patch tokens of their last
     block.
@@ -57,6 +57,8 @@ def default_target_layer(model: nn.Module) -> TargetLayer:
 
     Args:
         model: Any classifier.
+        images: ``(N, C, H, W)``, of which the first is used; by default a random image of the
+            size in the network's input specification, or of a common size.
 
     Raises:
         ValueError: If the network cannot be run on such an image or has no such feature map.
@@ -66,19 +68,71 @@ def default_target_layer(model: nn.Module) -> TargetLayer:
         >>> default_target_layer(build_finetune_model("resnet18", pretrained=False)).name
         'layer4'
     """
+    head = get_head(model)[1]
+    candidates = random_images(model) if images is None else iter([_first(images, model)])
     with torch.inference_mode(mode=False), torch.enable_grad():
-        outputs, features = _run_recorded(model)
+        image, (outputs, features) = _first_run(model, candidates, head)
+        size = image.shape[2], image.shape[3]
         if not features.is_meta:
-            outputs = _reaching(outputs, features)
-    sizes = _feature_sizes(model)
+            outputs = _reaching(outputs, features, size)
+    channels = _feature_channels(model, head)
     for output in reversed(outputs):
-        if _is_map(output.tensor, sizes):
+        if _is_map(output.tensor, size, channels):
             overwritten = output.tensor._version != output.version  # noqa: SLF001
             return TargetLayer(output.name, output.module, overwritten)
     raise ValueError(
         f"no module of this {type(model).__name__} returns a feature map that the head depends "
         "on; pass a target layer"
     )
+
+
+def find_overwritten(model: nn.Module, names: Sequence[str], images: Tensor) -> frozenset[str]:
+    """Return the layers whose output the network overwrites in place, without another module.
+
+    An in-place activation that is a module does not count: it is a layer of its own.
+
+    Args:
+        model: Any network.
+        names: Dotted names of layers.
+        images: ``(N, C, H, W)``, of which the first is used.
+    """
+    with torch.inference_mode(mode=False), torch.no_grad():
+        outputs = _recorded_outputs(model, _first(images, model))
+    newest: dict[int, int] = {}  # highest version that a module returned, by storage
+    for output in outputs:
+        newest[_storage(output)] = max(output.version, newest.get(_storage(output), 0))
+    return frozenset(
+        output.name
+        for output in outputs
+        if output.name in names and output.tensor._version > newest[_storage(output)]  # noqa: SLF001
+    )
+
+
+def _storage(output: _Output) -> int:
+    return output.tensor.untyped_storage().data_ptr()
+
+
+def _first(images: Tensor, model: nn.Module) -> Tensor:
+    """Return the first image, on the device and in the dtype of the network."""
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), images)
+    with torch.inference_mode(mode=False):
+        return images[:1].clone().to(parameter.device, parameter.dtype)
+
+
+def _first_run(
+    model: nn.Module, candidates: Iterator[Tensor], head: nn.Module
+) -> tuple[Tensor, tuple[list[_Output], Tensor]]:
+    """Run the network on the first image that it accepts."""
+    cause: Exception | None = None
+    for image in candidates:
+        try:
+            return image, _run_recorded(model, image, head)
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            cause = cause or error
+    raise ValueError(
+        f"this {type(model).__name__} does not run on the image that is used to find its target "
+        f"layer ({cause}); pass a target layer"
+    ) from cause
 
 
 @contextmanager
@@ -158,63 +212,54 @@ def to_map(output: Tensor, image_size: tuple[int, int], layer: str = "") -> Tens
     )
 
 
-def _run_recorded(model: nn.Module) -> tuple[list[_Output], Tensor]:
-    """Run a random image through the network.
+def _run_recorded(
+    model: nn.Module, images: Tensor, head: nn.Module
+) -> tuple[list[_Output], Tensor]:
+    """Run an image through the network.
 
     Returns:
         The output of each module before the head, in order, and the input of the head.
     """
-    head = get_head(model)[1]
-    outputs: list[_Output] = []
     features: list[Tensor] = []
-
-    def reach(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        features.append(inputs[0])
-
-    def record(name: str, module: nn.Module, output: object) -> None:
-        if features or isinstance(module, _IDENTITIES):
-            return
-        if isinstance(output, Tensor):
-            outputs.append(_Output(name, module, output, output._version))  # noqa: SLF001
-
-    handles = [head.register_forward_pre_hook(reach)]
-    handles += [
-        module.register_forward_hook(lambda m, _, out, name=name: record(name, m, out))
-        for name, module in model.named_modules()
-        if module is not model
-    ]
+    handle = head.register_forward_pre_hook(lambda _module, inputs: features.append(inputs[0]))
     try:
-        with eval_mode(model):
-            model(_random_image(model))
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise ValueError(
-            f"this {type(model).__name__} does not run on the image that is used to find its "
-            f"target layer ({error}); pass a target layer"
-        ) from error
+        outputs = _recorded_outputs(model, images, lambda: not features)
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
     if not features:
         raise ValueError(f"the head of this {type(model).__name__} must be called as a module")
     return outputs, features[0]
 
 
-def _random_image(model: nn.Module) -> Tensor:
-    parameter = next(model.parameters())
+def _recorded_outputs(
+    model: nn.Module, images: Tensor, recording: Callable[[], bool] = lambda: True
+) -> list[_Output]:
+    """Run an image through the network and return the output of each module, in order."""
+    outputs: list[_Output] = []
+
+    def record(name: str, module: nn.Module, output: object) -> None:
+        if recording() and isinstance(output, Tensor) and not isinstance(module, _IDENTITIES):
+            outputs.append(_Output(name, module, output, output._version))  # noqa: SLF001
+
+    handles = [
+        module.register_forward_hook(lambda m, _, out, name=name: record(name, m, out))
+        for name, module in model.named_modules()
+        if module is not model
+    ]
     try:
-        spec = input_spec(model)
-        channels, size = spec.channels, spec.size
-    except ValueError:
-        convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
-        channels, size = convolutions[0].in_channels if convolutions else 3, 224
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, channels, size, size, generator=generator)
-    # A gradient must flow even if every parameter is frozen; times one, because a network may
-    # not change a leaf in place.
-    return image.to(parameter).requires_grad_() * 1
+        with eval_mode(model), preserve_rng():
+            # A gradient must flow even if every parameter is frozen; times one, because a network
+            # may not change a leaf in place.
+            model(images.detach().requires_grad_() * 1)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs
 
 
-def _reaching(outputs: list[_Output], features: Tensor) -> list[_Output]:
+def _reaching(
+    outputs: list[_Output], features: Tensor, image_size: tuple[int, int]
+) -> list[_Output]:
     """Return the outputs at whose spatial positions the features have a gradient."""
     tracked = [output for output in outputs if output.tensor.requires_grad]
     # A random direction: the plain sum of a layer norm's output is constant, and the logits are
@@ -229,35 +274,45 @@ def _reaching(outputs: list[_Output], features: Tensor) -> list[_Output]:
     return [
         output
         for output, gradient in zip(tracked, gradients, strict=True)
-        if (gradient[:, _class_tokens(gradient) :] if gradient.ndim == 3 else gradient).any()
+        if _positions(gradient, image_size).any()
     ]
 
 
-def _class_tokens(tokens: Tensor) -> int:
-    """Count the tokens ``(N, T, C)`` before a square number of patches."""
-    return int(tokens.shape[1] - math.isqrt(tokens.shape[1]) ** 2)
+def _positions(tokens: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Return the tokens ``(N, T, C)`` that have a position; anything else as it is."""
+    if tokens.ndim != 3:
+        return tokens
+    height, width = _largest_grid(tokens.shape[1], image_size)
+    return tokens[:, tokens.shape[1] - height * width :]
 
 
-def _feature_sizes(model: nn.Module) -> set[int]:
+def _feature_channels(model: nn.Module, head: nn.Linear | nn.Conv2d) -> set[int]:
     """Return the possible channels of the last feature map: the head's, and timm's own."""
-    head = get_head(model)[1]
     in_features = head.in_features if isinstance(head, nn.Linear) else head.in_channels
     return {in_features, getattr(model, "num_features", in_features)}
 
 
-def _is_map(tensor: Tensor, feature_sizes: set[int]) -> bool:
+def _is_map(tensor: Tensor, image_size: tuple[int, int], channels: set[int]) -> bool:
     """Distinguish feature maps from attention weights, windows and vectors."""
     if tensor.shape[0] != 1:
         return False
     if tensor.ndim == 4:
-        if _is_channels_last(tensor):
-            return tensor.shape[1] > 1 and tensor.shape[3] in feature_sizes
-        return tensor.shape[2] == tensor.shape[3] > 1
-    return tensor.ndim == 3 and tensor.shape[1] >= 4 and tensor.shape[2] in feature_sizes
+        first, middle, last = tensor.shape[1:]
+        if _misfit((first, middle), image_size) < _misfit((middle, last), image_size):
+            return first * middle > 1 and last in channels and _fits((first, middle), image_size)
+        return middle * last > 1 and _fits((middle, last), image_size)
+    if tensor.ndim != 3 or tensor.shape[2] not in channels:
+        return False
+    height, width = _largest_grid(tensor.shape[1], image_size)
+    return height * width >= 4
 
 
-def _is_channels_last(tensor: Tensor) -> bool:
-    return tensor.shape[1] == tensor.shape[2] != tensor.shape[3]
+def _fits(size: tuple[int, int], image_size: tuple[int, int]) -> bool:
+    """Return whether a map has the aspect ratio of the image, up to rounding."""
+    if image_size[0] == image_size[1]:
+        return size[0] == size[1]
+    rounding = math.log((size[0] + 1) / size[0]) + math.log((size[1] + 1) / size[1])
+    return _misfit(size, image_size) <= rounding
 
 
 def _misfit(size: tuple[int, int], image_size: tuple[int, int]) -> float:
