@@ -248,6 +248,16 @@ def test_audit_prints_the_leakage_report_of_a_folder_or_a_table(
         assert "Audit of 44 images" in capsys.readouterr().out
 
 
+def test_audit_of_images_that_do_not_exist_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\na.png,NORMAL\nb.png,PNEUMONIA\n", encoding="utf-8")
+
+    assert main(["audit", str(table)]) == 1
+    assert "none of the 2 images" in capsys.readouterr().err
+
+
 def test_external_test_evaluates_a_run_on_another_site(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,7 +95,10 @@ def _on_error(options: argparse.Namespace) -> Literal["raise", "skip"]:
 def _audit(options: argparse.Namespace) -> None:
     from cxrtransfer.data import audit  # noqa: PLC0415
 
-    _print(audit(_records(options.data)))
+    result = audit(_records(options.data))
+    _print(result)
+    if len(result.unreadable) == result.num_images:
+        raise ValueError(f"none of the {result.num_images:,} images of {options.data} can be read")
 
 
 def _external_test(options: argparse.Namespace) -> None:
