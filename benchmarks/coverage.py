@@ -37,8 +37,8 @@ def draw_predictions(
 ) -> tuple[Predictions, Predictions, list[str]]:
     """Draw patients, their images, and what two overconfident networks say of them.
 
-    ``given.shared`` is the share of a score's variance that images of one patient have in common;
-    the second network is the first with some noise of its own.
+    ``given.shared`` is the fraction of the variance of a score that is common to the images of a
+    patient; the second network is the first with some noise of its own.
     """
     sizes = rng.poisson(given.images_per_patient - 1, num_patients) + 1
     patients = np.repeat(np.arange(num_patients), sizes)
@@ -66,7 +66,7 @@ def values(predictions: Predictions) -> dict[str, float]:
 
 
 def roc_at(predictions: Predictions, places: tuple[float, ...]) -> list[float]:
-    """Return the sensitivity that a share of false alarms allows."""
+    """Return the sensitivity that a false positive rate allows."""
     positive = predictions.labels == 1
     thresholds = np.quantile(predictions.scores[~positive], 1 - np.array(places))
     return [float((predictions.scores[positive] > value).mean()) for value in thresholds]

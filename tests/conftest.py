@@ -124,5 +124,12 @@ def tiny() -> RunConfig:
         pretrained=False,
         image_size=32,
         val_fraction=0.25,
-        training=TrainConfig(epochs=1, lr=1e-3, batch_size=16),
+        training=TrainConfig(
+            class_weights=None,
+            lr=1e-3,
+            weight_decay=0.0,
+            batch_size=16,
+            epochs=1,
+            schedule="constant",
+        ),
     )

@@ -270,7 +270,7 @@ def test_external_test_can_skip_unreadable_images_and_lists_them(
 
     output = capsys.readouterr().out
     assert "1 of 12 images are unreadable and were skipped." in output
-    assert "NORMAL/02.png: " in output
+    assert "skipped: NORMAL/02.png: " in output
     saved = read_json(run / "external" / "away" / "external.json")
     assert list(saved["skipped"]) == ["NORMAL/02.png"]
 

@@ -5,14 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cxrtransfer.files import (
     atomic_path,
     canonical_json,
     file_digest,
+    fresh_folder,
     read_json,
+    read_table,
     write_arrays,
     write_json,
+    write_table,
 )
 
 
@@ -77,3 +82,64 @@ def test_arrays_come_back_by_name_and_replace_the_old_ones(
             np.testing.assert_array_equal(found[name], values)
     assert (path.stat().st_size < arrays["layer/1"].nbytes) is compressed
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_tables_survive_any_text(tmp_path: Path) -> None:
+    texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.lists(st.tuples(texts, texts), max_size=5))
+    def check(rows: list[tuple[str, str]]) -> None:
+        for name in ("t.csv", "t.tsv", "t.csv.gz"):
+            write_table(tmp_path / name, ["a", "b"], rows)
+            columns, cells = read_table(tmp_path / name)
+            assert columns == ("a", "b")
+            assert cells == list(rows)
+
+    check()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_tables_with_a_mark_of_byte_order_are_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "t.csv").write_bytes("naïve,b\r\nü,2\r\n".encode(encoding))
+
+    assert read_table(tmp_path / "t.csv") == (("naïve", "b"), [("ü", "2")])
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le", "latin-1"])
+def test_tables_of_other_encodings_are_refused_by_name(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "t.csv").write_bytes("a,b\r\nü,2\r\n".encode(encoding))
+
+    with pytest.raises(ValueError, match=r"t\.csv must be a text table in UTF-8"):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("text", ['a,b\n"1,2\n', "a,b\n1\n", "a,b\n1,2,3\n", "a,a\n1,2\n"])
+def test_damaged_tables_are_refused_by_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+
+    with pytest.raises(ValueError, match=r"t\.csv"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_cut_gzip_table_is_refused_by_name(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.csv.gz", ["a"], [["1"]] * 1000)
+    data = (tmp_path / "t.csv.gz").read_bytes()
+    (tmp_path / "t.csv.gz").write_bytes(data[: len(data) // 2])
+
+    with pytest.raises(ValueError, match=r"t\.csv\.gz"):
+        read_table(tmp_path / "t.csv.gz")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    write_json("~/a/b.json", 1)
+    with fresh_folder("~/new") as folder:
+        (folder / "x").touch()
+
+    assert read_json("~/a/b.json") == 1
+    assert file_digest("~/a/b.json") == file_digest(tmp_path / "a" / "b.json")
+    assert (tmp_path / "new" / "x").exists()
+    assert not (tmp_path / "~").exists()

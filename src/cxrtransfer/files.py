@@ -1,11 +1,15 @@
-"""Atomic writes, canonical JSON and digests of files."""
+"""Atomic writes, canonical JSON, tables and digests of files."""
 
+import csv
+import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,13 +22,29 @@ from cxrtransfer.types import StrPath
 __all__ = [
     "atomic_path",
     "canonical_json",
+    "expand",
     "file_digest",
     "fresh_folder",
     "read_json",
+    "read_table",
     "text_digest",
     "write_arrays",
     "write_json",
+    "write_table",
 ]
+
+_BYTE_ORDER_MARKS = (  # the longer first: UTF-32 begins like UTF-16
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+
+
+def expand(path: StrPath) -> Path:
+    """Return a path with a leading ``~`` replaced by the home folder."""
+    path = Path(path)
+    return path.expanduser() if path.parts[:1] == ("~",) else path
 
 
 @contextmanager
@@ -40,7 +60,7 @@ def atomic_path(target: StrPath) -> Iterator[Path]:
     Yields:
         The path to write to.
     """
-    target = Path(target)
+    target = expand(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(descriptor)
@@ -73,7 +93,7 @@ def fresh_folder(target: StrPath) -> Iterator[Path]:
     Raises:
         FileExistsError: If the folder exists and is not empty.
     """
-    target = Path(target)
+    target = expand(target)
     if target.exists() and any(target.iterdir()):
         raise FileExistsError(f"folder must not exist or must be empty, got {target}; remove it")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,12 +144,79 @@ def write_arrays(
 
 def read_json(path: StrPath) -> Any:  # noqa: ANN401
     """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return json.loads(expand(path).read_text(encoding="utf-8"))
+
+
+def write_table(path: StrPath, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table in UTF-8, atomically, so that :func:`read_table` returns equal cells.
+
+    Args:
+        path: The file: tab-separated if its name has the suffix ``.tsv``, else comma-separated;
+            compressed if it ends in ``.gz``.
+        columns: The header.
+        rows: The cells of each row.
+    """
+    text = io.StringIO(newline="")
+    writers = {
+        quoting: csv.writer(text, delimiter=_delimiter(path), lineterminator="\n", quoting=quoting)
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    }
+    for row in (columns, *rows):
+        # Python before 3.13 leaves a carriage return without the quotes that it needs.
+        special = any("\r" in str(cell) for cell in row)
+        writers[csv.QUOTE_ALL if special else csv.QUOTE_MINIMAL].writerow(row)
+    data = text.getvalue().encode()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(gzip.compress(data, mtime=0) if _is_compressed(path) else data)
+
+
+def read_table(path: StrPath) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Read a table in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
+
+    Args:
+        path: The file, as in :func:`write_table`.
+
+    Returns:
+        The header, and the cells of each row; empty lines are ignored.
+
+    Raises:
+        ValueError: If the file has another encoding, a row another number of cells than the
+            header, or two columns the same name, or if it is damaged.
+    """
+    data = expand(path).read_bytes()
+    try:
+        data = gzip.decompress(data) if _is_compressed(path) else data
+        encoding = next((e for mark, e in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8-sig")
+        text = data.decode(encoding)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path), strict=True)
+        header, *rows = [tuple(row) for row in reader if row] or [()]
+    except (ValueError, EOFError, OSError, zlib.error, csv.Error) as error:
+        raise ValueError(
+            f"{path} must be a text table in UTF-8, got another encoding or a damaged file "
+            f"({error}); save it as 'CSV UTF-8'"
+        ) from error
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise ValueError(
+                f"row {number} of {path} must have {len(header)} cells, like the header, "
+                f"got {len(row)}"
+            )
+    if len(set(header)) < len(header) or any("\0" in name for name in header):
+        raise ValueError(f"columns of {path} must have different names, got {list(header)}")
+    return header, rows
+
+
+def _is_compressed(path: StrPath) -> bool:
+    return Path(path).suffix.lower() == ".gz"
+
+
+def _delimiter(path: StrPath) -> str:
+    return "\t" if ".tsv" in (suffix.lower() for suffix in Path(path).suffixes[-2:]) else ","
 
 
 def file_digest(path: StrPath) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with Path(path).open("rb") as file:
+    with expand(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -1,6 +1,10 @@
+import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cxrtransfer.data import Record, Records
 
@@ -257,3 +261,51 @@ def test_a_blank_line_is_no_row(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label\na.png,A\n,\n\n , \nb.png,B\n\n")
 
     assert Records.from_csv(tmp_path / "t.csv").ids == ("a.png", "b.png")
+
+
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(names, st.tuples(names, st.sampled_from(["train", None])), min_size=1))
+def test_any_names_survive_a_table(rows: dict[str, tuple[str, str | None]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            records = Records(
+                tuple(
+                    Record(Path(folder) / name, index % 2, patient, split)
+                    for index, (name, (patient, split)) in enumerate(rows.items())
+                ),
+                ("B", "A, \u00fc"),
+                Path(folder),
+                patients_known=True,
+            )
+        except ValueError:  # what no table could hold is refused when records are made
+            return
+        records.to_csv(Path(folder) / "t.csv")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that differ only in case
+            read = Records.from_csv(Path(folder) / "t.csv", class_names=records.class_names)
+    assert read == records
+
+
+def test_compressed_tables_and_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rows = tuple(
+        Record(tmp_path / "images" / f"{i}.png", i % 2, f"p{i}", "train") for i in range(4)
+    )
+    records = Records(rows, ("A", "B"), tmp_path / "images", patients_known=True)
+
+    records.to_csv("~/t.csv.gz")
+
+    assert (tmp_path / "t.csv.gz").read_bytes()[:2] == b"\x1f\x8b"
+    assert Records.from_csv("~/t.csv.gz", root="~/images") == records
+
+
+def test_tables_that_are_not_utf8_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("path,label\nü.png,A\nb.png,B\n".encode("cp1252"))
+
+    with pytest.raises(ValueError, match=r"t\.csv must be a text table in UTF-8"):
+        Records.from_csv(tmp_path / "t.csv")

@@ -7,11 +7,13 @@ import pytest
 from sklearn import metrics as sk
 
 from cxrtransfer.evaluation import (
+    Predictions,
     anova_over_folds,
     average,
     compare,
     compare_all,
     compare_thresholds,
+    compute_metrics,
     curve_band,
     evaluate,
     evaluate_groups,
@@ -21,10 +23,12 @@ from cxrtransfer.evaluation import (
     kundu_weights,
     mcnemar,
     metric_drop,
+    reliability,
     threshold_for_youden,
     threshold_sweep,
 )
 from cxrtransfer.evaluation.comparison import holm
+from cxrtransfer.evaluation.intervals import auroc_covariance, auroc_interval
 
 ALWAYS = {"accuracy", "f1_macro", "f1_weighted", "brier", "log_loss", "ece"}
 
@@ -162,8 +166,8 @@ def test_what_has_no_name_is_refused(draw):
         evaluate(predictions, patients=["a", "", "b", ""])
     with pytest.raises(ValueError, match="groups must all have a name; 1 have none"):
         evaluate_groups(predictions, ["a", "b", "", "b"])
-    with pytest.raises(ValueError, match="at least two patients, got only 'a'"):
-        evaluate(predictions, patients=["a"] * 4)
+    with pytest.raises(ValueError, match="at least 2 patients, got only 'a'"):
+        compare(predictions, predictions, patients=["a"] * 4)
 
 
 @pytest.mark.parametrize(
@@ -214,3 +218,90 @@ def test_a_drop_from_or_to_nothing_is_nothing(binary, draw):
 
     assert math.isnan(drop.drop)
     assert not drop.excludes_zero
+
+
+def test_a_variance_that_rounds_below_zero_is_zero():
+    positive = np.array([False, True, False, True, False, True])
+    scores = np.array([0.2, 0.2, 0.3, 0.1, 0.7, 0.2])
+    codes = np.array([1, 0, 1, 1, 0, 0])
+    assert auroc_covariance(positive, scores[None], codes)[1][0, 0] <= 0
+
+    estimate = auroc_interval(positive, scores, codes)
+
+    assert estimate.method == "DeLong and Newcombe"
+    assert estimate.low < estimate.value < estimate.high
+
+
+def test_influences_that_cancel_do_not_make_an_area_certain():
+    """Each of 20 patients has a positive and a negative image of the same score."""
+    positive, codes = np.arange(40) % 2 == 0, np.arange(40) // 2
+
+    estimate = auroc_interval(positive, codes / 20, codes)
+
+    assert estimate.value == pytest.approx(0.5)
+    assert estimate.high - estimate.low > 0.2
+
+
+def test_a_thousand_classes_need_no_square_of_squares():
+    num_classes = 1000
+    labels = np.arange(num_classes)
+    predictions = Predictions(
+        ids=tuple(map(str, labels)),
+        labels=labels,
+        probabilities=np.eye(num_classes)[labels],
+        class_names=tuple(map(str, labels)),
+    )
+
+    evaluation = evaluate(predictions, resamples=2)
+
+    assert evaluation["accuracy"].value == evaluation["auroc"].value == 1
+    assert evaluation["mcc"].value == pytest.approx(1)
+
+
+def test_many_classes_have_a_short_name():
+    names = tuple(map(str, range(1000)))
+    predictions = Predictions(("a",), [0], np.eye(1000)[:1], names)
+
+    assert repr(predictions) == "Predictions(1 image, 1,000 classes, positive 1)"
+    with pytest.raises(ValueError, match=r"must sum to 1.*for 'a'") as refused:
+        Predictions(("a",), [0], np.zeros((1, 1000)), names)
+    assert len(str(refused.value)) < 200
+
+
+def test_images_of_one_patient_have_values(draw):
+    predictions = draw(40)
+
+    evaluation = evaluate(predictions, patients=["a"] * 40, resamples=20)
+    bins = reliability(predictions, patients=["a"] * 40)
+    groups = evaluate_groups(predictions, ["x", "y"] * 20, patients=["a"] * 40)
+
+    assert evaluation.num_patients == 1
+    values = {name: estimate.value for name, estimate in evaluation.estimates().items()}
+    assert values == pytest.approx(compute_metrics(predictions))
+    for name, estimate in (*evaluation.estimates().items(), *groups.items()):
+        assert (estimate.low, estimate.high) == (0, 1) or estimate.reason, name
+    assert bins.expected_error == pytest.approx(values["ece"])
+    assert set(bins.low[bins.counts > 1]) == {0}
+
+
+@pytest.mark.parametrize("patients", [["a", "b"], ["a", "a"], None])
+@pytest.mark.parametrize("labels", [[0, 0], [1, 1], [0, 1]])
+@pytest.mark.parametrize("scores", [[0.2, 0.2], [0.2, 0.9], [0.0, 1.0]])
+def test_two_images_have_every_value_that_is_defined(binary, labels, scores, patients):
+    predictions = binary(labels, scores)
+
+    evaluation = evaluate(predictions, patients=patients, resamples=20)
+
+    for name, estimate in evaluation.estimates().items():
+        assert math.isnan(estimate.low) == bool(estimate.reason), name
+    assert evaluation["accuracy"].value == np.mean(predictions.predicted == predictions.labels)
+
+
+def test_a_difference_that_never_varies_is_not_called_significant(binary):
+    right, wrong = binary([1], [0.9]), binary([1], [0.1])
+
+    comparison = compare(right, wrong, "accuracy", resamples=40)
+
+    assert comparison.difference == 1
+    assert math.isnan(comparison.p_value)
+    assert comparison.reason == "degenerate bootstrap: equal on every resample"

@@ -63,7 +63,7 @@ def test_patients_are_numbered_whatever_their_order():
 def test_patients_must_fit_the_images(draw):
     with pytest.raises(ValueError, match="each of 200 images, got 2"):
         bootstrap_metrics(draw(), patients=["a", "b"])
-    with pytest.raises(ValueError, match="at least two patients, got only 'a'"):
-        bootstrap_metrics(draw(), patients=["a"] * 200)
+    with pytest.raises(ValueError, match="at least 2 patients, got only 'a'"):
+        patient_codes(["a"] * 200, 200)
     with pytest.raises(ValueError, match="at least 1, got 0"):
         bootstrap_metrics(draw(), resamples=0)

@@ -1,17 +1,13 @@
 from dataclasses import replace
 
-from cxrtransfer.report import published_for
+from cxrtransfer.report import PUBLISHED, published_for
 from cxrtransfer.study import paper_grid
 
 
-def test_every_run_of_the_papers_grid_has_its_published_result():
-    for config in paper_grid():
-        result = published_for(config)
+def test_every_run_of_the_papers_grid_has_its_own_published_result():
+    results = [published_for(config) for config in paper_grid()]
 
-        assert result is not None
-        assert result.model == config.model
-        assert result.weighted == (config.training.class_weights is not None)
-        assert result.metrics()["accuracy"] == result.accuracy
+    assert sorted(map(repr, results)) == sorted(map(repr, PUBLISHED))
 
 
 def test_other_settings_and_other_test_images_have_none():
@@ -19,7 +15,7 @@ def test_other_settings_and_other_test_images_have_none():
 
     assert published_for(config, 623) is None
     assert published_for(replace(config, model="resnet18")) is None
-    assert published_for(config.with_training(class_weights=(2.0, 1.0))) is None
+    assert published_for(config.with_training(class_weights="balanced")) is None
 
 
 def test_metrics_that_were_not_published_are_left_out():

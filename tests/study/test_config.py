@@ -3,7 +3,6 @@ from typing import get_type_hints
 
 import pytest
 
-from cxrtransfer.report import PUBLISHED, published_for
 from cxrtransfer.study import RunConfig, paper_grid
 from cxrtransfer.training import TrainConfig, TrainSettings
 
@@ -30,24 +29,6 @@ def test_the_paper_has_six_cells_and_one_early_stopped_run() -> None:
 
 def test_the_keyword_arguments_of_a_trainer_are_the_settings() -> None:
     assert get_type_hints(TrainSettings) == get_type_hints(TrainConfig)
-
-
-def test_every_run_of_the_paper_finds_its_own_printed_row() -> None:
-    rows = [published_for(config) for config in paper_grid()]
-
-    assert sorted(map(repr, rows)) == sorted(map(repr, PUBLISHED))
-
-
-def test_a_run_the_paper_does_not_have_finds_none() -> None:
-    assert published_for(RunConfig(name="a", model="vgg11")) is None
-
-
-def test_a_run_on_other_test_images_is_put_beside_no_printed_row() -> None:
-    assert published_for(paper_grid()[0], 623) is None
-
-
-def test_a_run_with_other_class_weights_is_put_beside_no_printed_row() -> None:
-    assert published_for(paper_grid()[1].with_training(class_weights="balanced")) is None
 
 
 def test_seeds_repeat_each_run_on_the_same_split() -> None:

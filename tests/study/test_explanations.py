@@ -1,4 +1,4 @@
-"""Explanations of a run."""
+"""Explanations of the test images of a run."""
 
 import numpy as np
 import pytest

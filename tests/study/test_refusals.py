@@ -97,7 +97,7 @@ def test_wrong_class_weights_are_refused_before_any_image_is_read(
     for call in (run_study, cross_validate, run_experiment):
         source = [config] if call is run_study else config
         assert_unchanged(
-            study, ValueError, "one number for each of", lambda c=call, s=source: c(s, tree, study)
+            study, ValueError, "one number per class", lambda c=call, s=source: c(s, tree, study)
         )
 
 

@@ -1,6 +1,9 @@
 """A grid of runs at once: in two processes, on a Dask cluster, with a run that fails."""
 
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +14,6 @@ import pytest
 from PIL import Image
 
 from cxrtransfer.errors import RunFolderError, RunsFailedError, UnreadableImagesError
-from cxrtransfer.report import write_report
 from cxrtransfer.study import RunConfig, load_run, load_study, run_study
 from cxrtransfer.training import TrainConfig
 
@@ -92,10 +94,9 @@ def test_a_run_that_fails_names_itself_and_the_others_are_made(
         run_study([BROKEN, CONFIG], tree, tmp_path, progress=False)
     assert "run 'broken' failed: " in caplog.text
     assert "Traceback" not in caplog.text  # the error says what is wrong
-    page = write_report(tmp_path).read_text("utf-8")
-    summary = page[page.index("Summary") : page.index("Performance on the test set")]
-    assert "a is the only completed run." in summary
-    assert "Run broken failed and is not included (NonFiniteLossError: " in summary
+    study = load_study(tmp_path)
+    assert [run.name for run in study.runs] == ["a"]
+    assert study.failed["broken"].startswith("NonFiniteLossError: ")
     before = (tmp_path / "a" / "manifest.json").stat().st_mtime_ns
     run_study(BOTH, tree, tmp_path, progress=False)
 
@@ -109,13 +110,32 @@ def test_where_every_run_fails_there_is_no_study(tree: Path, tmp_path: Path) -> 
         run_study([BROKEN], tree, tmp_path, progress=False)
 
     with pytest.raises(RunFolderError, match="must hold a finished study"):
-        write_report(tmp_path)
+        load_study(tmp_path)
 
 
 def test_the_bar_ends_full(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_study([CONFIG.with_training(epochs=3)], tree, tmp_path)
 
     assert "3/3" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals")
+def test_a_worker_ends_with_the_study_that_started_it() -> None:
+    code = (
+        "import os, sys; from cxrtransfer.study.study import _exit_with; parent = os.getppid(); "
+        "print('ready', flush=True); _exit_with(parent)"
+    )
+    study = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
+        ["/bin/sh", "-c", '"$0" -c "$1" & wait', sys.executable, code],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert study.stdout is not None
+    assert study.stdout.readline() == "ready\n"
+
+    study.kill()
+
+    assert study.communicate(timeout=60)[0] == ""  # the pipe ends with the worker that holds it
 
 
 def test_the_list_of_unreadable_images_travels_between_processes() -> None:

@@ -11,9 +11,14 @@ from safetensors.torch import load_file
 
 from cxrtransfer.data import read_folder
 from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImagesError
-from cxrtransfer.evaluation import evaluate
-from cxrtransfer.report import write_report
-from cxrtransfer.study import RunConfig, load_run, load_study, run_experiment, run_study
+from cxrtransfer.study import (
+    RunConfig,
+    SplitSummary,
+    load_run,
+    load_study,
+    run_experiment,
+    run_study,
+)
 from cxrtransfer.study.image_files import ImageFiles, read_image_files
 from cxrtransfer.study.run import Datasets, Plan, plan_run
 from cxrtransfer.study.run_folder import RunFolder
@@ -151,12 +156,12 @@ def test_a_folder_that_held_a_study_of_other_images_tells_of_the_new_ones(
         (other / "train" / "PNEUMONIA" / name).unlink()
     run_study([replace(CONFIG, name="new").with_training(epochs=1)], other, out, progress=False)
 
-    page = write_report(out).read_text("utf-8")
-    assert "Audit of 42 images" in page
-    assert len(np.load(out / "summary.npz")["labels_train"]) < 32 - 2
+    stored = load_study(out)
+    assert stored.audit.result.num_images == 42
+    assert len(stored.summary.labels["train"]) < 32 - 2
 
 
-def test_a_leaking_split_is_logged_and_on_the_page(
+def test_a_leaking_split_is_logged_and_stored(
     tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     leaking = shutil.copytree(tree, tmp_path / "leaking")
@@ -165,12 +170,10 @@ def test_a_leaking_split_is_logged_and_on_the_page(
     run_study([CONFIG.with_training(epochs=1)], leaking, tmp_path / "out", progress=False)
 
     assert "are in more than one split" in caplog.text
-    assert "Caution: Patients, files or near-duplicates occur in more than one split" in (
-        write_report(tmp_path / "out").read_text("utf-8")
-    )
+    assert load_study(tmp_path / "out").audit.result.leaks
 
 
-def test_a_skipped_image_is_warned_of_stored_and_on_the_page(tree: Path, tmp_path: Path) -> None:
+def test_a_skipped_image_is_warned_of_and_stored(tree: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(tree, tmp_path / "broken")
     (broken / "test" / "NORMAL" / "03.png").write_bytes(b"no image")
     out = tmp_path / "out"
@@ -183,9 +186,6 @@ def test_a_skipped_image_is_warned_of_stored_and_on_the_page(tree: Path, tmp_pat
 
     assert len(result.test.ids) == 11
     assert list(load_study(out).audit.skipped) == ["test/NORMAL/03.png"]
-    page = write_report(out).read_text("utf-8")
-    assert "Unreadable images, excluded" in page
-    assert "test/NORMAL/03.png" in page
 
 
 def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> None:
@@ -222,41 +222,20 @@ def test_the_global_generators_are_left_alone(tree: Path, tmp_path: Path) -> Non
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_the_page_needs_nothing_from_elsewhere(study: Path) -> None:
-    page = write_report(study).read_text("utf-8")
+def test_a_study_stores_its_split_and_its_audit(study: Path) -> None:
+    stored = load_study(study)
 
-    assert not any(word in page for word in ("http:", "https:", "<script", "<link", "url("))
-    assert page.count('src="data:image/png;base64,') == page.count("<img ") >= 11
-
-
-def test_the_page_says_first_what_it_is_and_shows_all_figures(study: Path) -> None:
-    page = write_report(study).read_text("utf-8")
-    body = page[page.index("<body>") :]
-
-    assert body.index("A note") < body.index("A &lt;title&gt;") < body.index("<table>")
-    assert all(f'id="figure-{number}"' in page for number in range(1, 11))
-    for name in ("plain", "weighted"):
-        auroc = load_run(study / name).test_metrics["auroc"]
-        assert f"<td>{name}</td>" in page
-        assert f"{auroc:.3f}" in page
+    assert (stored.title, stored.note) == ("A <title>", "A note")
+    assert stored.split == SplitSummary(
+        val_fraction=0.1, group_by="patient_id", patients_known=False
+    )
+    assert stored.audit.result.num_images == 44
+    assert [run.name for run in stored.runs] == ["plain", "weighted"]
 
 
-def test_the_page_gives_intervals_leakage_and_comparisons(study: Path) -> None:
-    page = write_report(study).read_text("utf-8")
-
-    accuracy = evaluate(load_run(study / "plain").test, patients=_own_patients())["accuracy"]
-    assert f"{accuracy.low:.3f}\N{EN DASH}{accuracy.high:.3f}" in page
-    assert "plain \N{MINUS SIGN} weighted" in page
-    assert "Audit of 44 images" in page
-
-
-def _own_patients() -> list[str]:
-    return [str(index) for index in range(12)]
-
-
-def test_a_folder_without_a_study_has_no_page(tmp_path: Path) -> None:
+def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="must hold a finished study"):
-        write_report(tmp_path)
+        load_study(tmp_path)
 
 
 class _Fail:

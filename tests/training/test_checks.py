@@ -133,6 +133,24 @@ def test_the_network_must_return_logits(
         fit(Returns(change), data, data)
 
 
+@pytest.mark.parametrize("last", [nn.Softmax(dim=1), nn.Sigmoid()])
+@pytest.mark.parametrize("as_loader", [False, True])
+def test_a_network_that_returns_probabilities_is_refused_before_training(
+    network: nn.Module, data: TensorDataset, last: nn.Module, as_loader: bool
+) -> None:
+    before = network[6].weight.clone()
+    val = DataLoader(data, batch_size=4) if as_loader else data
+
+    with pytest.raises(ValueError, match=r"must return logits, got probabilities; .* of the loss"):
+        fit(nn.Sequential(network, last), data, val)
+    assert torch.equal(network[6].weight, before)
+
+
+def test_a_network_without_weights_is_refused(data: TensorDataset) -> None:
+    with pytest.raises(ValueError, match="at least one trainable parameter, got none"):
+        fit(nn.Flatten(), data, data)
+
+
 def test_half_precision_weights_are_refused(network: nn.Module, data: TensorDataset) -> None:
     with pytest.raises(TypeError, match=r"must be float32 .* torch.bfloat16 for 0.weight; call"):
         fit(network.bfloat16(), data, data)

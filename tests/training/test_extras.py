@@ -1,13 +1,15 @@
 """What is not always there: a compiler, TensorBoard."""
 
 import copy
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from cxrtransfer.data import StratifiedResplit
 from cxrtransfer.errors import RunFolderError
@@ -86,3 +88,24 @@ def test_a_checkpoint_of_another_program_is_refused(
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
     with pytest.raises(RunFolderError, match="is not a readable checkpoint"):
         trainer.fit(data, data)
+
+
+@pytest.mark.slow
+def test_loader_processes_start_once_for_all_epochs(network: nn.Module, tmp_path: Path) -> None:
+    class LeavesItsProcess(Dataset[tuple[torch.Tensor, int]]):
+        labels = np.arange(8) % 2
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            (tmp_path / str(os.getpid())).touch()
+            return torch.ones(3, 8, 8), int(self.labels[index])
+
+        def __len__(self) -> int:
+            return 8
+
+    images = LeavesItsProcess()
+    WeightedTrainer(
+        network, epochs=3, batch_size=4, num_workers=1, device="cpu", progress=False
+    ).fit(images, images)
+
+    loaders = {path.name for path in tmp_path.iterdir()} - {str(os.getpid())}
+    assert len(loaders) == 2  # one for training, one for validation

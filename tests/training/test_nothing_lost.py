@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_training(
     (tmp_path / "file").touch()
     trainer = WeightedTrainer(network, run_dir=tmp_path / "file" / "run", progress=False)
     before = network[0].weight.clone()
-    with pytest.raises(RunFolderError, match="must be a folder one can write to"):
+    with pytest.raises(RunFolderError, match="must be a writable folder"):
         trainer.fit(data, data)
 
     assert torch.equal(network[0].weight, before)
@@ -219,6 +219,22 @@ def test_history_is_on_disk_as_it_goes(
     ).fit(data, data)
 
     assert seen == [2, 3, 4]
+
+
+def test_history_files_that_a_kill_prevented_are_written_on_resuming(
+    network: nn.Module, data: TensorDataset, tmp_path: Path
+) -> None:
+    """Killed between the last checkpoint and the history."""
+    settings = {"epochs": 2, "run_dir": tmp_path, "device": "cpu", "progress": False}
+    WeightedTrainer(network, **settings).fit(data, data)
+    names = ("history.csv", "history.json")
+    files = {name: (tmp_path / name).read_bytes() for name in names}
+    for name in names:
+        (tmp_path / name).unlink()
+
+    WeightedTrainer(network, **settings).fit(data, data)
+
+    assert {name: (tmp_path / name).read_bytes() for name in names} == files
 
 
 def test_a_callbacks_state_comes_back(

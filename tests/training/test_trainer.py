@@ -99,7 +99,7 @@ def test_a_folder_of_another_run_is_refused(
 
     with pytest.raises(RunFolderError, match=r"lr: 0.02 -> 0.5.*choose another run_dir"):
         make(network, run_dir=tmp_path, lr=0.5).fit(data, data)
-    with pytest.raises(RunFolderError, match="train images"):
+    with pytest.raises(RunFolderError, match="training images"):
         make(network, run_dir=tmp_path).fit(Subset(data, range(20)), data)
 
 

@@ -111,7 +111,7 @@ def test_stopped_inside_an_epoch_two_processes_go_on_as_if_never_stopped(
 def test_a_dead_process_ends_the_others_and_they_say_why(tmp_path: Path) -> None:
     assert run(tmp_path, 2, signal=(signal.SIGKILL, 1, 3)) == [1, -signal.SIGKILL]
 
-    assert "another process of this training has ended" in (tmp_path / "error0.txt").read_text()
+    assert "another process of this training failed" in (tmp_path / "error0.txt").read_text()
     assert run(tmp_path, 1) == [1]  # stopped inside an epoch of two
     assert not (tmp_path / "result.pt").exists()
 

@@ -15,22 +15,16 @@ from cxrtransfer.config import RunConfig, TrainConfig, run_name
 __all__ = ["parse", "run_configs"]
 
 _METAVARS = {int: "N", float: "X", str: "NAME"}
+# Settings whose option has another name: the option, the value that it sets, and its help.
+_FLAGS: dict[str, tuple[str, object, str]] = {
+    "pretrained": ("--random", False, "use random initialization instead of ImageNet weights"),
+    "mode": ("--features", "features", "train only the head, on frozen features"),
+    "group_by": ("--image-split", None, "split by image, not by patient, as the paper did"),
+}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: The words after the program's name; those of the process by default.
-
-    Returns:
-        The command under ``command``, and its options.
-
-    Raises:
-        ValueError: If a value is not allowed.
-        FileNotFoundError: If an input does not exist.
-        SystemExit: If the words are not a command, as argparse reports it.
-    """
+    """Read the command line: the command, under ``command``, and its options."""
     options = _parser().parse_args(arguments)
     if options.command == "train" and options.data is None:
         if len(options.models) < 2:
@@ -40,11 +34,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def run_configs(options: argparse.Namespace) -> tuple[RunConfig, ...]:
-    """Build one configuration per network and seed.
-
-    Raises:
-        ValueError: If a setting is outside its range.
-    """
+    """Build one configuration per network and seed."""
     values = vars(options) | {"class_weights": _class_weights(options.class_weights)}
     training, run = (
         {field.name: values[field.name] for field in fields(config) if field.name in values}
@@ -143,30 +133,7 @@ def _add_train(commands: Any) -> None:  # noqa: ANN401  (the type is private to 
         help="names of networks (default: resnet18); the command models lists them",
     )
     run.add_argument("--weights", type=_existing, help="folder with files of ImageNet weights")
-    run.add_argument(
-        "--random",
-        dest="pretrained",
-        action="store_false",
-        help="start from random initialization instead of ImageNet weights",
-    )
-    run.add_argument(
-        "--features",
-        dest="mode",
-        action="store_const",
-        const="features",
-        default=RunConfig.mode,
-        help="train only the head, on frozen features",
-    )
-    run.add_argument(
-        "--image-split",
-        dest="group_by",
-        action="store_const",
-        const=None,
-        default=RunConfig.group_by,
-        help="split by image, so that a patient may be in more than one split",
-    )
-    own = {"name", "model", "pretrained", "mode", "group_by", "training"}
-    _add_settings(run, RunConfig, own)
+    _add_settings(run, RunConfig, {"name", "model", "training"})
 
     training = train.add_argument_group("training")
     training.add_argument(
@@ -191,16 +158,27 @@ def _add_train(commands: Any) -> None:  # noqa: ANN401  (the type is private to 
 def _add_settings(
     group: argparse._ArgumentGroup,  # argparse has no public name for it
     config: type[TrainConfig | RunConfig],
-    own: Container[str],
+    skip: Container[str],
 ) -> None:
-    """Add an option for every field of a configuration, except those with an option of their own.
+    """Add an option for every field of a configuration, except some.
 
     The help is the field's description in the docstring: "Whether to" is dropped, and
     "; ``None`` for X" becomes the default X.
     """
     hints, descriptions = get_type_hints(config), _attributes(config)
     for setting in fields(config):
-        if setting.name in own:
+        if setting.name in skip:
+            continue
+        if setting.name in _FLAGS:
+            option, value, text = _FLAGS[setting.name]
+            group.add_argument(
+                option,
+                dest=setting.name,
+                action="store_const",
+                const=value,
+                default=setting.default,
+                help=text,
+            )
             continue
         text, _, if_none = descriptions[setting.name].partition("; None for ")
         default = if_none if setting.default is None else setting.default

@@ -1,6 +1,5 @@
 """Records: the images of a study with their classes, patients and splits."""
 
-import csv
 import logging
 import unicodedata
 import warnings
@@ -14,7 +13,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from cxrtransfer.files import atomic_path, text_digest
+from cxrtransfer.files import expand, read_table, text_digest, write_table
 from cxrtransfer.types import Split, StrPath
 
 __all__ = ["Record", "Records", "warn_of_similar_names"]
@@ -177,24 +176,14 @@ class Records(Sequence[Record]):
         unknown patients and missing splits are empty cells.
 
         Args:
-            path: The file to write, atomically.
+            path: The file to write, atomically; compressed if its name ends in ``.gz``.
         """
-        with (
-            atomic_path(path) as temporary,
-            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["path", "label", "patient_id", "split"])
-            for name, row in zip(self.ids, self.rows, strict=True):
-                unknown = not self.patients_known and row.patient_id == name
-                writer.writerow(
-                    [
-                        name,
-                        self.class_names[row.label],
-                        "" if unknown else row.patient_id,
-                        row.split or "",
-                    ]
-                )
+        rows = []
+        for name, row in zip(self.ids, self.rows, strict=True):
+            unknown = not self.patients_known and row.patient_id == name
+            patient_id = "" if unknown else row.patient_id
+            rows.append([name, self.class_names[row.label], patient_id, row.split or ""])
+        write_table(path, ["path", "label", "patient_id", "split"], rows)
 
     @staticmethod
     def from_csv(
@@ -215,7 +204,9 @@ class Records(Sequence[Record]):
         box) are merged into one record if they agree.
 
         Args:
-            path: The table: tab-separated if its name ends in ``.tsv``, else comma-separated.
+            path: The table: tab-separated if its name has the suffix ``.tsv``, else
+                comma-separated; compressed if it ends in ``.gz``. In UTF-8, or in UTF-16 or
+                UTF-32 with a byte order mark.
             root: The folder that image paths are relative to; by default the table's folder.
             class_names: The classes in label order; by default those of the table, sorted.
             image: The path of the image.
@@ -229,8 +220,8 @@ class Records(Sequence[Record]):
             The records, equal to those written if ``root`` and ``class_names`` are.
 
         Raises:
-            ValueError: If a column or a cell is missing, a label is empty or NaN, a class or
-                split is unknown, or rows of one image disagree.
+            ValueError: If the table has another encoding, a column or a cell is missing, a label
+                is empty or NaN, a class or split is unknown, or rows of one image disagree.
 
         Warns:
             UserWarning: If names of classes or patients differ only in case or width.
@@ -248,8 +239,8 @@ class Records(Sequence[Record]):
                                  label=lambda row: {"1.0": "y", "0.0": "n"}.get(row["Pneumonia"]),
                                  patient=lambda row: row["Path"].split("/")[2])
         """
-        folder = Path(path).parent if root is None else Path(root)
-        columns, table = _read_cells(Path(path))
+        folder = expand(path).parent if root is None else expand(root)
+        columns, table = _read_cells(path)
         patient = patient or ("patient_id" if "patient_id" in columns else lambda _: None)
         split = split or ("split" if "split" in columns else lambda _: None)
         required = {column for column in (image, label, patient, split) if isinstance(column, str)}
@@ -275,7 +266,7 @@ class Records(Sequence[Record]):
             if class_name not in index:
                 raise ValueError(f"{where}: label must be one of {names}, got {class_name!r}")
             name, patient_id = _cell(cells, image), _stripped(_cell(cells, patient))
-            if name is None or _is_missing(name):
+            if not name:
                 raise ValueError(f"{where}: the image path must not be empty")
             if patient_id is None or _is_missing(patient_id):
                 known, patient_id = False, name
@@ -323,22 +314,12 @@ def warn_of_similar_names(records: Records) -> None:
             )
 
 
-def _read_cells(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
-    """Read a table's column names and rows."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        columns = reader.fieldnames = tuple(name.strip() for name in reader.fieldnames or ())
-        if len(set(columns)) < len(columns):
-            raise ValueError(f"columns of {path} must have different names, got {list(columns)}")
-        table = []
-        for number, row in enumerate(reader, start=2):
-            if None in row or None in row.values():
-                raise ValueError(
-                    f"row {number} of {path} must have {len(columns)} cells, like the header"
-                )
-            if any(cell.strip() for cell in row.values()):
-                table.append(row)
-        return columns, table
+def _read_cells(path: StrPath) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Read the column names and the rows of a table, without empty rows."""
+    header, rows = read_table(path)
+    columns = tuple(name.strip() for name in header)
+    cells = (dict(zip(columns, row, strict=True)) for row in rows if any(map(str.strip, row)))
+    return columns, list(cells)
 
 
 def _cell(row: Mapping[str, str], column: Column) -> str | None:

@@ -29,19 +29,22 @@ Floats = npt.NDArray[np.float64]
 _MAX_BLOCK = 400_000  # weights at once; more do not fit into a core's cache
 
 
-def patient_codes(patients: Sequence[str] | None, num_images: int) -> npt.NDArray[np.int64]:
+def patient_codes(
+    patients: Sequence[str] | None, num_images: int, *, min_patients: int = 2
+) -> npt.NDArray[np.int64]:
     """Number the patients from 0 in the order of their names.
 
     Args:
         patients: The patient of each image; None treats each image as a separate patient.
         num_images: Number of images, N.
+        min_patients: Minimum number of different patients.
 
     Returns:
         Index of each image's patient, int64 ``(N,)``.
 
     Raises:
-        ValueError: If the number of patients is not N, a patient has no name, or all images are
-            of one patient.
+        ValueError: If the number of patients is not N, a patient has no name, or there are too
+            few patients.
     """
     if patients is None:
         return np.arange(num_images)
@@ -51,9 +54,9 @@ def patient_codes(patients: Sequence[str] | None, num_images: int) -> npt.NDArra
         )
     refuse_unnamed("patients", patients)
     names, codes = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    if len(names) < 2:
+    if len(names) < min_patients:
         raise ValueError(
-            f"confidence intervals need at least two patients, got only {str(names[0])!r}; "
+            f"there must be at least {min_patients} patients, got only {str(names[0])!r}; "
             "omit patients if each image is of a different patient"
         )
     return codes.astype(np.int64)
@@ -129,7 +132,7 @@ def bootstrap_metrics(
     """
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
-    codes = patient_codes(patients, len(predictions))
+    codes = patient_codes(patients, len(predictions), min_patients=1)
     blocks = resampled_weights(codes, resamples=resamples, seed=seed)
     return _of_blocks(predictions, metrics, threshold, blocks)
 
@@ -155,7 +158,7 @@ def jackknife_metrics(
     Returns:
         Values ``(G,)`` by metric; nan where a metric is undefined without a part.
     """
-    codes = patient_codes(patients, len(predictions))
+    codes = patient_codes(patients, len(predictions), min_patients=1)
     groups = min(parts, int(codes.max()) + 1)
     rows = np.array_split(np.arange(groups), max(1, groups * len(codes) // _MAX_BLOCK))
     blocks = ((codes % groups != row[:, None]) * 1.0 for row in rows)

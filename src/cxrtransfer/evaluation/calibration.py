@@ -82,7 +82,7 @@ def reliability(
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
-    codes = patient_codes(patients, len(predictions))
+    codes = patient_codes(patients, len(predictions), min_patients=1)
     confidences, outcome = confidence_and_outcome(predictions)
     index = _bin_indices(confidences, bins)
     counts = np.bincount(index, minlength=bins)
@@ -132,7 +132,7 @@ def null_calibration_error(
     Returns:
         The expected calibration error that is not exceeded with probability ``confidence``.
     """
-    codes = patient_codes(patients, len(predictions))
+    codes = patient_codes(patients, len(predictions), min_patients=1)
     confidences, _ = confidence_and_outcome(predictions)
     in_bin = np.eye(bins)[_bin_indices(confidences, bins)]  # (N, bins)
     rng = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ from scipy.stats import binom, f_oneway, norm
 from scipy.stats import f as fisher
 
 from .bootstrap import bootstrap_metrics, patient_codes
-from .intervals import auroc_covariance
+from .intervals import DEGENERATE, auroc_covariance, is_degenerate
 from .metrics import METRICS, weighted_metrics
 from .predictions import Predictions, align
 from .samples import Sample
@@ -154,6 +154,8 @@ def _bootstrap(
         reason = f"undefined on {undefined:.0%} of the resamples"
     elif METRICS[metric].interval == "none":  # measured by benchmarks/coverage.py
         reason = "the metric is biased upward, and more so on resamples"
+    elif is_degenerate(defined) and abs(values[0] - values[1]) > 1e-12:
+        reason = DEGENERATE
     else:
         tail = (1 - confidence) / 2
         low, high = map(float, np.quantile(defined, [tail, 1 - tail]))

@@ -103,11 +103,12 @@ def evaluate(
         seed: Seed of the resampling; the same seed gives the same intervals.
 
     Returns:
-        An estimate of every metric of :data:`METRICS`.
+        An estimate of every metric of :data:`METRICS`. With images of only one patient, most have
+        no interval, or one from 0 to 1.
 
     Raises:
-        ValueError: If the number of patients is not that of images, all images are of one
-            patient, or an argument is out of range.
+        ValueError: If the number of patients is not that of images, or an argument is out of
+            range.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -127,7 +128,7 @@ def evaluate(
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
-    codes = patient_codes(patients, len(predictions))
+    codes = patient_codes(patients, len(predictions), min_patients=1)
     predicted = predictions.predicted_at(threshold)
     sample = Sample(predictions, predicted, np.ones((1, len(predictions))))
     values = {name: float(value[0]) for name, value in weighted_metrics(sample).items()}

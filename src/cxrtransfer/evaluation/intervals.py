@@ -11,12 +11,14 @@ from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
 __all__ = [
+    "DEGENERATE",
     "Estimate",
     "IntervalMethod",
     "auroc_covariance",
     "auroc_influence",
     "auroc_interval",
     "bootstrap_interval",
+    "is_degenerate",
     "proportion_interval",
     "wilson_interval",
 ]
@@ -31,6 +33,8 @@ IntervalMethod = Literal[
 
 _MIN_EFFECTIVE_PATIENTS = 8
 _MAX_UNDEFINED_FRACTION = 0.05
+
+DEGENERATE = "degenerate bootstrap: equal on every resample"
 
 
 @dataclass(frozen=True)
@@ -137,9 +141,9 @@ def auroc_interval(
     """Estimate the AUROC, with DeLong's interval on the logit scale (within [0, 1]).
 
     DeLong's variance is estimated from the misranked images. With few of them it is unreliable,
-    and with none it is zero. If it rests on fewer than 8 effective patients (the squared sum of
-    the patients' squared influences over the sum of their fourth powers), the interval is widened
-    to contain Newcombe's (2006, method 5), with patients in place of images.
+    and with none it is zero. If it is zero, or rests on fewer than 8 effective patients (the
+    squared sum of the patients' squared influences over the sum of their fourth powers), the
+    interval is widened to contain Newcombe's (2006, method 5), with patients in place of images.
 
     Args:
         positive: Whether each image is positive, ``(N,)``, at least one of each class.
@@ -158,9 +162,11 @@ def auroc_interval(
         return Estimate(area, *_newcombe_interval(area, *sizes, z), "Newcombe")
     if math.isnan(variance):
         return Estimate.missing("only one patient has positive or negative images", area)
-    logit, half = math.log(area / (1 - area)), z * math.sqrt(variance) / (area * (1 - area))
+    error = math.sqrt(max(variance, 0.0))  # rounding takes a variance of zero below it
+    logit, half = math.log(area / (1 - area)), z * error / (area * (1 - area))
     low, high = 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
-    if _effective_patients(positive, scores, codes) >= _MIN_EFFECTIVE_PATIENTS:
+    effective = _effective_patients(positive, scores, codes)
+    if variance > 1e-15 and effective >= _MIN_EFFECTIVE_PATIENTS:
         return Estimate(area, low, high, "DeLong")
     lower, higher = _newcombe_interval(area, *sizes, z)
     return Estimate(area, min(low, lower), max(high, higher), "DeLong and Newcombe")
@@ -274,8 +280,8 @@ def bootstrap_interval(
     undefined = float(np.isnan(resampled).mean())
     if undefined > _MAX_UNDEFINED_FRACTION:
         return Estimate.missing(f"undefined on {undefined:.0%} of the resamples", value)
-    if np.nanmin(resampled) == np.nanmax(resampled):
-        return Estimate.missing("degenerate bootstrap: equal on every resample", value)
+    if is_degenerate(resampled):
+        return Estimate.missing(DEGENERATE, value)
     below = float(np.nanmean(resampled < value) + np.nanmean(resampled <= value)) / 2
     smallest = 1 / (len(resampled) + 1)
     bias = norm.ppf(np.clip(below, smallest, 1 - smallest))
@@ -283,6 +289,11 @@ def bootstrap_interval(
     z = bias + norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
     low, high = np.nanquantile(resampled, norm.cdf(bias + z / np.maximum(1 - skewness * z, 0.1)))
     return Estimate(value, float(low), float(high), "BCa cluster bootstrap")
+
+
+def is_degenerate(resampled: Floats) -> bool:
+    """Whether all resampled values are equal but for rounding, which does not mean certainty."""
+    return float(np.nanmax(resampled) - np.nanmin(resampled)) < 1e-12
 
 
 def _acceleration(left_out: Floats) -> float:

@@ -118,9 +118,13 @@ class Predictions:
         return len(self.ids)
 
     def __repr__(self) -> str:
+        images = f"{len(self):,} image" + "s" * (len(self) > 1)
+        few = self.num_classes <= 5
+        classes = (
+            f"classes {' and '.join(self.class_names)}" if few else f"{self.num_classes:,} classes"
+        )
         return (
-            f"Predictions({len(self)} images, classes {' and '.join(self.class_names)}, "
-            f"positive {self.class_names[self.positive_index]})"
+            f"Predictions({images}, {classes}, positive {self.class_names[self.positive_index]})"
         )
 
     @property

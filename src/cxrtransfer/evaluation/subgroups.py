@@ -43,7 +43,7 @@ def evaluate_groups(
             f"groups must name one group for each of {len(predictions)} images, got {len(groups)}"
         )
     refuse_unnamed("groups", groups)
-    codes = patient_codes(patients, len(predictions))
+    codes = patient_codes(patients, len(predictions), min_patients=1)
     correct = predictions.predicted_at(threshold) == predictions.labels
     names = np.asarray(groups, dtype=str)
     return {

@@ -7,7 +7,7 @@ this package.
 from .batches import EpochBatches, TrainLoader, batch_loader, train_loader
 from .datasets import ImageData, check_pair, class_names_of, ids_of, labels_of
 from .features import extract_features
-from .predict import Outputs, predict, predict_logits, probabilities_of
+from .predict import Outputs, are_probabilities, predict, predict_logits, probabilities_of
 from .tta import View, predict_views, small_views
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Outputs",
     "TrainLoader",
     "View",
+    "are_probabilities",
     "batch_loader",
     "check_pair",
     "class_names_of",

@@ -27,6 +27,7 @@ from .datasets import ImageData, check_pair, class_indices, class_names_of, ids_
 __all__ = [
     "OutputKind",
     "Outputs",
+    "are_probabilities",
     "forward",
     "predict",
     "predict_logits",
@@ -144,7 +145,7 @@ def predict_logits(
     require_finite(values, data, "outputs")
     if output == "probabilities":
         values = _log_probabilities(values)
-    elif output is None and _are_probabilities(model, values, data, device):
+    elif output is None and are_probabilities(model, values, data, device):
         raise ValueError(
             "the network must return logits, got probabilities; remove its last softmax or "
             "sigmoid, or pass output='probabilities' (output='logits' if they are logits after "
@@ -179,7 +180,7 @@ def _log_probabilities(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float3
         return np.log(values)
 
 
-def _are_probabilities(
+def are_probabilities(
     model: nn.Module, values: npt.NDArray[np.float32], data: ImageData, device: torch.device
 ) -> bool:
     """Return whether outputs are probabilities: rows sum to one, or come from a sigmoid."""

@@ -20,7 +20,7 @@ __all__ = ["Figure", "Section", "Table", "save_page"]
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure of the page, drawn but not saved.
+    """One figure of the report, drawn but not saved.
 
     Attributes:
         name: The paper's number, or a letter for a figure that the paper does not have.
@@ -28,7 +28,7 @@ class Figure:
         caption: How to read it.
         alt: Description for readers who cannot see it.
         axes: What was drawn, in one or several parts.
-        link: An interactive version, relative to the page; empty if there is none.
+        link: An interactive version, relative to the report; empty if there is none.
         kind: What it is called.
     """
 
@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def label(self) -> str:
-        """How the page refers to it, e.g. ``"Figure 9b"``."""
+        """How the report refers to it, e.g. ``"Figure 9b"``."""
         return f"{self.kind} {self.name}"
 
     def parts(self) -> dict[str, Axes]:
@@ -71,7 +71,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One section of the page: text and Axes, nothing saved yet, shown in this order.
+    """One section of the report: text and Axes, nothing saved yet, shown in this order.
 
     Attributes:
         title: What the section is about.
@@ -102,7 +102,7 @@ def save_page(
     Args:
         folder: Folder that gets the report and its figures; each file is replaced atomically.
         sections: The sections in order; the first one stands out.
-        title: Heading of the page.
+        title: Heading of the report.
         note: What a reader has to know before any number.
         subtitle: One sentence below the heading.
 

@@ -35,26 +35,27 @@ class PublishedResult:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _table(
-    model: str, *, weighted: bool, accuracy: float, auroc: float, f1_macro: float
-) -> PublishedResult:
-    return PublishedResult(
-        source="the paper, Table I",
-        model=model,
-        weighted=weighted,
-        accuracy=accuracy,
-        auroc=auroc,
-        f1_macro=f1_macro,
-    )
-
-
 NUM_TEST_IMAGES = 624  # of the original test split, which all published results are on
 
 PUBLISHED = (
-    _table("googlenet", weighted=False, accuracy=0.889, auroc=0.968, f1_macro=0.875),
-    _table("googlenet", weighted=True, accuracy=0.803, auroc=0.954, f1_macro=0.802),
-    _table("resnet50", weighted=False, accuracy=0.864, auroc=0.964, f1_macro=0.841),
-    _table("resnet50", weighted=True, accuracy=0.921, auroc=0.974, f1_macro=0.914),
+    *(
+        PublishedResult(
+            source="the paper, Table I",
+            model=model,
+            weighted=weighted,
+            accuracy=accuracy,
+            auroc=auroc,
+            f1_macro=f1_macro,
+        )
+        for model, weighted, accuracy, auroc, f1_macro in (
+            ("googlenet", False, 0.889, 0.968, 0.875),
+            ("googlenet", True, 0.803, 0.954, 0.802),
+            ("resnet50", False, 0.864, 0.964, 0.841),
+            ("resnet50", True, 0.921, 0.974, 0.914),
+            ("densenet121", False, 0.846, 0.944, 0.818),
+            ("densenet121", True, 0.843, 0.938, 0.812),
+        )
+    ),
     PublishedResult(
         source="the paper, early stopping",
         model="resnet50",
@@ -63,8 +64,6 @@ PUBLISHED = (
         accuracy=0.931,
         f1_macro=0.925,
     ),
-    _table("densenet121", weighted=False, accuracy=0.846, auroc=0.944, f1_macro=0.818),
-    _table("densenet121", weighted=True, accuracy=0.843, auroc=0.938, f1_macro=0.812),
 )
 
 
@@ -78,16 +77,10 @@ def published_for(
         num_test_images: Number of its test images. Only results on the 624 original test images
             are comparable.
     """
-    if num_test_images != NUM_TEST_IMAGES or config.training.class_weights not in (
-        None,
-        (100.0, 1.0),
-    ):
+    training = config.training
+    weighted, early = training.class_weights is not None, training.early_stopping is not None
+    if num_test_images != NUM_TEST_IMAGES or training.class_weights not in (None, (100.0, 1.0)):
         return None
-    for result in PUBLISHED:
-        if (result.model, result.weighted, result.early_stopping) == (
-            config.model,
-            config.training.class_weights is not None,
-            config.training.early_stopping is not None,
-        ):
-            return result
-    return None
+    settings = (config.model, weighted, early)
+    results = {(each.model, each.weighted, each.early_stopping): each for each in PUBLISHED}
+    return results.get(settings)

@@ -7,6 +7,7 @@ from cxrtransfer.evaluation import Estimate
 from cxrtransfer.study import ExternalTest, RunResult
 
 UNDEFINED = "\N{EN DASH}"
+MIN_P_VALUE = 0.001  # smaller ones are reported as a bound
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -25,13 +26,13 @@ def percent(fraction: float, *, signed: bool = False) -> str:
 
 def p_value(value: float | None) -> str:
     """Format a p-value as a table cell, e.g. ``0.021`` or ``< 0.001``."""
-    return "< 0.001" if value is not None and value < 0.001 else number(value)
+    return f"< {MIN_P_VALUE}" if value is not None and value < MIN_P_VALUE else number(value)
 
 
 def p_equals(value: float | None) -> str:
     """Format a p-value within a sentence, e.g. ``p = 0.021`` or ``p < 0.001``."""
-    text = p_value(value)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
+    is_bound = value is not None and value < MIN_P_VALUE
+    return f"p {'' if is_bound else '= '}{p_value(value)}"
 
 
 def interval(low: float, high: float) -> str:
@@ -116,7 +117,7 @@ def external_sentences(test: ExternalTest) -> list[str]:
     if num_skipped:
         sentences.append(
             f"{num_skipped:,} of {num_images + num_skipped:,} images are unreadable and were "
-            "excluded."
+            "skipped."
         )
     if test.known:
         sentences.append(

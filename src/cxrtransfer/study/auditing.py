@@ -56,12 +56,12 @@ def audit_images(
     except RunFolderError:  # none yet, or damaged
         result = None
     if result is None or result.digest != digest:
-        found = audit(divided)
-        skipped = dict(found.unreadable)
+        findings = audit(divided)
+        skipped = dict(findings.unreadable)
         if skipped and on_error == "skip":
-            found = audit(split(_without(records, skipped)))
-        result = StudyAudit(digest=digest, skipped=skipped, result=found)
-        _logger.info("%s", found)
+            findings = audit(split(_without(records, skipped)))
+        result = StudyAudit(digest=digest, skipped=skipped, result=findings)
+        _logger.info("%s", findings)
     if result.skipped and on_error == "raise":
         raise UnreadableImagesError({Path(name): why for name, why in result.skipped.items()})
     if result.result.leaks:

@@ -56,12 +56,12 @@ def read_document(path: Path, content: str) -> dict[str, Any]:
         raise RunFolderError(f"{path.parent} must hold {content}, but has no {path.name}")
     try:
         values: dict[str, Any] = read_json(path)
-        found, digest = (values.pop(name, None) for name in _OWN)
+        version, digest = (values.pop(name, None) for name in _OWN)
     except (ValueError, AttributeError, TypeError) as error:
         raise RunFolderError(f"{path} is damaged: {error}") from error
-    if found != FORMAT:
+    if version != FORMAT:
         raise RunFolderError(
-            f"{path} must have format {FORMAT}, got {found}; rerun in another folder"
+            f"{path} must have format {FORMAT}, got {version}; rerun in another folder"
         )
     if digest != text_digest(canonical_json(values)):
         raise RunFolderError(f"{path} is damaged: its content does not match its digest")
@@ -91,8 +91,8 @@ def file_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def changed_files(folder: Path, digests: Mapping[str, str]) -> list[str]:
     """List the files that are missing or differ from their digests."""
-    found = file_digests(folder, digests)
-    return [name for name, digest in digests.items() if found.get(name) != digest]
+    current = file_digests(folder, digests)
+    return [name for name, digest in digests.items() if current.get(name) != digest]
 
 
 @dataclass(frozen=True)

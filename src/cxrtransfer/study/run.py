@@ -60,7 +60,7 @@ class Plan:
     folder: RunFolder
 
     def claim(self) -> None:
-        """Write into a new folder what it is begun for."""
+        """Write the configuration and the digests of the images into a new folder."""
         if self.folder.read_claim() is None:
             self.folder.write_claim(_claim(self.config, self.digest, self.content_digest))
 

@@ -109,12 +109,12 @@ class RunFolder(Folder):
         return file_digests(self.path, _RUN_FILES.values())
 
     def read_claim(self) -> dict[str, Any] | None:
-        """Read what the folder was begun for; None for a new folder."""
+        """Read the configuration and the digests of the images; None for a new folder."""
         path = self._file("claim")
         return read_document(path, "a run") if path.exists() else None
 
     def write_claim(self, claim: Mapping[str, Any]) -> None:
-        """Write what the folder is begun for: the configuration and digests of the images."""
+        """Write the configuration and the digests of the images, before anything else."""
         write_document(self._file("claim"), claim)
 
     def read_records(self, class_names: tuple[str, ...]) -> Records:

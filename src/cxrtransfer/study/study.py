@@ -1,6 +1,9 @@
 """A study: every configuration on one set of images, in one folder with one folder per run."""
 
 import logging
+import os
+import threading
+import time
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -110,7 +113,7 @@ def run_study(
         plans,
         bar,
         here=lambda plan: perform(plan, datasets, device=device, callbacks=(bar,)),
-        there=partial(_perform_alone, device=device, cache=cache),
+        there=partial(_perform_alone, parent=os.getpid(), device=device, cache=cache),
         n_jobs=1 if world.size > 1 else n_jobs,
         together=world.size > 1,
     )
@@ -164,8 +167,20 @@ def _report_positive(positive: PositiveClass) -> None:
         )
 
 
-def _perform_alone(plan: Plan, *, device: str | torch.device, cache: StrPath | None) -> None:
+def _perform_alone(
+    plan: Plan, *, parent: int, device: str | torch.device, cache: StrPath | None
+) -> None:
+    """Perform a run in a worker process."""
+    if os.getppid() == parent:  # on this machine, and not in the process of the study itself
+        threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     perform(plan, Datasets(cache), device=device, callbacks=())
+
+
+def _exit_with(parent: int) -> None:
+    """Exit once the parent process is gone: a killed study must not leave workers behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _finish(

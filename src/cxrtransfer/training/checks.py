@@ -1,17 +1,23 @@
 """Checks of the data and the network, so that errors name the cause before the first epoch."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, default_collate
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
 
-from cxrtransfer.inference import ImageData, check_pair
+from cxrtransfer.inference import ImageData, are_probabilities, check_pair
 from cxrtransfer.models import set_train_mode
-from cxrtransfer.runtime import eval_mode
+from cxrtransfer.runtime import autocast, eval_mode
 
 __all__ = [
     "check_batch",
@@ -19,16 +25,16 @@ __all__ = [
     "check_data",
     "check_labels",
     "check_logits",
+    "check_outputs",
     "check_weights",
 ]
 
 
-def check_data(data: ImageData, split: str) -> None:
-    """Raise if the images of a split cannot be counted.
+_NUM_CHECKED = 16  # images whose outputs are checked
 
-    Raises:
-        TypeError: If it is an ``IterableDataset`` or a loader over one.
-    """
+
+def check_data(data: ImageData, split: str) -> None:
+    """Raise if a split is an ``IterableDataset`` or a loader over one."""
     dataset = data.dataset if isinstance(data, DataLoader) else data
     if isinstance(dataset, IterableDataset):
         raise TypeError(
@@ -39,11 +45,7 @@ def check_data(data: ImageData, split: str) -> None:
 
 
 def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], split: str) -> None:
-    """Raise if a split is empty or a label is not the index of a class.
-
-    Raises:
-        ValueError: Names the first image.
-    """
+    """Raise if a split is empty or a label is not the index of a class."""
     if not len(labels):
         raise ValueError(f"{split} must hold at least one image, got none")
     outside = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
@@ -56,12 +58,7 @@ def check_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str], spli
 
 
 def check_batch(batch: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:  # noqa: ANN401  (a user's)
-    """Return the images, in the network's dtype, and the int64 labels ``(n,)`` of a batch.
-
-    Raises:
-        TypeError: If the batch is not a pair of tensors, or its dtypes are wrong.
-        ValueError: If there is not one label per image.
-    """
+    """Return the images, in the network's dtype, and the int64 labels ``(n,)`` of a batch."""
     check_pair(batch, "a batch")
     images, labels = batch
     if not isinstance(images, Tensor) or not images.is_floating_point():
@@ -82,17 +79,11 @@ def check_batch(batch: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:  # noq
 
 
 def check_logits(output: Any, num_classes: int) -> Tensor:  # noqa: ANN401  (a user's network's)
-    """Return a network's output in training mode if it is one logit per class.
-
-    Raises:
-        TypeError: If it is not a tensor.
-        ValueError: If its shape is not ``(n, num_classes)``.
-    """
+    """Return a network's output if it is logits ``(n, num_classes)``."""
     if not isinstance(output, Tensor):
         raise TypeError(
-            f"the network must return one tensor of logits (N, K) in training mode, got "
-            f"{_describe(output)}; wrap it in a module that returns the logits only, or switch "
-            "auxiliary outputs off"
+            f"the network must return one tensor of logits (N, K), got {_describe(output)}; wrap "
+            "it in a module that returns the logits only, or switch auxiliary outputs off"
         )
     if output.ndim != 2:
         raise ValueError(
@@ -106,12 +97,44 @@ def check_logits(output: Any, num_classes: int) -> Tensor:  # noqa: ANN401  (a u
     return output
 
 
-def check_weights(model: nn.Module) -> None:
-    """Raise if the weights are too coarse for small updates.
+def check_outputs(
+    model: nn.Module,
+    val: ImageData,
+    num_classes: int,
+    precision: Literal["fp32", "bf16", "fp16"],
+) -> None:
+    """Raise if the network does not return logits ``(n, num_classes)`` of a few validation images.
 
-    Raises:
-        TypeError: If a trainable parameter is float16 or bfloat16.
+    Args:
+        model: The network, on its device.
+        val: The validation split.
+        num_classes: Number of classes.
+        precision: Number format of the forward pass.
     """
+    loader = val if isinstance(val, DataLoader) else DataLoader(val)
+    dataset: Any = loader.dataset
+    subset = Subset(dataset, range(min(len(dataset), _NUM_CHECKED)))
+    batches = DataLoader(subset, batch_size=_NUM_CHECKED, collate_fn=loader.collate_fn)
+    parameter = next(model.parameters())
+    images, labels = check_batch(next(iter(batches)), parameter.dtype)
+    with (
+        eval_mode(model),
+        torch.inference_mode(),
+        autocast(parameter.device, precision),
+    ):
+        outputs = check_logits(model(images.to(parameter.device)), num_classes)
+    values, few = outputs.float().cpu().numpy(), TensorDataset(images, labels)
+    if are_probabilities(model, values, few, parameter.device):
+        raise ValueError(
+            "the network must return logits, got probabilities; remove its last softmax or "
+            "sigmoid, which is part of the loss"
+        )
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise if there are none, or in half precision, which loses small updates."""
+    if next(model.parameters(), None) is None:
+        raise ValueError("model must have at least one trainable parameter, got none")
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(
@@ -129,10 +152,7 @@ def check_batch_norm(model: nn.Module, train: ImageData, batch_size: int) -> Non
     Args:
         model: The network, on its device; its buffers and modes are restored.
         train: The training split, of which the first image is used.
-        batch_size: For the error.
-
-    Raises:
-        ValueError: Says how to avoid such a batch.
+        batch_size: For the error message.
     """
     first: Any = train
     parameter = next(model.parameters())

@@ -31,7 +31,7 @@ class History:
 
     @property
     def best(self) -> Mapping[str, float]:
-        """The row of :attr:`best_epoch`."""
+        """The row of the best epoch."""
         return self.rows[self.best_epoch - 1]
 
     def __repr__(self) -> str:

@@ -4,13 +4,15 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from cxrtransfer.errors import NonFiniteLossError, RunFolderError
 from cxrtransfer.evaluation import Predictions, compute_metrics
@@ -21,7 +23,6 @@ from cxrtransfer.inference import (
     TrainLoader,
     class_names_of,
     ids_of,
-    labels_of,
     predict_logits,
     probabilities_of,
 )
@@ -54,6 +55,7 @@ class FitLoop:
         batches: The images of each batch; None for a loader of the caller's own.
         train: The training split, for the names of its images.
         val: The validation split.
+        val_labels: Its labels, ``(N,)``.
         features: Frozen features of both splits, if they are reused.
         identity: Settings that must not change between calls that share a folder.
         run_dir: Folder of the checkpoint; None to write nothing.
@@ -69,6 +71,7 @@ class FitLoop:
     batches: EpochBatches | None
     train: ImageData
     val: ImageData
+    val_labels: npt.NDArray[np.int64]
     features: FeatureSplits | None
     identity: Mapping[str, Any]
     run_dir: Path | None
@@ -225,23 +228,46 @@ class FitLoop:
             with eval_mode(head), torch.inference_mode(), autocast(state.device, state.precision):
                 scores = head(features.to(state.device)).float().cpu()
             return Outputs(labels=val_labels.numpy(), logits=scores.numpy())
-        options: dict[str, Any] = {
-            "batch_size": 2 * state.config.batch_size,
-            "device": state.device,
-            "precision": state.precision,
-            "num_workers": self.num_workers,
-        }
-        if isinstance(self.val, DataLoader) or world.size == 1:
-            return predict_logits(state.evaluated, self.val, **options)
-        labels = labels_of(self.val)
-        if len(labels) < world.size:
-            return predict_logits(state.evaluated, self.val, **options)
-        mine = Subset(self.val, range(world.rank, len(labels), world.size))
-        parts = world.all_gather(predict_logits(state.evaluated, mine, **options).logits)
-        logits = np.empty((len(labels), parts[0].shape[1]), parts[0].dtype)
+        outputs = predict_logits(
+            state.evaluated,
+            self._own_val,
+            output="logits",  # checked before the first epoch
+            batch_size=2 * state.config.batch_size,
+            device=state.device,
+            precision=state.precision,
+        )
+        if not self._val_is_shared:
+            return outputs
+        parts = world.all_gather(outputs.logits)
+        logits = np.empty((len(self.val_labels), parts[0].shape[1]), parts[0].dtype)
         for rank, part in enumerate(parts):
             logits[rank :: world.size] = part
-        return Outputs(labels=labels, logits=logits)
+        return Outputs(labels=self.val_labels, logits=logits)
+
+    @property
+    def _val_is_shared(self) -> bool:
+        """Whether each process validates on a part of the images."""
+        is_loader = isinstance(self.val, DataLoader)
+        return not is_loader and 1 < self.state.world.size <= len(self.val_labels)
+
+    @cached_property
+    def _own_val(self) -> ImageData:
+        """This process's validation images; its loader processes persist over the epochs."""
+        val, world = self.val, self.state.world
+        if self._val_is_shared:
+            val = Subset(
+                cast("Dataset[Any]", val), range(world.rank, len(self.val_labels), world.size)
+            )
+        if isinstance(val, DataLoader) or not self.num_workers:
+            return val
+        return DataLoader(
+            val,
+            batch_size=2 * self.state.config.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=True,
+            pin_memory=self.state.device.type == "cuda",
+            generator=torch.Generator(),
+        )
 
     def _history(self) -> History:
         state = self.state
@@ -262,10 +288,13 @@ class FitLoop:
                 **self.state.state_dict(),
             }
             save_checkpoint(self.run_dir, checkpoint)
-            if self.state.rows:
-                self._history().to_csv(self.run_dir / "history.csv")
-                self._history().to_json(self.run_dir / "history.json")
+            self._write_history(self.run_dir)
         world.barrier()  # a process that ends before it is written would end the others
+
+    def _write_history(self, run_dir: Path) -> None:
+        if self.state.rows:
+            self._history().to_csv(run_dir / "history.csv")
+            self._history().to_json(run_dir / "history.json")
 
     def _resume(self) -> dict[str, Any] | None:
         """Restore the checkpoint; return the generators' states if it is within an epoch."""
@@ -276,6 +305,8 @@ class FitLoop:
         if saved is None:
             return None
         self.state.load_state_dict(saved)
+        if self.run_dir is not None and world.is_main:
+            self._write_history(self.run_dir)  # in case it was killed after the checkpoint
         stateful = [c for c in self.callbacks if isinstance(c, StatefulCallback)]
         for callback, callback_state in zip(stateful, saved["callbacks"], strict=True):
             callback.load_state_dict(callback_state)

@@ -39,7 +39,13 @@ from cxrtransfer.runtime import (
 from cxrtransfer.types import StrPath
 
 from .callbacks import Callback
-from .checks import check_batch_norm, check_data, check_labels, check_weights
+from .checks import (
+    check_batch_norm,
+    check_data,
+    check_labels,
+    check_outputs,
+    check_weights,
+)
 from .history import History
 from .loop import FitLoop
 from .losses import resolve_class_weights
@@ -169,6 +175,7 @@ class WeightedTrainer:
             self.world, self.device = join_world(self.device)
             to_device(self.model, self.device)
             self.world.broadcast(self.model.state_dict().values())
+            check_outputs(self.model, val, len(class_names), self.precision)
             features = self._frozen_features(train, val)
             loader, batches = train_loader(
                 features.train if features else train,
@@ -197,6 +204,7 @@ class WeightedTrainer:
                 batches=batches,
                 train=train,
                 val=val,
+                val_labels=val_labels,
                 features=features,
                 identity=identity,
                 run_dir=self.run_dir,
@@ -252,8 +260,8 @@ class WeightedTrainer:
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
         return {
             **{name: str(value) for name, value in settings.items()},
-            "train images": _data_digest(ids_of(train, len(labels)), labels),
-            "val images": _data_digest(ids_of(val, len(val_labels)), val_labels),
+            "training images": _data_digest(ids_of(train, len(labels)), labels),
+            "validation images": _data_digest(ids_of(val, len(val_labels)), val_labels),
             "network": text_digest(canonical_json(shapes))[:12],
         }
 

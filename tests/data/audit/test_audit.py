@@ -203,6 +203,18 @@ def test_shared_patients_are_told_where_others_are_unknown(drawn: Records, tmp_p
     assert "there may be more" in str(report)
 
 
+@pytest.mark.parametrize("gray", [0, 128, 255])
+def test_blank_images_are_listed(drawn: Records, tmp_path: Path, gray: int) -> None:
+    Image.new("L", (64, 64), gray).save(tmp_path / "blank.png")
+    records = with_copy(drawn, tmp_path, (tmp_path / "blank.png").read_bytes(), split="train")
+
+    report = audit(records)
+
+    assert report.blank == ((tmp_path / "copy.png").as_posix(),)
+    assert "Nearly constant images" in str(report)
+    assert AuditResult.from_dict(json.loads(json.dumps(report.as_dict()))) == report
+
+
 def test_unreadable_images_are_listed(drawn: Records, tmp_path: Path) -> None:
     records = with_copy(drawn, tmp_path, b"", split="train")
 

@@ -97,3 +97,15 @@ def test_other_shapes_and_distances_are_refused() -> None:
         near_pairs(np.zeros((2, 8, 8), dtype=np.uint8), max_distance=0.1)
     with pytest.raises(ValueError, match="max_distance must be positive, got 0"):
         near_pairs(np.zeros((2, 48, 48), dtype=np.uint8), max_distance=0)
+
+
+@pytest.mark.parametrize("gray", [1, 128, 255])
+def test_blank_and_striped_images_are_compared(thumbnails: np.ndarray, gray: int) -> None:
+    blank = np.full((2, 48, 48), gray, dtype=np.uint8)
+    striped = np.repeat(np.arange(48, dtype=np.uint8)[None, :, None] // 24 * gray, 48, axis=2)
+    images = np.concatenate([thumbnails, blank, striped, striped.transpose(0, 2, 1)])
+
+    pairs, distances = near_pairs(images, max_distance=0.1)
+
+    assert [60, 61] in pairs.tolist()
+    assert np.isfinite(distances).all()

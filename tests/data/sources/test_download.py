@@ -3,6 +3,7 @@
 import hashlib
 import io
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -277,3 +278,56 @@ def test_a_bomb_that_lies_about_its_size_is_broken(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"big.png is damaged"):
         unzip(tmp_path / "x.zip", tmp_path / "xrays", max_bytes=1_000_000)
     assert not (tmp_path / "xrays").exists()
+
+
+def damaged(kind: str) -> bytes:
+    data = packed({"a/big.png": np.random.default_rng(0).bytes(5000) + bytes(50_000)})
+    match kind:
+        case "no archive":
+            return b"not an archive"
+        case "empty":
+            return b""
+        case "cut":
+            return data[:-100]
+        case "stream":
+            return data[:60] + bytes(1000) + data[1060:]
+        case "dot":
+            return packed({".": b"x"})
+        case "encrypted":
+            flags = data.index(b"PK\x01\x02") + 8
+            return data[:flags] + b"\1" + data[flags + 1 :]
+        case "method":
+            method = data.index(b"PK\x01\x02") + 10
+            return data[:method] + b"\x63" + data[method + 1 :]
+        case "file and folder":
+            return packed({"a": b"x", "a/b": b"y"})
+        case "folder and file":
+            return packed({"a/b": b"y", "a": b"x"})
+        case "long name":
+            return packed({"x" * 300: b"x"})
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "no archive", "empty", "cut", "stream", "dot", "encrypted", "method", "file and folder",
+        "folder and file", "long name",
+    ],
+)  # fmt: skip
+def test_every_damage_is_a_value_error_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "x.zip").write_bytes(damaged(kind))
+
+    with pytest.raises(ValueError, match=r"x\.zip|got '\.'"):
+        unzip(tmp_path / "x.zip", tmp_path / "xrays")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zip"]
+
+
+def test_members_are_not_held_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(packed({f"{i}.png": bytes(60_000_000) for i in range(2)}))
+    tracemalloc.start()
+
+    unzip(tmp_path / "x.zip", tmp_path / "xrays")
+
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()

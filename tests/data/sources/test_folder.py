@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrtransfer.data import load_kermany, read_folder
+from cxrtransfer.data import find_images, load_kermany, read_folder
 
 
 def touch(*paths: Path) -> None:
@@ -254,3 +254,24 @@ def test_a_few_other_names_in_the_kermany_data_set_are_reported(tmp_path: Path) 
         records = read_folder(tmp_path)
 
     assert not records.patients_known
+
+
+def test_a_tilde_is_the_home_folder(image_tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(image_tree.parent))
+
+    assert read_folder(f"~/{image_tree.name}") == read_folder(image_tree)
+    assert sorted(find_images(f"~/{image_tree.name}")) == sorted(find_images(image_tree))
+
+
+def test_each_image_is_listed_once_whatever_links_there_are(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    touch(tmp_path / "store" / "x.png", root / "a" / "y.png")
+    for name in ("first", "second"):
+        (root / "a" / name).symlink_to(tmp_path / "store")
+    (root / "a" / "system").symlink_to("/")
+    (root / "a" / "above").symlink_to(tmp_path)
+
+    paths = sorted(path.relative_to(root).as_posix() for path in find_images(root))
+
+    # A link that is not followed is listed itself, so that it is reported as unreadable.
+    assert paths == ["a/above", "a/first/x.png", "a/second", "a/system", "a/y.png"]

@@ -81,3 +81,16 @@ def test_an_archive_cut_short_is_named(tmp_path: Path, part: float) -> None:
     with pytest.raises(ValueError, match=r"mnist.npz must be an .npz archive"):
         unpack_medmnist(path, tmp_path / "images")
     assert not (tmp_path / "images").exists()
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
+def test_a_damaged_archive_is_named(tmp_path: Path, place: float) -> None:
+    path = archive(tmp_path)
+    data = bytearray(path.read_bytes())
+    start = int(place * len(data))
+    data[start : start + 40] = bytes(255 - value for value in data[start : start + 40])
+    path.write_bytes(bytes(data))
+
+    with pytest.raises(ValueError, match=r"mnist.npz"):
+        unpack_medmnist(path, tmp_path / "images")
+    assert not (tmp_path / "images").exists()

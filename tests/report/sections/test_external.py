@@ -33,7 +33,7 @@ def test_without_an_external_test_the_section_explains_how_to_add_one(study):
     section = external_section(study)
 
     assert "No run of this study was tested on an external data set" in section.text[0]
-    assert "cxrtransfer test RUN FOLDER" in section.text[0]
+    assert "cxrtransfer external-test RUN FOLDER" in section.text[0]
 
 
 def test_metrics_and_properties_stand_side_by_side(with_external):
@@ -105,7 +105,7 @@ def test_unreadable_and_known_images_are_cautions(with_external):
 
     points = external_section(changed).points
 
-    assert any("1 of 41 images are unreadable and were excluded." in point for point in points)
+    assert any("1 of 41 images are unreadable and were skipped." in point for point in points)
     assert any("7 of 40 images have an id or patient" in point for point in points)
     assert any(
         "this is not an external test" in point for point in summary_section(changed).points

@@ -8,18 +8,18 @@ def test_every_run_has_its_settings(study):
 
     rows = table.rows
     assert [row["Run"] for row in rows] == ["plain", "weighted"]
-    assert [row["Class weights"] for row in rows] == ["none", "[3.0, 1.0]"]
+    assert [row["Class weights"] for row in rows] == ["balanced", "[3.0, 1.0]"]
     assert rows[0]["Learning rate"] == "0.001"
     assert rows[0]["Initial weights"] == "random"
     assert rows[0]["Input"] == "32 px"
     assert rows[0]["Epochs"] == "1 of 1"
 
 
-def test_balanced_weights_and_patience_are_shown(study, with_config):
-    run = with_config(study.chosen, class_weights="balanced", early_stopping=3, epochs=5)
+def test_missing_weights_and_patience_are_shown(study, with_config):
+    run = with_config(study.chosen, class_weights=None, early_stopping=3, epochs=5)
     (table,) = settings_section(replace(study, runs=(run,))).tables
 
-    assert table.rows[0]["Class weights"] == "balanced"
+    assert table.rows[0]["Class weights"] == "none"
     assert table.rows[0]["Epochs"] == "1 of 5 (patience 3)"
 
 

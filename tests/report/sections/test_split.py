@@ -28,7 +28,7 @@ def test_the_audit_is_listed_with_what_was_left_out(study):
     section = split_section(replace(study, audit=audit))
 
     assert section.listing.startswith(str(study.audit.result))
-    assert section.listing.endswith("Unreadable images, excluded\n  a.png: truncated")
+    assert section.listing.endswith("Unreadable images, skipped\n  a.png: truncated")
 
 
 def test_unknown_patients_are_a_warning(study):

@@ -19,3 +19,11 @@ def test_other_file_names_have_no_section(study):
     run = replace(study.chosen, test=replace(test, ids=names))
 
     assert subgroups_section(replace(study, runs=(run,))) is None
+
+
+def test_names_that_other_programs_write_have_no_section(study):
+    test = study.chosen.test
+    names = tuple(f"IM-{index:04}-0001.png" for index in range(len(test.ids)))
+    run = replace(study.chosen, test=replace(test, ids=names))
+
+    assert subgroups_section(replace(study, runs=(run,))) is None

@@ -23,7 +23,7 @@ def test_operating_points_have_sensitivity_specificity_and_accuracy(study):
         assert f"sensitivity {with_interval(result.test['recall'])}" in points
         assert f"specificity {with_interval(result.test['specificity'])}" in points
     assert "At threshold 0.5: " in points
-    assert "(highest Youden index on validation)" in points
+    assert f"({operating_results(study)[1].point.rule}): sensitivity" in points
 
 
 def test_a_run_at_chance_is_called_that_first(study, with_scores):

@@ -25,6 +25,7 @@ from .shortcuts import shortcut_aurocs
 
 __all__ = ["audit"]
 
+MIN_CONTRAST = 2.0  # standard deviation of the gray values, of 255
 _SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -34,7 +35,7 @@ def audit(
     max_distance: float = 0.10,
     read_content: bool = True,
 ) -> AuditResult:
-    """Check a data set for patients and duplicates in several splits, and for shortcuts.
+    """Check a data set for patients and duplicates in several splits, shortcuts and blank images.
 
     Each file is read once, in parallel threads. Only nearest neighbors are compared pixel by
     pixel, so the time does not grow with the square of the number of images.
@@ -69,6 +70,11 @@ def audit(
         )
         if read_content
         else {},
+        blank=tuple(
+            records.ids[index]
+            for index, content in readable
+            if content.thumbnail.std() < MIN_CONTRAST
+        ),
         unreadable={
             name: item
             for name, item in zip(records.ids, contents, strict=False)

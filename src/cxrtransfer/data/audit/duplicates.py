@@ -181,7 +181,9 @@ def _register(first: Tensor, second: Tensor, maps: Tensor, *, steps: int) -> tup
         aa, ad, dd = squares.view(-1, 3, 3, 3).unbind(dim=1)
         normal = torch.cat([torch.cat([aa, ad], dim=2), torch.cat([ad, dd], dim=2)], dim=1)
         gradient = torch.stack([across * difference, down * difference], dim=1) @ basis
-        change = torch.linalg.solve(normal + 1e-3 * torch.eye(6), gradient.flatten(1))
+        # Images of one edge have a singular matrix; float32 needs a relative regularization.
+        ridge = 1e-3 + 1e-6 * normal.diagonal(dim1=1, dim2=2).sum(dim=1)[:, None, None]
+        change = torch.linalg.solve(normal + ridge * torch.eye(6), gradient.flatten(1))
         maps = maps + change.view(-1, 2, 3).clamp(-0.1, 0.1)
     return _trimmed_rms(difference, seen), maps
 
@@ -220,7 +222,7 @@ def _standardize(flat: Tensor, seen: Tensor | None = None) -> Tensor:
     seen = torch.ones_like(flat) if seen is None else seen.float()
     num = seen.sum(dim=1, keepdim=True).clamp(min=1)
     flat = flat - (flat * seen).sum(dim=1, keepdim=True) / num
-    return flat / ((flat * seen).square().sum(dim=1, keepdim=True) / num).sqrt().clamp(min=1e-6)
+    return flat / ((flat * seen).square().sum(dim=1, keepdim=True) / num).sqrt().clamp(min=1e-2)
 
 
 def _gray(thumbnails: npt.NDArray[np.uint8]) -> Tensor:

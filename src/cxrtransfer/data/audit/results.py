@@ -90,7 +90,9 @@ class AuditResult:
         near_duplicates: Pairs of similar images, sorted by distance.
         confounds: AUROC of the class predicted without any pixel, from the width, height, aspect
             ratio, mode or format of the image file alone and from all together, by a small
-            decision tree on held-out patients; NaN if a class has too few patients. 0.5 is chance level.
+            decision tree on held-out patients; NaN if a class has too few patients. 0.5 is
+            chance level.
+        blank: Ids of images with nearly constant pixels.
         unreadable: Error message of each unreadable image, by id.
         content_read: Whether the files were read; if not, only patients and classes were checked.
     """
@@ -102,6 +104,7 @@ class AuditResult:
     duplicates: tuple[Duplicates, ...]
     near_duplicates: tuple[NearDuplicates, ...]
     confounds: Mapping[str, float]
+    blank: tuple[str, ...]
     unreadable: Mapping[str, str]
     content_read: bool
 
@@ -145,6 +148,7 @@ class AuditResult:
                     NearDuplicates(**_with_tuple(item, "ids"))
                     for item in values["near_duplicates"]
                 ),
+                "blank": tuple(values["blank"]),
                 "confounds": {
                     name: np.nan if auroc is None else auroc
                     for name, auroc in values["confounds"].items()
@@ -166,6 +170,8 @@ class AuditResult:
             lines += self._copy_lines("near-duplicate pairs", self.near_duplicates)
             lines += ["Class predicted from file properties (AUROC; 0.5 is chance level)"]
             lines += [f"  {name}: {auroc:.3f}" for name, auroc in self.confounds.items()]
+        if self.blank:
+            lines += ["Nearly constant images", *(f"  {name}" for name in self.blank)]
         if self.unreadable:
             lines += ["Unreadable", *(f"  {id_}: {text}" for id_, text in self.unreadable.items())]
         return "\n".join(lines)

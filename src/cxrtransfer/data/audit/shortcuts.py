@@ -22,8 +22,8 @@ def shortcut_aurocs(records: Records, infos: Sequence[ImageInfo]) -> dict[str, f
         infos: Size, mode and format of each image.
 
     Returns:
-        Out-of-fold AUROC of a small decision tree by each property and by all of them, averaged over
-        classes if there are more than two; NaN if a class has too few patients for five folds.
+        Out-of-fold AUROC of a small decision tree by each property and by all of them, averaged
+        over more than two classes; NaN if a class has too few patients for five folds.
     """
     modes, formats = (sorted({getattr(info, of) for info in infos}) for of in ("mode", "format"))
     columns = {

@@ -15,7 +15,14 @@ import PIL
 import torch
 from torch import Tensor
 
-from cxrtransfer.files import atomic_path, canonical_json, read_json, text_digest, write_json
+from cxrtransfer.files import (
+    atomic_path,
+    canonical_json,
+    expand,
+    read_json,
+    text_digest,
+    write_json,
+)
 from cxrtransfer.types import StrPath
 
 from .decode import (
@@ -109,7 +116,7 @@ def decode_once(
         "decoder": [DECODER_VERSION, PIL.__version__],
     }
     name = text_digest(canonical_json(key))[:32]
-    pixels, index = Path(folder) / f"{name}.pixels", Path(folder) / f"{name}.json"
+    pixels, index = expand(folder) / f"{name}.pixels", expand(folder) / f"{name}.json"
     if not _is_intact(pixels, index, size):
         files = [first_path[digest] for digest in contents]
         _build(pixels, index, files, contents, size, fit, interpolation)

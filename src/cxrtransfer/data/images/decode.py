@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from cxrtransfer.errors import MissingExtraError
 from cxrtransfer.types import StrPath
 
-from .dicom import is_dicom, read_dicom
+from .dicom import MAX_BYTES, MAX_PIXELS, depth_of, is_dicom, read_dicom
 
 __all__ = [
     "DECODER_VERSION",
@@ -41,13 +41,10 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 DECODER_VERSION = 3  # part of the cache key; increase when the same file gives other pixels
-MAX_PIXELS = 80_000_000  # ten times a large radiograph; guards against decompression bombs
-MAX_BYTES = 2**29
 # No format whose decoder runs another program: Pillow passes EPS to Ghostscript.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PHOTOMETRIC = 262  # TIFF tag PhotometricInterpretation: 0 if zero is white
-_DEPTHS = (8, 10, 12, 14, 16)  # bits per pixel of detectors
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -176,8 +173,8 @@ def _read_with_pillow(data: bytes) -> tuple[Image.Image, ImageInfo]:
         num_frames = getattr(image, "n_frames", 1)
         if image.format != "MPO" and num_frames > 1:
             raise ValueError(f"image must have one frame, got {num_frames}; save a single frame")
-        # JPEG is not decoded at a reduced size (Image.draft): the result is softer than that of the
-        # same pixels in another format, so that a network could learn the format of the files.
+        # No Image.draft(), which decodes JPEG at a reduced size: the result is softer than that
+        # of the same pixels in another format, from which a network could learn the format.
         # Pillow keeps only the upper 8 of 16 bits of color, and leaves 16-bit gray of a TIFF
         # whose zero is white inverted, both without a warning.
         truncated = image.mode in {"RGB", "RGBA"} and any(
@@ -229,7 +226,7 @@ def _sixteen_to_eight_bits(pixels: npt.NDArray[np.integer]) -> Gray:
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high >= 2**16:
         raise ValueError(f"gray values must be in [0, 65535], got {low} to {high}")
-    white = 2 ** next(bits for bits in _DEPTHS if high < 2**bits) - 1
+    white = 2 ** depth_of(pixels) - 1
     gray: Gray = np.round(pixels * (255.0 / white)).astype(np.uint8)
     return gray
 

@@ -3,13 +3,16 @@
 Not with pooch 1.9: it does not resume an interrupted download and has no maximum size.
 """
 
+import errno
 import hashlib
 import logging
+import shutil
 import stat
 import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
@@ -18,7 +21,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from cxrtransfer.data.records import Records
-from cxrtransfer.files import fresh_folder
+from cxrtransfer.files import expand, fresh_folder
 from cxrtransfer.types import StrPath
 
 from .folder import load_kermany
@@ -36,6 +39,9 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 _BLOCK = 2**20
+# Also an encrypted member (RuntimeError) and an unknown method of compression.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+_BAD_NAME = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def download_kermany(
         OSError: If the server cannot be reached or the connection is lost repeatedly.
         ValueError: If the file has another digest or is not safe to unpack.
     """
-    root = Path(root)
+    root = expand(root)
     if not root.is_dir() or not any(root.iterdir()):
         archive = fetch(source, root.with_name(f"{root.name}.zip"), progress=progress)
         unzip(archive, root, strip="chest_xray")
@@ -125,7 +131,7 @@ def download_pneumonia_mnist(
     """
     if size not in PNEUMONIA_MNIST:
         raise ValueError(f"size must be one of {sorted(PNEUMONIA_MNIST)}, got {size}")
-    root = Path(root)
+    root = expand(root)
     archive = fetch(
         source or PNEUMONIA_MNIST[size], root.with_name(f"{root.name}.npz"), progress=progress
     )
@@ -165,7 +171,7 @@ def fetch(
     """
     if not remote.url.startswith(("http://", "https://")):
         raise ValueError(f"url must be http or https, got {remote.url!r}")
-    target = Path(target)
+    target = expand(target)
     if target.is_file() and _digest(target, remote.algorithm) == remote.digest:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -282,7 +288,9 @@ def unzip(
             large.
         FileExistsError: If the folder exists and is not empty.
     """
-    with zipfile.ZipFile(archive) as packed, fresh_folder(root) as folder:
+    if not zipfile.is_zipfile(expand(archive)):
+        raise ValueError(f"{archive} must be a zip archive, got another or a truncated file")
+    with zipfile.ZipFile(expand(archive)) as packed, fresh_folder(root) as folder:
         members = [member for member in packed.infolist() if not member.is_dir()]
         total = sum(member.file_size for member in members)
         if len(members) > max_files or total > max_bytes:
@@ -294,18 +302,23 @@ def unzip(
             path = _inside(member, strip)
             if path is None:
                 continue
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             try:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 # Reads at most the size checked above, and verifies the checksum.
-                (folder / path).write_bytes(packed.read(member))
-            except (zipfile.BadZipFile, EOFError) as error:
+                with packed.open(member) as source, (folder / path).open("xb") as file:
+                    shutil.copyfileobj(source, file)
+            except _DAMAGE as error:
+                raise ValueError(f"{archive}: {member.filename} is damaged: {error}") from error
+            except OSError as error:
+                if error.errno not in _BAD_NAME:
+                    raise
                 raise ValueError(f"{archive}: {member.filename} is damaged: {error}") from error
 
 
 def _inside(member: zipfile.ZipInfo, strip: str) -> PurePosixPath | None:
     """Return the path of a member below the root, or None for members to leave out."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise ValueError(f"archive members must be inside the folder, got {member.filename!r}")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise ValueError(f"archive members must not be links, got {member.filename!r}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from cxrtransfer.data.records import Record, Records, warn_of_similar_names
+from cxrtransfer.files import expand
 from cxrtransfer.types import Split, StrPath
 
 from .kermany import kermany_patient_id, kermany_patients
@@ -51,7 +52,7 @@ def read_folder(
             level above the classes, an image next to the class folders, or a file name that is
             not UTF-8.
     """
-    root = Path(root)
+    root = expand(root)
     if not root.is_dir():
         raise FileNotFoundError(f"no such folder: {root}")
     splits = [split for split in _SPLITS if (root / split).is_dir()]
@@ -198,7 +199,8 @@ def _folders(folder: Path) -> list[Path]:
 def find_images(folder: StrPath) -> list[Path]:
     """List the files in a folder and its subfolders, except hidden files.
 
-    Broken and circular links are listed as files, so that they are reported as unreadable.
+    Broken links, and links to a folder that is listed already or contains this one, are listed
+    as files, so that they are reported as unreadable.
 
     Args:
         folder: Any folder; one that does not exist has no files.
@@ -207,14 +209,15 @@ def find_images(folder: StrPath) -> list[Path]:
         The paths, in arbitrary order.
     """
     paths: list[Path] = []
-    pending, visited = [Path(folder)], set()
+    root = expand(folder)
+    pending, visited = [root], {root.resolve(), *root.resolve().parents}
     while pending:
         current = pending.pop()
-        visited.add(current.resolve())
-        for path in current.iterdir() if current.is_dir() else ():
+        for path in sorted(current.iterdir()) if current.is_dir() else ():
             if path.name.startswith(".") or path.name.lower() in _NOT_IMAGES:
                 continue
             if path.is_dir() and path.resolve() not in visited:
+                visited.add(path.resolve())
                 pending.append(path)
             else:
                 paths.append(path)

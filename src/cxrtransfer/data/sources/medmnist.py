@@ -1,6 +1,7 @@
 """Unpacking of MedMNIST archives."""
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -9,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cxrtransfer.data.records import Records
-from cxrtransfer.files import fresh_folder
+from cxrtransfer.files import expand, fresh_folder
 from cxrtransfer.types import Split, StrPath
 
 from .folder import read_folder
@@ -43,13 +44,17 @@ def unpack_medmnist(
         ValueError: If the file is not such an archive, an array is missing, or images are not
             8-bit gray or color, or a label has no class name.
     """
+    archive = expand(archive)
     if not zipfile.is_zipfile(archive):
         raise ValueError(f"{archive} must be an .npz archive, got another or a truncated file")
     with np.load(archive, allow_pickle=False) as arrays, fresh_folder(root) as folder:
         for split in get_args(Split):
             if not {f"{split}_images", f"{split}_labels"} <= set(arrays):
                 raise ValueError(f"{archive} must have {split}_images and {split}_labels")
-            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"].reshape(-1)
+            try:
+                images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"].reshape(-1)
+            except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+                raise ValueError(f"{split} of {archive} is damaged: {error}") from error
             if images.dtype != np.uint8 or images.shape[3:] not in {(), (3,)} or images.ndim < 3:
                 raise ValueError(
                     f"{split}_images of {archive} must be uint8 (N, H, W) or (N, H, W, 3), "
@@ -63,7 +68,7 @@ def unpack_medmnist(
                     "per image; pass class_names"
                 )
             _write(folder / split, images, labels.astype(np.int64), class_names)
-    return read_folder(Path(root))
+    return read_folder(root)
 
 
 def _write(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cxrtransfer.data.records import Records
-from cxrtransfer.files import fresh_folder, read_json, write_json
+from cxrtransfer.files import expand, fresh_folder, read_json, write_json
 from cxrtransfer.runtime import main_first
 from cxrtransfer.types import StrPath
 
@@ -202,7 +202,7 @@ def draw_radiographs(
     """
     if num_images < 20:
         raise ValueError(f"num_images must be at least 20, got {num_images}")
-    root = Path(root)
+    root = expand(root)
     manifest = {"format": 1, "num_images": num_images, "size": size, "seed": seed}
     with main_first():
         if not (root / _MANIFEST).is_file() or read_json(root / _MANIFEST) != manifest:

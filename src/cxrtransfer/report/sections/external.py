@@ -25,7 +25,7 @@ def external_section(study: StudyResults) -> Section:
             title,
             text=[
                 "No run of this study was tested on an external data set. To add one, run "
-                "cxrtransfer test RUN FOLDER and write the report again."
+                "cxrtransfer external-test RUN FOLDER and write the report again."
             ],
         )
     return Section(

@@ -10,7 +10,7 @@ def split_section(study: StudyResults) -> Section:
     audit = study.audit.result
     lines = [str(audit)]
     if study.audit.skipped:
-        lines += ["Unreadable images, excluded"]
+        lines += ["Unreadable images, skipped"]
         lines += [f"  {name}: {reason}" for name, reason in study.audit.skipped.items()]
     return Section(
         "Leakage and split",

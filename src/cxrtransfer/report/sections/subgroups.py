@@ -13,7 +13,7 @@ GROUPS = ("bacterial", "viral", "normal")
 def subgroups_section(study: StudyResults) -> Section | None:
     """Draw the accuracy in each subgroup; None where file names do not give subgroups."""
     groups = [_kermany_group(name) for name in study.chosen.test.ids]
-    if not all(groups):
+    if not all(groups) or set(groups) == {"normal"}:  # other programs write such names, too
         return None
     accuracies = {}
     for run in study.runs:
