@@ -50,5 +50,9 @@ else:
         (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None)"),
         (r"py:class", r"Cell"),  # an alias of Literal, which autodoc does not list
         (r"py:.*", r"cxrtransfer\.runtime\..*"),  # private
+        # Types that users meet only as values, which are described where they are returned.
+        (r"py:class", r"cxrtransfer\.(embedding\.preparation|inference\.batches)\.\w+"),
+        (r"py:class", r"cxrtransfer\.study\.(documents|manifests|run_folder|study_folder)\.\w+"),
+        (r"py:class", r"cxrtransfer\.models\.names\.\w+"),
         (r"py:class", r"cxrtransfer\.evaluation\.samples\.\w+"),  # what a metric is computed from
     ]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrtransfer.data import Records, decode_images, unpack_medmnist
-from cxrtransfer.data.sources import unzip
+from cxrtransfer.data.sources.download import unzip
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.study import load_network, load_run, predict_images

@@ -88,7 +88,7 @@ class ExternalTest:
 
     @property
     def separable(self) -> tuple[str, ...]:
-        """Classes whose features separate the sites: the interval lies above 0.5."""
+        """Classes whose features separate the sites, with an interval above 0.5."""
         return tuple(name for name, auroc in self.separability.items() if auroc.low > 0.5)
 
     @property

@@ -8,7 +8,7 @@ def test_every_run_has_its_settings(study):
 
     rows = table.rows
     assert [row["Run"] for row in rows] == ["plain", "weighted"]
-    assert [row["Class weights"] for row in rows] == ["balanced", "[3.0, 1.0]"]
+    assert [row["Class weights"] for row in rows] == ["none", "[3.0, 1.0]"]
     assert rows[0]["Learning rate"] == "0.001"
     assert rows[0]["Initial weights"] == "random"
     assert rows[0]["Input"] == "32 px"
