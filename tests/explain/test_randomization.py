@@ -3,7 +3,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from cxrtransfer.explain import EigenCAM, check_randomization
+from cxrtransfer.explain import EigenCAM, GradCAM, RandomizationCheck, check_randomization
 from cxrtransfer.explain.randomization import (
     layers_with_parameters,
     rank_correlation,
@@ -114,3 +114,55 @@ def test_seed_makes_the_result(tiny_net, images):
 def test_refuses_no_steps(tiny_net, images):
     with pytest.raises(ValueError, match="steps must be positive"):
         check_randomization(tiny_net, images, steps=0)
+
+
+def _check(correlation, num_maps=40, contrast=0.3, num_cells=49, noise=0.05):
+    values = correlation + noise * torch.randn(num_maps, generator=torch.manual_seed(0))
+    return RandomizationCheck(
+        layers=("fc", "conv"),
+        num_randomized=(1, 2),
+        rank_correlation=torch.stack([torch.ones(num_maps), values]),
+        similarity=torch.zeros(2, num_maps),
+        contrast=torch.full((num_maps,), contrast),
+        num_cells=num_cells,
+    )
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict"),
+    [
+        (_check(0.1), "depends"),
+        (_check(-0.1), "depends"),
+        (_check(0.8), "independent"),
+        (_check(-0.68), "independent"),
+        (_check(-0.68, contrast=0.03), "uniform maps"),
+        (_check(0.1, contrast=0.03), "uniform maps"),
+        (_check(0.1, num_cells=4), "coarse maps"),
+        (_check(0.1, num_maps=9), "few maps"),
+        (_check(float("nan")), "few maps"),
+        (_check(0.5, num_maps=12, noise=0.3), "wide interval"),
+    ],
+)
+def test_verdict_is_about_the_absolute_correlation_of_maps_that_can_show_it(check, verdict):
+    assert check.verdict == verdict
+
+
+def test_interval_is_that_of_the_mean_absolute_correlation():
+    check = _check(-0.68)
+    values = check.rank_correlation[-1].abs()
+    low, high = check.interval
+    error = float(values.std() / len(values) ** 0.5)
+
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_contrast_and_size_are_those_of_the_trained_networks_maps(tiny_net, images):
+    with GradCAM(tiny_net, "conv2", relu=False, upsample=False) as cam:
+        maps = cam(images, 1)
+
+    check = check_randomization(tiny_net, images, 1, target_layer="conv2", steps=2)
+
+    torch.testing.assert_close(check.contrast, maps.flatten(1).std(dim=1))
+    assert check.num_cells == maps[0].numel()
+    assert check.verdict == "few maps"  # four images

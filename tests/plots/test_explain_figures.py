@@ -148,15 +148,15 @@ def test_page_holds_everything_and_asks_for_nothing(tmp_path):
         ("<NORMAL>", "PNEUMONIA"),
         images,
         heatmaps=np.array([np.eye(4), np.zeros((4, 4)), np.ones((4, 4))]),
-        ids=("a", "b</script>", "c"),
-        title="A & B",
+        ids=("a\udcfc", "b</script>", "<!--<script>"),
+        title="A & B\udcfc",
     )
     text = path.read_text(encoding="utf-8")
     points = json.loads(re.search(r"const points = (.*);\n", text)[1])
 
     assert [point["label"] for point in points] == ["<NORMAL>", "PNEUMONIA", "PNEUMONIA"]
     assert [point["predicted"] for point in points] == ["<NORMAL>", "PNEUMONIA", "<NORMAL>"]
-    assert points[1]["id"] == "b</script>"
+    assert [point["id"] for point in points[1:]] == ["b</script>", "<!--<script>"]
     assert all(point[key].startswith("data:") for point in points for key in ("image", "heatmap"))
     heats = [_pixels(point["heatmap"]) for point in points]
     assert np.array_equal(heats[0][0, 0], heats[2][3, 3])  # the hottest
@@ -164,7 +164,8 @@ def test_page_holds_everything_and_asks_for_nothing(tmp_path):
     assert heats[0].shape == (4, 4, 3)
     assert text.count("<circle") == 2
     assert text.count('class="incorrect"') == 1
-    assert text.count("</script>") == 1
+    assert text.count("</script>") == text.count("<script") == 1
+    assert "<!--" not in text
     assert "A &amp; B" in text
     assert "&lt;NORMAL&gt;" in text
     assert not re.search(r"https?://|\bsrc=|@import|fetch\(", text)

@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+import warnings
 
 import matplotlib as mpl
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cxrtransfer import plots
-from cxrtransfer.evaluation import Estimate, reliability
+from cxrtransfer.evaluation import Estimate, Predictions, reliability
 from cxrtransfer.explain import PerturbationCurve, RandomizationCheck
 
 ROWS = [{"epoch": 1, "train_loss": 0.7, "val_loss": 0.6, "val_accuracy": 0.8}]
@@ -116,3 +117,38 @@ def test_plotting_does_not_load_pyplot():
     )
 
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0  # noqa: S603
+
+
+NAMES = ("$x_{$", "_" + "very long " * 500 + "end", "NUL \0 and \r", "50$ or 60$")
+
+
+def test_any_name_can_be_drawn_and_read():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 6)
+    predictions = Predictions(
+        ids=tuple(map(str, range(24))),
+        labels=labels,
+        probabilities=rng.dirichlet(np.ones(4), 24),
+        class_names=NAMES,
+    )
+    runs = dict.fromkeys(NAMES, predictions)
+    scores = {name: {"accuracy": 0.5} for name in NAMES}
+    drawn = [
+        plots.plot_confusion_matrix(predictions),
+        plots.plot_roc_curves(runs),
+        plots.plot_class_balance(dict.fromkeys(NAMES, labels), NAMES),
+        plots.plot_embedding(rng.normal(size=(24, 2)), labels, labels, NAMES),
+        plots.plot_metric_bars(scores, metrics=("accuracy",)),
+        plots.plot_forest(dict.fromkeys(NAMES, ESTIMATE)),
+        plots.plot_loss_curves(dict.fromkeys(NAMES, ROWS)),
+        plots.plot_results_table([dict.fromkeys(NAMES, name) for name in NAMES]),
+        plots.plot_heatmap_grid({"TN": [IMAGE]}, NAMES[1:3]),
+        plots.plot_samples([IMAGE] * 4, range(4), NAMES),
+    ]
+    for ax in drawn:
+        with warnings.catch_warnings(action="ignore"):  # a layout may be too narrow
+            ax.figure.canvas.draw()
+        texts = [text.get_text() for text in ax.findobj(mpl.text.Text)]
+        assert max(map(len, texts)) < 200
+        assert not any("\0" in text for text in texts)
+    assert [len(ax.get_legend().get_texts()) for ax in drawn[1:4]] == [4, 4, 4]

@@ -11,7 +11,7 @@ from .localization import (
 )
 from .overlay import overlay
 from .perturbation import PerturbationCurve, deletion_curve, insertion_curve, occlusion
-from .randomization import RandomizationCheck, check_randomization
+from .randomization import RandomizationCheck, RandomizationVerdict, check_randomization
 from .selection import Cell, Rule, select_examples
 from .shifts import average_over_shifts
 from .variants import EigenCAM, GradCAMPlusPlus, HiResCAM
@@ -25,6 +25,7 @@ __all__ = [
     "HiResCAM",
     "PerturbationCurve",
     "RandomizationCheck",
+    "RandomizationVerdict",
     "Rule",
     "average_over_shifts",
     "border_fraction",

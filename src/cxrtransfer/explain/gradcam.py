@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.models import TargetLayer, default_target_layer, find_overwritten, to_map
-from cxrtransfer.runtime import freed_memory_kept
+from cxrtransfer.runtime import freed_memory_kept, model_lock
 
 from .hooks import LayerTap, Reading, bare_network, read_layers
 from .maps import normalize_maps, resize_maps
@@ -36,7 +36,8 @@ class GradCAM:
     Use it as a context manager: the hooks are registered on entry and removed on exit, also after
     an error. A call costs one forward pass, which stores nothing before the target layer, and a
     backward pass from the logits to that layer only. It does not change any module's mode, any
-    parameter's ``requires_grad`` or ``grad``, or the state of any random generator.
+    parameter's ``requires_grad`` or ``grad``, or the state of any random generator. Calls of
+    several threads on the same network wait for each other, and for :func:`predict`.
 
     Args:
         model: A classifier that returns logits ``(N, K)``. One logit, ``(N, 1)`` or ``(N,)``, is
@@ -191,13 +192,14 @@ class GradCAM:
                 f"images must have the shape (N, C, H, W) with N >= 1, got {tuple(images.shape)}"
             )
 
-        if not self._found:
-            self._remove_taps()
-            self._taps = [LayerTap(target) for target in self.find_targets(images)]
-        readings, classes = self._read(images, class_index)
-        maps = self._heatmaps(readings, images)
-        if self.shifts > 1:
-            maps = self._averaged_heatmaps(readings, images, classes)
+        with model_lock(self.model):
+            if not self._found:
+                self._remove_taps()
+                self._taps = [LayerTap(target) for target in self.find_targets(images)]
+            readings, classes = self._read(images, class_index)
+            maps = self._heatmaps(readings, images)
+            if self.shifts > 1:
+                maps = self._averaged_heatmaps(readings, images, classes)
         for layer_maps, reading, target in zip(maps, readings, self.targets, strict=True):
             _warn_if_empty(layer_maps, reading, target.name)
         if not self.several:

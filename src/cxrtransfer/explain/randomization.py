@@ -2,9 +2,11 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
@@ -19,12 +21,23 @@ from .scores import ClassIndex, class_indices
 
 __all__ = [
     "RandomizationCheck",
+    "RandomizationVerdict",
     "check_randomization",
     "layers_with_parameters",
     "rank_correlation",
     "shuffle_parameters",
     "structural_similarity",
 ]
+
+
+RandomizationVerdict = Literal[
+    "depends", "independent", "few maps", "coarse maps", "uniform maps", "wide interval"
+]
+
+MAX_CORRELATION = 0.5  # absolute; the maps of a randomized network should be below
+MIN_MAPS = 10
+MIN_CELLS = 9  # with fewer, unrelated maps often correlate by more than MAX_CORRELATION
+MIN_CONTRAST = 0.05  # standard deviation of a map whose largest absolute value is 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,12 +51,53 @@ class RandomizationCheck:
             [-1, 1], ``(S, N)``; NaN where a map is constant.
         similarity: Structural similarity of the maps at the image's resolution, in [-1, 1],
             ``(S, N)``.
+        contrast: Standard deviation of each of the trained network's maps, divided by its largest
+            absolute value, ``(N,)``; empty if unknown.
+        num_cells: Number of positions of the maps at the layer's resolution; 0 if unknown.
     """
 
     layers: tuple[str, ...]
     num_randomized: tuple[int, ...]
     rank_correlation: Tensor
     similarity: Tensor
+    contrast: Tensor = field(default_factory=lambda: torch.empty(0))
+    num_cells: int = 0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% bootstrap CI of the final mean absolute rank correlation; NaN without maps."""
+        values = self._final_correlations()
+        if not len(values):
+            return float("nan"), float("nan")
+        samples = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
+        low, high = np.quantile(samples, [0.025, 0.975])
+        return float(low), float(high)
+
+    @property
+    def verdict(self) -> RandomizationVerdict:
+        """Whether the maps depend on what the network learned, or why that is inconclusive.
+
+        ``"depends"`` if the final mean absolute rank correlation is below 0.5, ``"independent"``
+        if it is above, each with its whole 95% confidence interval. Any other value is a reason
+        why the test is inconclusive: ``"few maps"``, ``"coarse maps"`` and ``"uniform maps"``
+        correlate, or do not, whatever the network, and with a ``"wide interval"`` more images are
+        needed.
+        """
+        if len(self.contrast) and self.contrast.nanmedian() < MIN_CONTRAST:
+            return "uniform maps"
+        if 0 < self.num_cells < MIN_CELLS:
+            return "coarse maps"
+        if len(self._final_correlations()) < MIN_MAPS:
+            return "few maps"
+        low, high = self.interval
+        if high < MAX_CORRELATION:
+            return "depends"
+        return "independent" if low >= MAX_CORRELATION else "wide interval"
+
+    def _final_correlations(self) -> npt.NDArray[np.float64]:
+        values = self.rank_correlation[-1].double().abs().cpu().numpy()
+        finite: npt.NDArray[np.float64] = values[np.isfinite(values)]
+        return finite
 
     def __repr__(self) -> str:
         steps, images = self.similarity.shape
@@ -117,6 +171,8 @@ def check_randomization(
         num_randomized=tuple(int(stop) for stop in stops),
         rank_correlation=torch.stack(correlations),
         similarity=torch.stack(similarities),
+        contrast=normalize_maps(raw_reference).flatten(1).std(dim=1),
+        num_cells=raw_reference[0].numel(),
     )
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cxrtransfer.models import capture_features
-from cxrtransfer.runtime import Precision, resolve_device
+from cxrtransfer.runtime import Precision, model_lock, resolve_device
 
 from .batches import eval_loader
 from .datasets import ImageData
@@ -45,7 +45,7 @@ def extract_features(
     """
     device = resolve_device(device)
     batches = eval_loader(data, batch_size, num_workers, device)
-    with capture_features(model) as captured:
+    with model_lock(model), capture_features(model) as captured:
         features = [
             captured.pop().float().cpu().numpy()
             for _ in forward(model, batches, device, precision, progress)

@@ -71,7 +71,7 @@ def predict(
 
     The network runs in eval mode; afterward every module has its previous mode again. It is moved
     to ``device`` in channels-last layout, and stays there. Softmax is computed in float64,
-    whatever the precision.
+    whatever the precision. Calls of several threads on the same network wait for each other.
 
     Args:
         model: A classifier that returns logits ``(N, K)``; a single logit ``(N, 1)`` is the log
@@ -212,12 +212,13 @@ def forward(
 ) -> Iterable[tuple[Any, Tensor]]:
     """Yield labels as the loader returns them, and float32 logits on the device, by batch."""
     resolved = resolve_precision(precision, device)
-    to_device(model, device)
     if progress:
         from tqdm.auto import tqdm  # noqa: PLC0415  (only for a progress bar)
 
         batches = tqdm(batches, desc="predict", unit="batch", leave=False)
     with eval_mode(model), torch.inference_mode(), freed_memory_kept():
+        with torch.inference_mode(mode=False):  # parameters stay ordinary tensors
+            to_device(model, device)
         for batch in batches:
             check_pair(batch, "a batch")
             images, labels = batch

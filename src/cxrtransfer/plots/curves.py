@@ -21,7 +21,7 @@ from cxrtransfer.evaluation import (
     threshold_sweep,
 )
 
-from .style import GRAY, color, legend, new_axes, require_nonempty, style_axes
+from .style import GRAY, color, legend, new_axes, plain, require_nonempty, style_axes
 
 __all__ = [
     "plot_precision_recall_curves",
@@ -55,7 +55,7 @@ def plot_roc_curves(
         positive = _positive(run, predictions)
         false_rate, true_rate, _ = roc_curve(positive, predictions.scores)
         area = roc_auc_score(positive, predictions.scores)
-        label = f"{run} (AUROC {area:.3f})"
+        label = f"{plain(run)} (AUROC {area:.3f})"
         ax.plot(false_rate, true_rate, color=color(index), linewidth=1.6, label=label)
         _draw_band(ax, (bands or {}).get(run), index)
     ax.plot([0, 1], [0, 1], ":", color=GRAY, linewidth=1.2)
@@ -105,7 +105,7 @@ def plot_precision_recall_curves(
             color=color(index),
             linewidth=1.6,
             drawstyle="steps-post",
-            label=f"{run} (AP {area:.3f})",
+            label=f"{plain(run)} (AP {area:.3f})",
         )
         _draw_band(ax, (bands or {}).get(run), index)
     first = next(iter(predictions_by_run.values()))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from cxrtransfer.types import Split
 
-from .style import color, legend, new_axes, require_nonempty, style_axes
+from .style import color, legend, new_axes, plain, require_nonempty, style_axes
 
 __all__ = ["plot_class_balance", "plot_image_statistics"]
 
@@ -50,7 +50,9 @@ def plot_class_balance(
     width = 0.8 / len(class_names)
     for index, name in enumerate(class_names):
         middles = np.arange(len(counts)) + (index - (len(class_names) - 1) / 2) * width
-        bars = ax.bar(middles, counts[:, index], 0.94 * width, color=color(index), label=name)
+        bars = ax.bar(
+            middles, counts[:, index], 0.94 * width, color=color(index), label=plain(name)
+        )
         fractions = counts[:, index] / np.maximum(counts.sum(axis=1), 1)
         labels = [
             f"{count:,.0f}\n{fraction:.1%}"
@@ -61,7 +63,7 @@ def plot_class_balance(
     ax.set_xticks(
         range(len(counts)),
         [
-            f"{split}\n{total:,.0f} images"
+            f"{plain(split)}\n{total:,.0f} images"
             for split, total in zip(labels_by_split, counts.sum(axis=1), strict=True)
         ],
     )
@@ -99,7 +101,7 @@ def plot_image_statistics(
     ).tolist()
     for index, (name, values) in enumerate(values_by_class.items()):
         weights = np.full(len(values), 100 / len(values))
-        label = f"{name} ({len(values):,} images, median {np.median(values):.0f})"
+        label = f"{plain(name)} ({len(values):,} images, median {np.median(values):.0f})"
         ax.hist(values, edges, weights=weights, color=color(index), alpha=0.25)
         ax.hist(
             values,

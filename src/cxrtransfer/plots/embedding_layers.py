@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import GRAY, color, legend, require_nonempty, style_axes
+from .style import GRAY, color, legend, plain, require_nonempty, style_axes
 
 if TYPE_CHECKING:  # figures of numbers do not import torch
     from cxrtransfer.embedding import Embedding
@@ -69,10 +69,10 @@ def plot_embedding_layers(
                 alpha=0.6,
                 linewidths=0,
                 color=color(index),
-                label=name,
+                label=plain(name),
             )
         agreement = embedding.neighbor_agreement(labels, num_neighbors=min(15, len(labels) - 1))
-        style_axes(ax, title=f"{layer}: {agreement:.0%}")
+        style_axes(ax, title=f"{plain(layer)}: {agreement:.0%}")
         ax.set_xticks([])
         ax.set_yticks([])
         ax.spines[:].set_visible(True)

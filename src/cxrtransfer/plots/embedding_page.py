@@ -88,8 +88,8 @@ def write_embedding_page(
         _mark(index, x, y, color(int(labels[index])), correct=labels[index] == predicted[index])
         for index, (x, y) in enumerate(_positions(coordinates))
     ]
-    # A closing tag inside a string would end the script; escaped, JSON reads it the same.
-    data = json.dumps(points).replace("</", "<\\/")
+    # "</script" or "<!--<script" inside a string would change where the script ends.
+    data = json.dumps(points).replace("<", "\\u003c")
     key = " ".join(
         f'<span style="color:{color(index)}">&#9679; {escape(name)}</span>'
         for index, name in enumerate(class_names)
@@ -105,7 +105,7 @@ def write_embedding_page(
     )
     target = Path(path)
     with atomic_path(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="replace")
     return target
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from cxrtransfer.evaluation import Estimate
 
-from .style import GRAY, color, legend, new_axes, require_nonempty, style_axes
+from .style import GRAY, color, legend, new_axes, plain, require_nonempty, style_axes
 
 __all__ = ["plot_forest", "plot_subgroup_bars"]
 
@@ -57,7 +57,7 @@ def plot_forest(
         )
     label = f"{metric} with confidence interval"
     style_axes(ax, title=f"{metric} by run", xlabel=label, grid="x")
-    ax.set_yticks(range(len(estimates_by_run)), list(estimates_by_run))
+    ax.set_yticks(range(len(estimates_by_run)), [plain(run) for run in estimates_by_run])
     ax.set_ylim(len(estimates_by_run) - 0.5, -0.5)
     ax.margins(x=0.08)
     return ax
@@ -96,7 +96,7 @@ def plot_subgroup_bars(
             [estimate.value - estimate.low for estimate in estimates],
             [estimate.high - estimate.value for estimate in estimates],
         ]
-        ax.bar(positions, values, 0.92 * width, color=color(index), label=run)
+        ax.bar(positions, values, 0.92 * width, color=color(index), label=plain(run))
         ax.errorbar(
             positions, values, ends, fmt="none", ecolor="#262626", linewidth=1.2, capsize=2
         )
@@ -105,7 +105,7 @@ def plot_subgroup_bars(
                 position, 0.02, f"{value:.2f}", ha="center", color="white", fontsize=8, rotation=90
             )
     style_axes(ax, title="Accuracy by group", ylabel="Accuracy", grid="y")
-    ax.set_xticks(range(len(groups)), groups)
+    ax.set_xticks(range(len(groups)), [plain(group) for group in groups])
     ax.tick_params(axis="x", length=0, color=GRAY)
     ax.set_ylim(0, 1.02)
     legend(ax)

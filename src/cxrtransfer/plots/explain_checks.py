@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from .style import GRAY, color, legend, new_axes, require_nonempty, style_axes
+from .style import GRAY, color, legend, new_axes, plain, require_nonempty, style_axes
 
 if TYPE_CHECKING:  # figures of numbers do not import torch
     from cxrtransfer.explain import PerturbationCurve, RandomizationCheck
@@ -51,7 +51,7 @@ def plot_randomization(checks: Mapping[str, "RandomizationCheck"], ax: Axes | No
                 color=color(index),
                 marker="o",
                 markersize=3,
-                label=f"{method}, {what}",
+                label=f"{plain(method)}, {what}",
             )
     ax.axhline(0, color=GRAY, linewidth=0.8)
     style_axes(
@@ -92,7 +92,7 @@ def plot_perturbation_curves(
             curve.fractions.cpu().numpy(),
             curve.probabilities.mean(dim=0).cpu().numpy(),
             color=color(index),
-            label=f"{name} (area {curve.auc.mean():.3f})",
+            label=f"{plain(name)} (area {curve.auc.mean():.3f})",
         )
     style_axes(
         ax, title=title, xlabel="Fraction of pixels replaced", ylabel="Class probability", grid="y"
@@ -152,7 +152,7 @@ def plot_border_fractions(
         )
         ax.hlines(values.mean(), position - 0.35, position + 0.35, color="black", linewidth=2)
     ax.axhline(expected, color=GRAY, linewidth=1, linestyle="--", label="Uniform map")
-    ax.set_xticks([0, 1], names)
+    ax.set_xticks([0, 1], [plain(name) for name in names])
     style_axes(
         ax, title="Saliency at the border", xlabel="Prediction", ylabel="Fraction of saliency"
     )

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
-from .style import new_axes, style_axes
+from .style import new_axes, plain, style_axes
 
 __all__ = ["plot_overlay"]
 
@@ -81,6 +81,6 @@ def plot_overlay(
     figure = ax.get_figure()
     if figure is not None:
         figure.colorbar(drawn, ax=ax, label="Relative evidence", shrink=0.8)
-    style_axes(ax, title=title)
+    style_axes(ax, title=plain(title))
     ax.set_axis_off()
     return ax

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from .style import GRAY, new_axes, require_nonempty, style_axes
+from .style import GRAY, new_axes, plain, require_nonempty, style_axes
 
 if TYPE_CHECKING:  # figures of numbers do not import torch
     from cxrtransfer.explain import Cell
@@ -57,7 +57,9 @@ def plot_samples(
     height = 1.14  # of a row: 1 for the tile, the rest for the class name
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         left, top = number % columns, number // columns * height
-        ax.text(left + 0.5, top + 0.13, class_names[label], ha="center", va="bottom", fontsize=9)
+        ax.text(
+            left + 0.5, top + 0.13, plain(class_names[label]), ha="center", va="bottom", fontsize=9
+        )
         _draw_tile(ax, image, left, top + 0.14)
     style_axes(ax, title="Example radiographs")
     _frame(ax, columns, rows * height)
@@ -118,10 +120,9 @@ def plot_heatmap_grid(
     ax.axhline(high, color="#D9D9D9", linewidth=0.8)
     style_axes(ax, title="Grad-CAM heatmaps", xlabel="Predicted class", ylabel="True class")
     _frame(ax, 2 * wide - 0.15, 2 * high)
-    ax.set_xticks([side / 2, wide + side / 2], class_names)
-    ax.set_yticks(
-        [high / 2, 1.5 * high], class_names, rotation="vertical", verticalalignment="center"
-    )
+    names = [plain(name) for name in class_names]
+    ax.set_xticks([side / 2, wide + side / 2], names)
+    ax.set_yticks([high / 2, 1.5 * high], names, rotation="vertical", verticalalignment="center")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     figure = ax.get_figure()

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 
 from cxrtransfer.evaluation import METRICS, Predictions
 
-from .style import color, legend, new_axes, require_nonempty, style_axes
+from .style import color, legend, new_axes, plain, require_nonempty, style_axes
 
 __all__ = ["plot_confusion_matrix", "plot_metric_bars", "plot_results_table"]
 
@@ -27,7 +27,7 @@ def plot_confusion_matrix(predictions: Predictions, ax: Axes | None = None) -> A
     Returns:
         The Axes; rows are true classes, columns predicted classes.
     """
-    names = predictions.class_names
+    names = [plain(name) for name in predictions.class_names]
     counts = confusion_matrix(
         predictions.labels, predictions.predicted, labels=range(len(names))
     )  # (K, K)
@@ -97,7 +97,7 @@ def plot_metric_bars(
                 text += f"  (published {_number(other)})"
             ax.text(1.02, position, text, va="center", fontsize=8)
     style_axes(ax, title="Metrics, and published values" if published else "Metrics", grid="x")
-    ax.set_yticks(range(len(metrics_by_run)), list(metrics_by_run))
+    ax.set_yticks(range(len(metrics_by_run)), [plain(run) for run in metrics_by_run])
     ax.set_ylim(len(metrics_by_run) - 0.4, -0.6)
     ax.set_xlim(0, 1)
     legend(ax, "below")
@@ -127,7 +127,7 @@ def plot_results_table(
     ax = ax or new_axes(1.25 * len(columns) + 1.0, 0.32 * (len(rows) + 1) + 0.4)
     table = ax.table(
         [[_number(row[column]) for column in columns] for row in rows],
-        colLabels=columns,
+        colLabels=[plain(column) for column in columns],
         loc="center",
         edges="horizontal",
     )
@@ -146,7 +146,7 @@ def plot_results_table(
 
 def _number(value: str | float) -> str:
     if isinstance(value, str):
-        return value
+        return plain(value)
     if isinstance(value, int):
         return f"{value:,}"
     return "-" if math.isnan(value) else f"{value:.3f}"

@@ -6,13 +6,15 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["GRAY", "color", "legend", "new_axes", "require_nonempty", "style_axes"]
+__all__ = ["GRAY", "color", "legend", "new_axes", "plain", "require_nonempty", "style_axes"]
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: distinguishable with any color vision.
 # The most distant pairs come first; yellow is too pale for lines.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _TEXT = "#262626"
 GRAY = "#8C8C8C"
+
+MAX_NAME_LENGTH = 48
 
 
 def color(index: int) -> str:
@@ -64,6 +66,22 @@ def legend(
         )
     else:
         ax.legend(loc=where, fontsize=9, frameon=False)
+
+
+def plain(name: str) -> str:
+    r"""Return a name as matplotlib can draw it: no math, no control characters, not too long.
+
+    Example:
+        >>> print(plain("$a$ and\0b"), plain("x" * 99))
+        \$a\$ and�b xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxx
+    """
+    if len(name) > MAX_NAME_LENGTH:
+        name = f"{name[:35]}…{name[-12:]}"
+    name = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
+    )
+    # Legends leave out labels that begin with an underscore.
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def require_nonempty(what: str, values: Sized) -> None:

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cxrtransfer.evaluation import METRICS
 
-from .style import GRAY, color, legend, new_axes, require_nonempty, style_axes
+from .style import GRAY, color, legend, new_axes, plain, require_nonempty, style_axes
 
 __all__ = ["Rows", "plot_loss_curves", "plot_metric_curves"]
 
@@ -115,5 +115,5 @@ def _draw(
         linewidth=1.6,
         marker="o",
         markersize=3,
-        label=label,
+        label=None if label is None else plain(label),
     )

@@ -13,7 +13,7 @@ from .extras import require
 from .interrupts import Interrupt, deferred_interrupt
 from .locks import lock_folder
 from .memory import freed_memory_kept
-from .modes import eval_mode
+from .modes import eval_mode, model_lock
 from .seeding import preserve_rng, rng_state, seed_everything, set_rng_state
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "join_world",
     "lock_folder",
     "main_first",
+    "model_lock",
     "preserve_rng",
     "require",
     "resolve_device",

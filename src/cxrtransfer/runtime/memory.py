@@ -3,6 +3,7 @@
 import ctypes
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ _NEVER = -1
 _TRIM_THRESHOLD_AFTER = 64 * 2**20
 
 _depth = 0
+_depth_lock = threading.Lock()
 
 
 @contextmanager
@@ -34,15 +36,17 @@ def freed_memory_kept() -> Iterator[None]:
         yield
         return
     libc = ctypes.CDLL(None)
-    if _depth == 0:
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
-    _depth += 1
+    with _depth_lock:
+        if _depth == 0:
+            libc.mallopt(_M_MMAP_MAX, 0)
+            libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+        _depth += 1
     try:
         yield
     finally:
-        _depth -= 1
-        if _depth == 0:
-            libc.mallopt(_M_MMAP_MAX, _MMAP_MAX_DEFAULT)
-            libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_AFTER)
-            libc.malloc_trim(0)
+        with _depth_lock:
+            _depth -= 1
+            if _depth == 0:
+                libc.mallopt(_M_MMAP_MAX, _MMAP_MAX_DEFAULT)
+                libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_AFTER)
+                libc.malloc_trim(0)

@@ -55,7 +55,10 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def preserve_rng() -> Iterator[None]:
-    """Restore the global generators of torch, numpy and Python afterward."""
+    """Restore the global generators of torch, numpy and Python afterward.
+
+    The generators are those of the process: numbers that other threads draw meanwhile repeat.
+    """
     torch_state, numpy_state, python_state = rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         yield

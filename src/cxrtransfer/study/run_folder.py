@@ -185,6 +185,8 @@ class RunFolder(Folder):
             num_randomized=tuple(arrays["num_randomized"].tolist()),
             rank_correlation=torch.from_numpy(arrays["rank_correlation"]),
             similarity=torch.from_numpy(arrays["similarity"]),
+            contrast=torch.from_numpy(arrays["contrast"]),
+            num_cells=int(arrays["num_cells"]),
         )
 
     def write_randomization(self, check: RandomizationCheck) -> None:
