@@ -172,7 +172,7 @@ def rank_metrics(positive: npt.NDArray[np.bool_], scores: Floats, weights: Float
 
 
 def confidence_and_outcome(predictions: Predictions) -> tuple[Floats, Floats]:
-    """Return the probability that calibration judges, and whether it came true.
+    """Return the predicted probability that calibration is about, and the outcome.
 
     Of two classes that is the positive class's probability and whether the image is positive; of
     more, the highest probability and whether that class is the true one (Guo et al. 2017).

@@ -85,6 +85,6 @@ def plain(name: str) -> str:
 
 
 def require_nonempty(what: str, values: Sized) -> None:
-    """Raise if there is nothing to draw."""
+    """Raise an error if there is nothing to draw."""
     if not len(values):
         raise ValueError(f"the figure needs at least one element, got no {what}")

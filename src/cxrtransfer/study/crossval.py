@@ -57,7 +57,7 @@ class CrossValidation:
         return np.array([compute_metrics(fold.val)[metric] for fold in self.folds])
 
     def evaluate(self, *, confidence: float = 0.95) -> Evaluation:
-        """Evaluate the pooled predictions with the images of one patient taken together."""
+        """Evaluate the pooled predictions with intervals clustered by patient."""
         return evaluate(self.pooled, patients=self.patients, confidence=confidence)
 
 

@@ -44,7 +44,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A run that may start: its images are split, and its folder is free for it.
+    """A planned run: its images are split, and its folder is free for it.
 
     Attributes:
         config: Configuration of the run.

@@ -84,7 +84,7 @@ class StudyResults:
         return [self.patient_of[name] for name in predictions.ids]
 
     def evaluate(self, predictions: Predictions, threshold: float = 0.5) -> Evaluation:
-        """Evaluate with the images of one patient taken together."""
+        """Evaluate predictions with intervals clustered by patient."""
         return evaluate(predictions, patients=self.patients(predictions), threshold=threshold)
 
 
