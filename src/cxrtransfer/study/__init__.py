@@ -1,9 +1,11 @@
 """Run experiments: one run, a grid of runs, cross-validation, external tests, predictions."""
 
-from .config import PAPER_MODELS, RunConfig, paper_grid
+from cxrtransfer.config import RunConfig
+
 from .crossval import CrossValidation, cross_validate, load_cross_validation
 from .explanations import Example, Explanations
 from .external import ExternalTest, external_test
+from .grid import PAPER_MODELS, paper_grid
 from .manifests import RunManifest, SplitSummary, StudyAudit
 from .predict import ImagePredictions, predict_images
 from .run import run_experiment

@@ -6,11 +6,11 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Literal
 
+from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Records, audit, decode_images, resplit
 from cxrtransfer.errors import RunFolderError, UnreadableImagesError
 from cxrtransfer.files import text_digest
 
-from .config import RunConfig
 from .image_files import ImageFiles
 from .manifests import StudyAudit
 from .study_folder import StudyFolder

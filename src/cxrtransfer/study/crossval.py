@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Records, fold_records, read_folder, resplit
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, evaluate
@@ -15,7 +16,6 @@ from cxrtransfer.runtime import current_world
 from cxrtransfer.types import StrPath
 
 from .auditing import find_unreadable, leave_out
-from .config import RunConfig
 from .image_files import read_image_files
 from .run import Datasets, check_config, perform, plan_run
 from .run_result import RunResult, load_run

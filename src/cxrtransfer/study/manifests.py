@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+from cxrtransfer.config import RunConfig
 from cxrtransfer.data import AuditResult
 from cxrtransfer.training import History
 from cxrtransfer.types import InputSpec
-
-from .config import RunConfig
 
 __all__ = [
     "RunManifest",

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
 from cxrtransfer.errors import IncompatibleWeightsError, RunFolderError, WeightsNotFoundError
 from cxrtransfer.evaluation import compute_metrics
@@ -29,7 +30,6 @@ from cxrtransfer.training import Callback, History, WeightedTrainer, resolve_cla
 from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .analysis import analyze
-from .config import RunConfig
 from .image_files import ImageFiles, read_image_files
 from .manifests import RunManifest
 from .run_folder import RunFolder

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, Predictions, compute_metrics
@@ -16,7 +17,6 @@ from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.models import build_finetune_model
 from cxrtransfer.types import StrPath
 
-from .config import RunConfig
 from .explanations import Example, Explanations
 from .manifests import RunManifest
 from .run_folder import RunFolder

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 
+from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Records, read_folder
 from cxrtransfer.errors import RunFolderError, RunsFailedError
 from cxrtransfer.models import parse_name
@@ -19,7 +20,6 @@ from cxrtransfer.runtime import join_world, resolve_device
 from cxrtransfer.types import InputSpec, StrPath
 
 from .auditing import audit_images, leave_out
-from .config import RunConfig
 from .image_files import read_image_files
 from .manifests import SplitSummary, StudyManifest
 from .run import Datasets, Plan, check_config, perform, plan_run

@@ -6,7 +6,7 @@ from typing import Literal
 
 from cxrtransfer.config import RunConfig, TrainConfig, run_name
 
-__all__ = ["PAPER_MODELS", "RunConfig", "paper_grid"]
+__all__ = ["PAPER_MODELS", "paper_grid"]
 
 PAPER_MODELS = ("googlenet", "resnet50", "densenet121")
 
