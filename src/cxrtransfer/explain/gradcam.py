@@ -37,7 +37,8 @@ class GradCAM:
     an error. A call costs one forward pass, which stores nothing before the target layer, and a
     backward pass from the logits to that layer only. It does not change any module's mode, any
     parameter's ``requires_grad`` or ``grad``, or the state of any random generator. Calls of
-    several threads on the same network wait for each other, and for :func:`predict`.
+    several threads on the same network wait for each other, and for
+    :func:`cxrtransfer.inference.predict`.
 
     Args:
         model: A classifier that returns logits ``(N, K)``. One logit, ``(N, 1)`` or ``(N,)``, is
