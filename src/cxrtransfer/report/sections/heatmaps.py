@@ -1,5 +1,6 @@
 """Grad-CAM heatmaps of the selected run, and sanity checks on them."""
 
+import math
 from typing import Any, get_args
 
 import numpy as np
@@ -14,9 +15,13 @@ from cxrtransfer.report.wording import counted, percent, unavailable
 from cxrtransfer.study import Example, Explanations, RunResult, StudyResults
 
 MIN_IMAGES = 10  # of a group; fewer are inconclusive
-MIN_CONTRAST = 0.05  # median standard deviation of heatmaps in [0, 1]; below it they are flat
-MAX_CORRELATION = 0.5  # with the maps of the trained network, once all layers are randomized
 ROUNDING_ERROR = 1e-6  # of a fraction computed in float32
+INCONCLUSIVE = {
+    "few maps": "fewer than 10 maps can be compared",
+    "coarse maps": "the maps have fewer than 9 cells",
+    "uniform maps": "most maps are nearly uniform",
+    "wide interval": "the interval of the rank correlation includes 0.5",
+}
 COARSE = "the maps have only 2 \N{MULTIPLICATION SIGN} 2 cells"
 RULES: dict[Rule, str] = {
     "confident": "the most confident predictions of each cell",
@@ -39,8 +44,7 @@ def heatmaps_section(study: StudyResults) -> Section:
     if check is None:
         text.append(f"Model-parameter randomization test. {unavailable(run, 'randomization')}.")
     else:
-        obstacle = _obstacle(check, examples, explanations)
-        text.append(_randomization_sentence(study, check, obstacle))
+        text.append(_randomization_sentence(study, check))
         figures.append(_randomization_figure(check))
     if explanations is None:
         text.append(f"Saliency at the border. {unavailable(run, 'explanations')}.")
@@ -95,45 +99,31 @@ def _resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
-def _obstacle(
-    check: RandomizationCheck,
-    examples: tuple[Example, ...] | None,
-    explanations: Explanations | None,
-) -> str:
-    """Return why the randomization test is inconclusive; empty if it is not."""
-    num_comparable = int(check.rank_correlation[-1].isfinite().sum())
-    if not num_comparable:
-        return "the maps are uniform"
-    if num_comparable < MIN_IMAGES:
-        return f"only {counted(num_comparable, 'map')} can be compared"
-    if examples and np.median([example.heatmap.std() for example in examples]) < MIN_CONTRAST:
-        return "most maps are nearly uniform"
-    if explanations is not None:
-        fractions = explanations.border_fractions[np.isfinite(explanations.border_fractions)]
-        if len(fractions) and np.ptp(fractions) < ROUNDING_ERROR:
-            return COARSE
-    return ""
-
-
-def _randomization_sentence(study: StudyResults, check: RandomizationCheck, obstacle: str) -> str:
-    means = check.rank_correlation.nanmean(dim=1).tolist()
+def _randomization_sentence(study: StudyResults, check: RandomizationCheck) -> str:
+    means = [
+        "undefined" if math.isnan(mean) else f"{mean:.2f}"
+        for mean in check.rank_correlation.nanmean(dim=1).tolist()
+    ]
     auroc = study.chosen_test["auroc"]
-    if obstacle:
-        verdict = f"inconclusive, because {obstacle}"
-    elif abs(means[-1]) >= MAX_CORRELATION:
+    low, high = check.interval
+    if check.verdict == "independent":
         verdict = "the maps depend little on the learned weights"
-    elif auroc.low <= 0.5 <= auroc.high:
+    elif check.verdict == "depends" and auroc.low <= 0.5 <= auroc.high:
         verdict = (
             "the maps depend on the weights, but whether the network learned anything is "
             "inconclusive, because the 95% CI of its test AUROC includes 0.5"
         )
-    else:
+    elif check.verdict == "depends":
         verdict = "the maps depend on the learned weights"
+    else:
+        verdict = f"inconclusive, because {INCONCLUSIVE[check.verdict]}"
+    if math.isfinite(low):
+        verdict += f" (mean absolute rank correlation {low:.2f}\N{EN DASH}{high:.2f}, 95% CI)"
     return (
         f"Model-parameter randomization test (Adebayo et al. 2018): {verdict}. Mean rank "
         "correlation with the maps of the trained network, over "
-        f"{check.similarity.shape[1]} images drawn at random: {means[0]:.2f} with only the head "
-        f"randomized, {means[-1]:.2f} with all layers randomized (1: identical maps, 0: unrelated "
+        f"{check.similarity.shape[1]} images drawn at random: {means[0]} with only the head "
+        f"randomized, {means[-1]} with all layers randomized (1: identical maps, 0: unrelated "
         "maps)."
     )
 
