@@ -190,9 +190,7 @@ def _perform_alone(
     """Perform a run in a worker process."""
     if os.getppid() == parent:  # on this machine, and not in the process of the study itself
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-    perform(
-        plan, Datasets(cache), device=device, callbacks=(), keep_checkpoint=keep_checkpoint
-    )
+    perform(plan, Datasets(cache), device=device, callbacks=(), keep_checkpoint=keep_checkpoint)
 
 
 def _exit_with(parent: int) -> None:
