@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from cxrtransfer.evaluation import METRICS, Estimate, metric_drop
+from cxrtransfer.evaluation import METRICS, Drop, Estimate, metric_drop
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Section, Tile
 from cxrtransfer.report.wording import (
@@ -127,7 +127,7 @@ def _weakness(study: StudyResults) -> str:
     )
 
 
-def _worst_external(study: StudyResults) -> tuple[ExternalTest, object] | None:
+def _worst_external(study: StudyResults) -> tuple[ExternalTest, Drop] | None:
     """Return the external test of the selected run with the largest significant drop."""
     found = [
         (test, drop)
@@ -189,7 +189,7 @@ def _calibration(study: StudyResults) -> Iterator[str]:
 
 
 def _limits(study: StudyResults) -> Iterator[str]:
-    if warning := audit_warning(study.audit.result):
+    if not study.audit.result.leaks and (warning := audit_warning(study.audit.result)):
         yield f"Caution: {warning}"
     positive = study.chosen.positive_class
     if positive.is_doubtful:
@@ -200,8 +200,11 @@ def _limits(study: StudyResults) -> Iterator[str]:
     for name, error in study.failed.items():
         yield f"Run {name} failed and is not included ({error.splitlines()[0]})."
     labels = {run.name: run_label(run) for run in study.runs}
+    worst = _worst_external(study)
     for test in study.external_tests:
-        yield f"{labels[test.run]} on {test.site}: {external_sentences(test)[0]}"
+        is_named = worst is not None and test is worst[0]  # in the verdict
+        if sentences := external_sentences(test, name_drop=not is_named):
+            yield f"{labels[test.run]} on {test.site}: {' '.join(sentences)}"
     if not study.external_tests:
         yield "Internal test set only: performance at other sites is unknown."
 
