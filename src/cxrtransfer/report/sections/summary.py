@@ -99,10 +99,10 @@ def _weakness(study: StudyResults) -> str:
             "the splits share patients or images, so the performance on new images may be worse."
         )
     if (worst := _worst_external(study)) is not None:
-        test, drop = worst
+        external, drop = worst
         label = in_sentence(METRICS[drop.metric].label)
         return (
-            f"on {test.site} the {label} is {number(drop.other.value)} instead of "
+            f"on {external.site} the {label} is {number(drop.other.value)} instead of "
             f"{number(drop.reference.value)}."
         )
     test = study.chosen_test
