@@ -191,8 +191,9 @@ def _drop_sentence(test: ExternalTest, drop: Drop) -> str:
 
 
 def in_sentence(label: str) -> str:
-    """Return a display name as it is written within a sentence: abbreviations stay as they are."""
-    return label if label[:2].isupper() else label[:1].lower() + label[1:]
+    """Return a display name as within a sentence; abbreviations and names of persons stay."""
+    stays = label[:2].isupper() or label.startswith(("Brier", "Matthews"))
+    return label if stays else label[:1].lower() + label[1:]
 
 
 def image_sentences(test: ExternalTest) -> list[str]:
