@@ -212,10 +212,10 @@ def test_platt_needs_two_classes_and_images_of_both(draw, binary):
         fit_platt(binary([1, 1], [0.4, 0.9]))
 
 
-def test_bins_of_equal_counts_are_those_of_scikit_learn():
+def test_bins_of_equal_counts_are_those_of_scikit_learn(draw):
     from sklearn.calibration import calibration_curve
 
-    predictions = draw()
+    predictions = draw(num_classes=2)
     bins = reliability(predictions, bins=10, strategy="quantile")
     frequency, probability = calibration_curve(
         predictions.labels == predictions.positive_index,
