@@ -26,8 +26,6 @@ CONFIG = RunConfig(
 )
 BROKEN = replace(CONFIG, name="broken").with_training(lr=1e30)
 BOTH = [CONFIG, replace(CONFIG, name="b").with_training(class_weights="balanced")]
-LONG_EPOCHS = 30
-LONG = [config.with_training(epochs=LONG_EPOCHS) for config in BOTH]
 
 
 @pytest.fixture(scope="module")
@@ -147,37 +145,3 @@ def test_the_list_of_unreadable_images_travels_between_processes() -> None:
 
     assert again.reasons == error.reasons
     assert str(again) == str(error)
-
-
-STUDY = """
-import runpy, sys
-from pathlib import Path
-from cxrtransfer.study import run_study
-if __name__ == "__main__":
-    configs = runpy.run_path(sys.argv[1])["LONG"]
-    run_study(configs, sys.argv[2], sys.argv[3], progress=False, n_jobs=2)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="no signals")
-def test_a_killed_study_of_two_processes_ends_both_and_is_resumed(
-    tree: Path, tmp_path: Path
-) -> None:
-    script = tmp_path / "study.py"
-    script.write_text(STUDY, encoding="utf-8")
-    study = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
-        [sys.executable, str(script), __file__, str(tree), str(tmp_path / "out")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    checkpoints = [tmp_path / "out" / config.name / "checkpoint.pt" for config in LONG]
-    while not all(path.exists() for path in checkpoints):
-        with pytest.raises(subprocess.TimeoutExpired):  # else it ended too soon
-            study.wait(timeout=0.1)
-    study.kill()
-    output = study.communicate(timeout=120)[0]  # the pipe ends with the workers that hold it
-
-    assert not any((path.parent / "manifest.json").exists() for path in checkpoints), output
-    results = run_study(LONG, tree, tmp_path / "out", progress=False)  # no lock is left
-    assert [len(result.rows) for result in results] == [LONG_EPOCHS, LONG_EPOCHS]
