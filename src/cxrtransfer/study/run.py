@@ -15,7 +15,12 @@ from torch import nn
 
 from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
-from cxrtransfer.errors import IncompatibleWeightsError, RunFolderError, WeightsNotFoundError
+from cxrtransfer.errors import (
+    IncompatibleWeightsError,
+    RunFolderError,
+    UnreadableImagesError,
+    WeightsNotFoundError,
+)
 from cxrtransfer.evaluation import compute_metrics
 from cxrtransfer.models import build_finetune_model, input_spec
 from cxrtransfer.runtime import (
@@ -251,7 +256,14 @@ def perform(
         with lock_folder(folder.path):
             folder.remove_temporary()
     model = _build(config, len(plan.records.class_names))
-    splits = datasets.prepare(plan, input_spec(model))
+    try:
+        splits = datasets.prepare(plan, input_spec(model))
+    except UnreadableImagesError as error:  # readable when the images were checked
+        raise UnreadableImagesError(
+            error.reasons,
+            "restore them and call again, which resumes; to train without them, choose another "
+            "folder and skip them with on_error='skip' (--skip-unreadable)",
+        ) from None
     trainer = WeightedTrainer(
         model,
         **vars(config.training),

@@ -82,8 +82,9 @@ def run_study(
         The results, in the order of ``configs``.
 
     Warns:
-        UserWarning: If images are skipped; or if nobody chose the positive class and its name
-            suggests a healthy patient. Other findings of the audit are logged and in the report.
+        UserWarning: If images are skipped; or if nobody chose the positive class and the
+            names of the classes do not suggest that it is a disease. Other findings of the audit
+            are logged and in the report.
 
     Raises:
         ValueError: If there is no configuration, two have the same name, the images cannot be

@@ -194,8 +194,8 @@ def _limits(study: StudyResults) -> Iterator[str]:
     positive = study.chosen.positive_class
     if positive.is_doubtful:
         yield (
-            f"Caution: {positive.name} is the positive class by default, although its name "
-            "suggests images without disease; sensitivity, specificity and thresholds refer to it."
+            f"Caution: {positive.name} is the positive class by default, as the second class by "
+            "name; sensitivity, specificity and thresholds refer to it."
         )
     for name, error in study.failed.items():
         yield f"Run {name} failed and is not included ({error.splitlines()[0]})."
