@@ -232,7 +232,7 @@ def perform(
     *,
     device: str | torch.device,
     callbacks: Sequence[Callback],
-    keep_checkpoint: bool,
+    keep_checkpoint: bool = False,
 ) -> RunResult:
     """Perform a planned run whose folder is claimed, or load it if it is complete.
 
