@@ -17,7 +17,7 @@ from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
 from cxrtransfer.errors import IncompatibleWeightsError, RunFolderError, WeightsNotFoundError
 from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.models import build_finetune_model, input_spec
+from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.runtime import (
     current_world,
     join_world,
@@ -269,13 +269,16 @@ def _is_intact(folder: RunFolder) -> bool:
 def _build(config: RunConfig, num_classes: int) -> nn.Module:
     with preserve_rng():
         seed_everything(config.training.seed)
-        return build_finetune_model(
+        model = build_finetune_model(
             config.model,
             num_classes=num_classes,
             pretrained=config.pretrained,
             mode=config.mode,
             image_size=config.image_size,
         )
+    if config.fine_maps:
+        refine_maps(model, input_spec(model).size)
+    return model
 
 
 def _write_results(
