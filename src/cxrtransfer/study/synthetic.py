@@ -1,4 +1,4 @@
-"""A study of synthetic radiographs, in which transfer learning, too, is done from the beginning."""
+"""A study of synthetic radiographs, with transfer learning from a synthetic source task."""
 
 import logging
 import os
@@ -54,7 +54,7 @@ def synthetic_grid(models: Sequence[str]) -> tuple[RunConfig, ...]:
 
 
 def run_synthetic_study(
-    out: StrPath, models: Sequence[str] = ("densenet121",), *, progress: bool = True
+    out: StrPath, models: Sequence[str] = ("googlenet",), *, progress: bool = True
 ) -> tuple[RunResult, ...]:
     """Draw radiographs, pretrain networks on patches with other findings, and run a study.
 
