@@ -296,7 +296,8 @@ def test_without_options_the_command_trains_with_the_defaults_of_the_classes() -
 def test_every_setting_has_an_option() -> None:
     words = [
         "train", ".", "--models", "timm:resnet10t", "--random", "--features", "--image-size", "64",
-        "--fine-maps", "--val-fraction", "0.2", "--test-fraction", "0.3", "--image-split", "--split-seed", "5",
+        "--fine-maps", "--val-fraction", "0.2", "--test-fraction", "0.3", "--image-split",
+        "--split-seed", "5",
         "--augment", "--upsample", "--positive", "COVID",
         "--class-weights", "2", "1", "--lr", "0.5", "--weight-decay", "0.25", "--batch-size", "4",
         "--epochs", "7", "--early-stopping", "2", "--seeds", "1", "3", "--precision", "fp32",

@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,7 @@ def _write_results(
     folder.write_records(plan.records)
     positive = positive_class(plan.config, plan.records.class_names).index
     predictions = {}
+    _announce(trainer, "predictions")
     for split in SPLITS[1:]:
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
@@ -305,6 +307,7 @@ def _write_results(
         spec=input_spec(model),
         features=lambda: trainer.features(splits["test"]),
         seed=plan.config.training.seed,
+        begin=partial(_announce, trainer),
     )
     folder.write_manifest(
         RunManifest(
@@ -325,6 +328,14 @@ def _write_results(
             files=folder.file_digests(),
         )
     )
+
+
+def _announce(trainer: WeightedTrainer, stage: str) -> None:
+    """Tell those callbacks that show it which stage begins."""
+    for callback in trainer.callbacks:
+        begin = getattr(callback, "on_stage", None)
+        if begin is not None:
+            begin(stage)
 
 
 def _counts(records: Records) -> dict[str, dict[str, int]]:

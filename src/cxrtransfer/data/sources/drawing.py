@@ -146,10 +146,12 @@ def _focal(rng: np.random.Generator, finding: str, x: Field, y: Field) -> Field:
     if finding == "nodule":
         return _disc(x / radius, y / radius * rng.uniform(0.7, 1.4), rng.uniform(0.1, 0.5))
     if finding == "ring":
-        return np.exp(-(((np.hypot(x, y) / radius - 1) / 0.25) ** 2))
+        ring: Field = np.exp(-(((np.hypot(x, y) / radius - 1) / 0.25) ** 2))
+        return ring
     if finding == "tube":
         angle = rng.uniform(0, np.pi)
-        return np.exp(-(((x * np.sin(angle) - y * np.cos(angle)) / 0.025) ** 2))
+        tube: Field = np.exp(-(((x * np.sin(angle) - y * np.cos(angle)) / 0.025) ** 2))
+        return tube
     dots = rng.normal(0, 0.1, (5, 2))  # calcifications
     return sum(
         (np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / 0.0012) for dx, dy in dots), np.zeros_like(x)
