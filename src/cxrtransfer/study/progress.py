@@ -55,6 +55,11 @@ class StudyBar:
         )
         self._done = 0.0
 
+    @property
+    def fraction(self) -> float:
+        """Fraction of all work that is done."""
+        return self._done / sum(work.total for work in self._works.values())
+
     def begin(self, name: str) -> None:
         """Begin a run."""
         self._name, self._begun, self._epoch = name, self._done, 0
