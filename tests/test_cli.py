@@ -399,7 +399,7 @@ def test_split_writes_a_table_without_shared_patients(
         copy = tmp_path / "images" / path.parent.name / f"P{index // 2}_{path.name}"
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
-    words = ["split", str(tmp_path / "images"), "--out", str(out)]
+    words = ["split", str(tmp_path / "images"), "--val-fraction", "0.25", "--out", str(out)]
 
     assert main([*words, "--patient-regex", r"^(P\d+)_"]) == 0
     with out.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""Progress of a study: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a study: a bar on a terminal, plain lines in a pipe."""
 
 import logging
 import sys
