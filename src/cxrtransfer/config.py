@@ -179,6 +179,8 @@ class RunConfig:
         pretrained: Whether to start from ImageNet weights instead of random initialization.
         mode: ``"finetune"`` trains all layers, ``"features"`` only the head on frozen features.
         image_size: Side of the square input in pixels; ``None`` for the network's own.
+        fine_maps: Whether to double the resolution of the last feature maps, and thereby of
+            Grad-CAM, by dilation, see :func:`cxrtransfer.models.refine_maps`.
         val_fraction: Fraction of the training images that is held out as validation split.
         test_fraction: Fraction of all images that is held out as test split, for data without
             one; ``None`` for the data's own test split.
@@ -205,6 +207,7 @@ class RunConfig:
     pretrained: bool = True
     mode: Literal["finetune", "features"] = "finetune"
     image_size: int | None = None
+    fine_maps: bool = False
     val_fraction: float = 0.10
     test_fraction: float | None = None
     group_by: Literal["patient_id"] | None = "patient_id"

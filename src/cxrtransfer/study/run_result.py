@@ -14,7 +14,7 @@ from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, Predictions, compute_metrics
 from cxrtransfer.explain import RandomizationCheck
-from cxrtransfer.models import build_finetune_model
+from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.types import StrPath
 
 from .explanations import Example, Explanations
@@ -207,5 +207,7 @@ def load_network(run: RunResult) -> nn.Module:
         pretrained=False,
         image_size=run.config.image_size,
     )
+    if run.config.fine_maps:
+        refine_maps(network, input_spec(network).size)
     run.folder.read_weights(network)
     return network.eval()

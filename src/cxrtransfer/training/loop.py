@@ -28,7 +28,7 @@ from cxrtransfer.inference import (
 )
 from cxrtransfer.runtime import Interrupt, autocast, eval_mode, seed_everything, set_rng_state
 
-from .callbacks import Callback, StatefulCallback
+from .callbacks import Callback, StatefulCallback, StepCallback
 from .checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
 from .checks import check_batch
 from .history import History
@@ -98,8 +98,11 @@ class FitLoop:
         if rng is not None:
             set_rng_state(rng)
         saved, checked = time.perf_counter(), len(state.losses)
+        watchers = [c for c in self.callbacks if isinstance(c, StepCallback)]
         for number, (batches, num_images) in enumerate(self._with_bar(steps), start=1):
             state.train_step(batches, num_images=num_images)
+            for watcher in watchers:
+                watcher.on_step_end(num_images)
             if state.device.type != "cpu" and number % _STEPS_BETWEEN_CHECKS:
                 continue
             self._check_finite(checked)
