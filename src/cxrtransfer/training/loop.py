@@ -82,12 +82,12 @@ class FitLoop:
     interrupt: Interrupt
 
     def __call__(self) -> History:
-        """Train until finished and load the best weights into the model."""
+        """Train until finished and load the selected weights into the model."""
         rng = self._resume()
         while not self.state.is_finished:
             self._epoch(rng)
             rng = None
-        self.state.model.load_state_dict(self.state.best_state)
+        self.state.model.load_state_dict(self.state.selected_state)
         return self._history()
 
     def _epoch(self, rng: dict[str, Any] | None) -> None:
@@ -122,7 +122,7 @@ class FitLoop:
         row |= {"lr": state.optimizer.param_groups[0]["lr"]}
         row |= {"train_seconds": trained, "seconds": time.perf_counter() - started}
         state.rows.append(row)
-        state.keep_if_best()
+        state.keep_if_selected()
         self._save()
         for callback in self.callbacks:
             callback.on_epoch_end(row)
@@ -274,7 +274,12 @@ class FitLoop:
 
     def _history(self) -> History:
         state = self.state
-        return History(tuple(state.rows), state.best_epoch, stopped_early=state.is_out_of_patience)
+        return History(
+            tuple(state.rows),
+            state.best_epoch,
+            stopped_early=state.is_out_of_patience,
+            select=state.config.select,
+        )
 
     def _save(self) -> None:
         """Write a checkpoint and the history; every process takes part, the first one writes."""
