@@ -211,9 +211,7 @@ def _strata(chances: Floats, weights: Floats, num_strata: int) -> npt.NDArray[np
     """Assign each image to a stratum of equal total weight, by its propensity, ``(N,)``."""
     order = np.argsort(chances, kind="stable")
     mass = np.cumsum(weights[order])
-    edges = chances[order][
-        np.searchsorted(mass, mass[-1] * np.arange(1, num_strata) / num_strata)
-    ]
+    edges = chances[order][np.searchsorted(mass, mass[-1] * np.arange(1, num_strata) / num_strata)]
     return np.searchsorted(edges, chances, side="right")
 
 

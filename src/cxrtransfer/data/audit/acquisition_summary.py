@@ -40,7 +40,7 @@ def summarize_acquisition(
     table = np.array([list(row.values()) for row in statistics], dtype=np.float64)
     labels, patients = records.labels, np.asarray(records.patient_ids)
     aurocs = {
-        name: _class_auroc(_two_sided(table[:, [column]], labels), labels, patients)
+        name: _class_auroc(_two_sided(table[:, column], labels), labels, patients)
         for column, name in enumerate(names)
     }
     border = [names.index(name) for name in BORDER_STATISTICS if name in names]
@@ -77,20 +77,20 @@ def _out_of_fold(table: Floats, classes: Ints, patients: npt.NDArray[np.str_]) -
     return probabilities
 
 
-def _two_sided(column: Floats, labels: Ints) -> Floats:
+def _two_sided(column: Floats, labels: Ints) -> Floats | None:
     """Score each class by a statistic, in the direction in which it tells the class from others.
 
     Returns:
-        Scores ``(N, K)``.
+        Scores ``(N, K)``; None if all images are of one class.
     """
-    ranks = rankdata(column[:, 0])
-    return np.stack(
-        [
-            ranks * (1 if ranks[labels == label].mean() >= ranks[labels != label].mean() else -1)
-            for label in range(int(labels.max()) + 1)
-        ],
-        axis=1,
-    )
+    if len(np.unique(labels)) < 2:
+        return None
+    ranks = rankdata(column)
+    scores = np.zeros((len(labels), int(labels.max()) + 1))
+    for label in np.unique(labels):
+        is_higher = ranks[labels == label].mean() >= ranks[labels != label].mean()
+        scores[:, label] = ranks if is_higher else -ranks
+    return scores
 
 
 def _class_auroc(
