@@ -17,6 +17,7 @@ from .sections.images import images_section
 from .sections.performance import curves_section, performance_section
 from .sections.prevalence import prevalence_section
 from .sections.settings import settings_section, versions_section
+from .sections.shortcuts import shortcuts_section
 from .sections.split import split_section
 from .sections.subgroups import subgroups_section
 from .sections.summary import summary_section
@@ -38,6 +39,7 @@ SECTIONS: tuple[Callable[[StudyResults], Section | None], ...] = (
     calibration_section,
     prevalence_section,
     validation_section,
+    shortcuts_section,
     folds_section,
     external_section,
     split_section,

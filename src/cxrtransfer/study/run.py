@@ -297,6 +297,7 @@ def _write_results(
     embedding, missing = analyze(
         folder,
         model,
+        splits["val"],
         splits["test"],
         predictions["test"],
         spec=input_spec(model),

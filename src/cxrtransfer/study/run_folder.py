@@ -48,6 +48,7 @@ _RUN_FILES = {
     "examples": "heatmaps.npz",
     "explanations": "explanations.npz",
     "randomization": "randomization.npz",
+    "stress": "stress.npz",
     "profile": "profile.npz",
 }
 _EXTERNAL = "external"  # a folder per site
@@ -211,6 +212,18 @@ class RunFolder(Folder):
         names = [part.name for part in fields(Example)]
         columns = {name: np.stack([getattr(e, name) for e in examples]) for name in names}
         self._write("examples", columns)
+
+    def read_stress(self) -> Arrays | None:
+        """Read ids and probabilities of the stress tests, by split."""
+        return self._read("stress")
+
+    def write_stress(self, predictions: Mapping[Split, Mapping[str, Predictions]]) -> None:
+        """Write the predictions of the stress tests, by split and change."""
+        arrays: Arrays = {}
+        for split, stressed in predictions.items():
+            arrays[f"{split} ids"] = np.array(next(iter(stressed.values())).ids)
+            arrays |= {f"{split} {name}": one.probabilities for name, one in stressed.items()}
+        self._write("stress", arrays)
 
     def read_profile(self) -> ImageProfile | None:
         """Read sizes, modes and intensities of the test images."""
