@@ -75,7 +75,6 @@ def test_a_network_that_reads_the_pasted_marker_changes_its_mind(
     }
 
     assert results["R marker pasted"].mean_change > 0.1
-    assert results["R marker pasted"].changed > 0.1
     assert results["corners erased"].mean_change < 0.1
 
 

@@ -59,6 +59,7 @@ def test_the_sections_stand_in_their_order(page: str) -> None:
         "Calibration of predicted probabilities",
         "Prevalence",
         "Validation versus test",
+        "Shortcuts",
         "External validation",
         "Leakage and split",
         "Grad-CAM and its sanity checks",

@@ -62,7 +62,8 @@ def test_a_planted_marker_is_found_and_named(planted_result: AuditResult) -> Non
 
     assert result.acquisition is not None
     assert result.acquisition.is_shortcut
-    assert "lower right marker" in result.acquisition.strongest[:2]
+    corners = [name for name in result.acquisition.strongest if "marker" in name]
+    assert corners[0] == "lower right marker"
     assert "the class can be predicted without looking at the lungs: AUROC 0." in str(result)
 
 

@@ -1,6 +1,7 @@
 """How well acquisition statistics predict the class, and the split within a class."""
 
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from cxrtransfer.data.records import Records
 from cxrtransfer.data.splits import k_folds
+from cxrtransfer.types import Split
 
 from .acquisition import BORDER_STATISTICS
 from .results import Acquisition, AurocEstimate, SplitShift
@@ -18,6 +20,7 @@ __all__ = ["summarize_acquisition"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_SPLITS: tuple[Split, ...] = get_args(Split)
 _NUM_EXTREME = 6  # images of a class that are shown for each extreme
 _MIN_IMAGES = 200  # fewer do not support a model of thirty statistics
 
@@ -135,7 +138,7 @@ def _shifts(
     """Predict which of two splits an image of a class is from."""
     splits = np.array([row.split or "" for row in records])
     shifts = []
-    for first, second in combinations(("train", "val", "test"), 2):
+    for first, second in combinations(_SPLITS, 2):
         for label, name in enumerate(records.class_names):
             rows = np.isin(splits, (first, second)) & (records.labels == label)
             is_second = (splits[rows] == second).astype(np.int64)

@@ -89,7 +89,7 @@ def _validation_table(study: StudyResults, adjusted: dict[str, AdjustedAuroc | N
 
 
 def _stress_results(study: StudyResults, run: RunResult) -> dict[str, tuple[StressResult, ...]]:
-    results = {}
+    results: dict[str, tuple[StressResult, ...]] = {}
     for split, stressed in (run.stress() or {}).items():
         plain = stressed.pop("unchanged")
         results[split] = compare_stressed(plain, stressed, patients=study.patients(plain))
