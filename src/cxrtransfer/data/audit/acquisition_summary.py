@@ -72,9 +72,9 @@ def _out_of_fold(table: Floats, classes: Ints, patients: npt.NDArray[np.str_]) -
         return None
     probabilities = np.zeros((len(classes), int(classes.max()) + 1))
     for fold in np.unique(folds):
-        fitted = HistGradientBoostingClassifier(
-            max_iter=60, max_leaf_nodes=8, class_weight="balanced", random_state=0
-        ).fit(table[folds != fold], classes[folds != fold])
+        fitted = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=0).fit(
+            table[folds != fold], classes[folds != fold]
+        )
         columns = fitted.classes_.astype(np.int64)
         probabilities[np.ix_(folds == fold, columns)] = fitted.predict_proba(table[folds == fold])
     return probabilities

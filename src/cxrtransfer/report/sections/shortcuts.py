@@ -5,6 +5,7 @@ from cxrtransfer.evaluation import AdjustedAuroc
 from cxrtransfer.explain import StressResult, compare_stressed
 from cxrtransfer.report.page import Section, Table
 from cxrtransfer.report.wording import (
+    counted,
     difference_cell,
     number,
     percent,
@@ -31,6 +32,7 @@ def shortcuts_section(study: StudyResults) -> Section:
             _acquisition_sentence(acquisition),
             _adjusted_sentence(run.name, adjusted[run.name]),
             _stress_sentence(run, stressed),
+            _openings_sentence(study),
         ],
         tables=tables,
         notes=[
@@ -139,6 +141,21 @@ def _shift_table(acquisition: Acquisition) -> Table:
             for shift in acquisition.shifts
         ],
         summary="Differences of acquisition between the splits, by class",
+    )
+
+
+def _openings_sentence(study: StudyResults) -> str:
+    runs = sum(run.folder.num_test_openings for run in study.runs)
+    folds = sum(
+        fold.folder.num_test_openings
+        for result in study.cross_validations
+        for fold in result.folds
+    )
+    of_folds = f" by its runs and {counted(folds, 'time')} by folds" if folds else ""
+    return (
+        f"The test set has been used {counted(runs, 'time')}{of_folds} in this study "
+        "(test-openings.csv in each run folder). The more often it is used, the less its results "
+        "say about new patients; what is chosen by them is optimistic."
     )
 
 
