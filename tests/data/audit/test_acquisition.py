@@ -31,12 +31,12 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Records:
 
 @pytest.fixture(scope="module")
 def planted(drawn: Records, tmp_path_factory: pytest.TempPathFactory) -> Records:
-    """The same images; a bright marker in the lower right corner of nearly all pneumonias."""
+    """The same images; a bright marker in the upper right corner of nearly all pneumonias."""
     folder, rng, rows = tmp_path_factory.mktemp("planted"), np.random.default_rng(0), []
     for number, row in enumerate(drawn):
         pixels = np.array(Image.open(row.path).convert("L"))
         if row.label == (rng.random() < 0.9):
-            pixels[-10:-4, -12:-4] = 255
+            pixels[4:7, -12:-4] = 255
         path = folder / f"{number}.png"
         Image.fromarray(pixels).save(path)
         rows.append(replace(row, path=path))
@@ -63,7 +63,7 @@ def test_a_planted_marker_is_found_and_named(planted_result: AuditResult) -> Non
     assert result.acquisition is not None
     assert result.acquisition.is_shortcut
     corners = [name for name in result.acquisition.strongest if "marker" in name]
-    assert corners[0] == "lower right marker"
+    assert corners[0] == "upper right marker"
     assert "the class can be predicted without looking at the lungs: AUROC 0." in str(result)
 
 

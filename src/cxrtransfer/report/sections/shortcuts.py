@@ -136,7 +136,7 @@ def _shift_table(acquisition: Acquisition) -> Table:
             {
                 "Class": shift.class_name,
                 "Splits": f"{shift.first} and {shift.second}",
-                "AUROC of the split\n0.5: acquired alike": _cell(shift.auroc),
+                "AUROC of the split\n0.5: same acquisition": _cell(shift.auroc),
             }
             for shift in acquisition.shifts
         ],
