@@ -120,7 +120,7 @@ class StressResult:
     """Reaction of a network to one change of its images.
 
     Attributes:
-        name: The change, a name of :data:`STRESSES`.
+        name: The change, a name of ``STRESSES``.
         hides_lungs: Whether the change hides the lungs; the AUROC should then be near 0.5.
         auroc: AUROC on the changed images.
         comparison: The AUROC on the original minus that on the changed images.
@@ -176,7 +176,7 @@ class _Changed(Dataset[Any]):
 def predict_stressed(
     model: nn.Module, data: StratifiedResplit, indices: npt.NDArray[np.int64] | None = None
 ) -> dict[str, Predictions]:
-    """Predict the images after each change of :data:`STRESSES`.
+    """Predict the images after each change of ``STRESSES``.
 
     Args:
         model: A trained classifier; it runs on its own device.
@@ -224,7 +224,7 @@ def compare_stressed(
 
 
 def stress_test(model: nn.Module, data: StratifiedResplit) -> tuple[StressResult, ...]:
-    """Measure how a network reacts to each change of :data:`STRESSES`.
+    """Measure how a network reacts to each change of ``STRESSES``.
 
     Args:
         model: A trained classifier of two classes; it runs on its own device.

@@ -144,7 +144,7 @@ class RunResult:
     def stress(self) -> dict[Split, dict[str, Predictions]] | None:
         """Read the predictions of the stress tests by split and change, ``"unchanged"`` included.
 
-        See :data:`cxrtransfer.explain.STRESSES`.
+        See ``cxrtransfer.explain.STRESSES``.
         """
         arrays = self.folder.read_stress()
         if arrays is None:

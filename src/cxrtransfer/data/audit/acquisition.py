@@ -31,7 +31,7 @@ def acquisition_statistics(pixels: Gray, *, aspect_ratio: float = 1.0) -> dict[s
     The statistics of the whole image (intensity, contrast, sharpness along each axis, noise,
     exposed field) also change with the lungs, so a disease may change them. Those whose name
     contains "border" or "marker" are computed from the outer 15% or from the corners, where there
-    is hardly any lung; :data:`BORDER_STATISTICS` lists them.
+    is hardly any lung; ``BORDER_STATISTICS`` lists them.
 
     Args:
         pixels: Gray values, uint8 ``(S, S)``, at least 16 pixels wide; the audit uses 224.

@@ -180,7 +180,7 @@ class Acquisition:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Acquisition":
-        """Restore from the values of :func:`dataclasses.asdict`, also after JSON."""
+        """Restore from the values of ``dataclasses.asdict``, also after JSON."""
         return Acquisition(
             names=tuple(values["names"]),
             statistics={name: tuple(row) for name, row in values["statistics"].items()},
