@@ -207,6 +207,9 @@ class RunConfig:
             one split.
         augment: Whether to rotate, translate and jitter the intensity of training images at
             random (never flipped), see :class:`cxrtransfer.data.Augment`.
+        augment_strength: ``"light"`` varies images as patients and positioning do; ``"strong"``
+            also varies exposure, resolution, size, borders and markers, against shortcuts, see
+            :meth:`cxrtransfer.data.Augment.strong`.
         upsample: Whether to repeat training images of the smaller classes.
         positive: Name of the positive class; ``None`` for the second in alphabetical order.
         training: Training settings.
@@ -230,6 +233,7 @@ class RunConfig:
     group_by: Literal["patient_id"] | None = "patient_id"
     split_seed: int = 0
     augment: bool = False
+    augment_strength: Literal["light", "strong"] = "light"
     upsample: bool = False
     positive: str | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -239,6 +243,11 @@ class RunConfig:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
         _check(self, "image_size", "a positive integer", lambda v: v >= 1 and v == int(v))
         _check_choices(self)
+        if self.augment_strength != "light" and not self.augment:
+            raise ValueError(
+                f"augment_strength {self.augment_strength!r} has no effect without augment; "
+                "set augment=True (--augment)"
+            )
 
     def with_training(self, **changes: Unpack[TrainSettings]) -> Self:
         """Return a copy with some training settings changed.

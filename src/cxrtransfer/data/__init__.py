@@ -1,6 +1,18 @@
 """Data sets: records, splits, decoding, torch datasets and audits."""
 
-from .audit import AuditResult, Duplicates, NearDuplicates, SharedPatients, audit, near_pairs
+from .audit import (
+    BORDER_STATISTICS,
+    Acquisition,
+    AuditResult,
+    AurocEstimate,
+    Duplicates,
+    NearDuplicates,
+    SharedPatients,
+    SplitShift,
+    acquisition_statistics,
+    audit,
+    near_pairs,
+)
 from .augment import Augment
 from .dataset import StratifiedResplit
 from .images import ImageInfo, decode_image, decode_images, decode_with_info, thread_map
@@ -25,9 +37,12 @@ from .splits import fold_records, resplit
 from .transforms import to_model_input
 
 __all__ = [
+    "BORDER_STATISTICS",
+    "Acquisition",
     "FINDINGS",
     "AuditResult",
     "Augment",
+    "AurocEstimate",
     "Duplicates",
     "EpochSampler",
     "ImageInfo",
@@ -36,7 +51,9 @@ __all__ = [
     "Records",
     "RemoteFile",
     "SharedPatients",
+    "SplitShift",
     "StratifiedResplit",
+    "acquisition_statistics",
     "audit",
     "decode_image",
     "decode_images",

@@ -37,6 +37,7 @@ from .ensemble import (
 from .evaluate import Evaluation, evaluate
 from .intervals import Estimate, wilson_interval
 from .metrics import METRICS, Metric, compute_metrics
+from .overlap import AdjustedAuroc, adjusted_auroc, fit_propensity, overlap_weights
 from .predictions import Predictions
 from .prior_shift import PriorEstimate, adjust_priors, estimate_priors, weighted_priors
 from .subgroups import evaluate_groups
@@ -54,6 +55,7 @@ from .thresholds import (
 
 __all__ = [
     "METRICS",
+    "AdjustedAuroc",
     "Anova",
     "Comparison",
     "CurveBand",
@@ -72,6 +74,7 @@ __all__ = [
     "Shift",
     "Temperature",
     "adjust_priors",
+    "adjusted_auroc",
     "anova_over_folds",
     "average",
     "compare",
@@ -86,6 +89,7 @@ __all__ = [
     "feature_separability",
     "fit_ensemble_weights",
     "fit_platt",
+    "fit_propensity",
     "fit_temperature",
     "geometric_mean",
     "intensity_quantiles",
@@ -95,6 +99,7 @@ __all__ = [
     "metric_drop",
     "metric_drops",
     "null_calibration_error",
+    "overlap_weights",
     "patient_codes",
     "reliability",
     "resampled_weights",

@@ -11,6 +11,7 @@ from .predict import ImagePredictions, predict_images
 from .run import run_experiment
 from .run_folder import RunFolder
 from .run_result import PositiveClass, RunResult, load_network, load_run
+from .shortcuts import adjust_validation
 from .study import run_study
 from .study_folder import StudyFolder
 from .study_results import StudyResults, load_study
@@ -34,6 +35,7 @@ __all__ = [
     "StudyFolder",
     "StudyResults",
     "StudySummary",
+    "adjust_validation",
     "cross_validate",
     "external_test",
     "load_cross_validation",

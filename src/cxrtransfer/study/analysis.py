@@ -21,6 +21,7 @@ from .explanations import (
     explain_examples,
     explain_images,
     randomization_test,
+    stress_predictions,
 )
 from .profiles import profile_files
 from .run_folder import RunFolder
@@ -35,6 +36,7 @@ T = TypeVar("T")
 def analyze(
     folder: RunFolder,
     model: nn.Module,
+    val: StratifiedResplit,
     test: StratifiedResplit,
     predictions: Predictions,
     *,
@@ -48,6 +50,7 @@ def analyze(
     Args:
         folder: Folder of the run.
         model: The trained network.
+        val: The validation images.
         test: The test images.
         predictions: Predictions on them.
         spec: Input of the network.
@@ -99,6 +102,9 @@ def analyze(
     check = attempt("randomization", lambda: randomization_test(model, test, predictions))
     if check is not None:
         folder.write_randomization(check)
+    stressed = attempt("stress", lambda: stress_predictions(model, val, test))
+    if stressed is not None:
+        folder.write_stress(stressed)
     profile = attempt("profile", lambda: profile_files(test.records, spec))
     if profile is not None:
         folder.write_profile(profile)

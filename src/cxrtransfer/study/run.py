@@ -156,7 +156,7 @@ class Datasets:
         """Return the three splits of a run, decoded only if they differ from the last ones."""
         config = plan.config
         train_only: dict[str, Any] = {
-            "augment": Augment() if config.augment else None,
+            "augment": _augment(config),
             "upsample": config.upsample,
         }
         shared: dict[str, Any] = {
@@ -174,6 +174,12 @@ class Datasets:
                 self._splits[split] = StratifiedResplit(plan.records, split, **shared, **extra)
             self._settings = settings
         return self._splits
+
+
+def _augment(config: RunConfig) -> Augment | None:
+    if not config.augment:
+        return None
+    return Augment.strong() if config.augment_strength == "strong" else Augment()
 
 
 def run_experiment(
@@ -327,9 +333,11 @@ def _write_results(
     for split in SPLITS[1:]:
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
+    folder.record_test_opening(plan.digest, len(predictions["test"]))
     embedding, missing = analyze(
         folder,
         model,
+        splits["val"],
         splits["test"],
         predictions["test"],
         spec=input_spec(model),
