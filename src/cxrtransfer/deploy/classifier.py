@@ -311,8 +311,8 @@ class Classifier:
             ValueError: If a rate is out of range or an array is not gray.
         """
         check_rates(coverage, false_alarm_rate)
-        options = {"coverage": coverage, "false_alarm_rate": false_alarm_rate}
-        run = {"batch_size": batch_size, "device": device}
+        options: dict[str, Any] = {"coverage": coverage, "false_alarm_rate": false_alarm_rate}
+        run: dict[str, Any] = {"batch_size": batch_size, "device": device}
         if isinstance(images, Dataset | DataLoader):
             logits = predict_logits(self.network, images, **run).logits
             return self._decide(logits, ids_of(images, len(logits)), {}, **options)
@@ -344,7 +344,7 @@ class Classifier:
         readable = [index for index, part in enumerate(sources) if part.name not in skipped]
         names = [sources[index].name for index in readable]
         data = GrayImages(pixels[readable], self.input_spec, names)
-        options = {"coverage": coverage, "false_alarm_rate": false_alarm_rate}
+        options: dict[str, Any] = {"coverage": coverage, "false_alarm_rate": false_alarm_rate}
         if not names:
             width = len(self.class_names)
             return self._decide(np.zeros((0, width), np.float32), (), skipped, **options), data
@@ -446,22 +446,24 @@ class Classifier:
             probabilities = self.calibration.apply(raw).probabilities
         sets = None
         if self.conformal:
-            p_values = [
+            by_class = [
                 part.p_values(1 - column)
                 for part, column in zip(self.conformal, probabilities.T, strict=True)
             ]
-            sets = np.stack(p_values, axis=1) > 1 - coverage
-        reference = self.reference
-        is_compared = reference is not None and (scores is not None or not len(names))
-        if is_compared and scores is None:
-            scores, thumbs = np.zeros((0, 3)), np.zeros((0, 256))
-        is_known = reference is not None and scores is not None and thumbs is not None
+            sets = np.stack(by_class, axis=1) > 1 - coverage
+        p_values: npt.NDArray[np.float64] | None = None
+        remarks: tuple[str, ...] = ()
+        if self.reference is not None and not len(names):
+            p_values = np.zeros(0)
+        elif self.reference is not None and scores is not None and thumbs is not None:
+            p_values = self.reference.p_values(scores)
+            remarks = self.reference.remarks(scores, thumbs)
         return self.describe(
             ids=tuple(names),
             probabilities=probabilities,
             sets=sets,
-            p_values=reference.p_values(scores) if is_known else None,
-            remarks=reference.remarks(scores, thumbs) if is_known else (),
+            p_values=p_values,
+            remarks=remarks,
             skipped=skipped,
             coverage=coverage,
             false_alarm_rate=false_alarm_rate,

@@ -92,8 +92,8 @@ def predict_files(
     if len({table, *others}) <= len(others):
         raise ValueError(f"the results need different files, got {table} more than once")
     folder = None if heatmaps is None else expand(heatmaps)
-    settings = {"coverage": coverage, "false_alarm_rate": false_alarm_rate}
-    run = {"batch_size": batch_size, "device": str(device)}
+    settings: dict[str, Any] = {"coverage": coverage, "false_alarm_rate": false_alarm_rate}
+    run: dict[str, Any] = {"batch_size": batch_size, "device": str(device)}
     with_sheet = html_out is not None
     key = _key(
         classifier, sources, {**settings, **run, "heatmaps": str(folder), "sheet": with_sheet}
@@ -200,7 +200,7 @@ def _from_record(
 ) -> ImagePredictions:
     width = len(classifier.class_names)
     shapes = {"probabilities": (-1, width), "sets": (-1, width), "p_values": (-1,)}
-    arrays = {
+    arrays: dict[str, Any] = {
         name: None
         if record[name] is None
         else np.array(record[name], dtype=_ARRAYS[name]).reshape(shape)

@@ -208,6 +208,6 @@ class ImagePredictions:
         if self.p_values is not None:
             lines.append(
                 f"unlike the training images: {self.flagged.sum():,} of {len(self):,} "
-                f"(false-alarm rate {self.false_alarm_rate:.1%} on images like those of validation)"
+                f"(false-alarm rate {self.false_alarm_rate:.1%} on images like validation)"
             )
         return "\n".join(lines)

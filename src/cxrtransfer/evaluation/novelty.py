@@ -1,6 +1,6 @@
 """Detection of images unlike the training images, with a calibrated false-alarm rate."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ _MAX_COMPONENTS = 64
 _IMAGES_PER_COMPONENT = 10
 _FLOOR = 1e-6  # of a variance, relative to the mean one
 _CHECKS = ("features", "appearance", "orientation")
-_TURNS = {
+_TURNS: dict[str, Callable[[Floats], Floats]] = {
     "rotated by 90 degrees": lambda images: np.rot90(images, 1, (1, 2)),
     "rotated by 180 degrees": lambda images: np.rot90(images, 2, (1, 2)),
     "rotated by 270 degrees": lambda images: np.rot90(images, 3, (1, 2)),
@@ -168,9 +168,12 @@ class TrainingReference:
         """
 
         def gaussian(part: str) -> GaussianReference:
-            names = ("mean", "components", "variances")
-            values = [arrays[f"{part}.{name}"] for name in names]
-            return GaussianReference(*values, noise=float(arrays[f"{part}.noise"][0]))
+            return GaussianReference(
+                mean=arrays[f"{part}.mean"],
+                components=arrays[f"{part}.components"],
+                variances=arrays[f"{part}.variances"],
+                noise=float(arrays[f"{part}.noise"][0]),
+            )
 
         scores, weights = arrays["calibration.scores"], arrays["calibration.weights"]
         return cls(
@@ -199,7 +202,8 @@ def thumbnails(images: npt.NDArray[np.uint8]) -> Floats:
     flat = (values / areas).reshape(count, -1)
     flat -= flat.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 1e-9)
+    shrunk: Floats = np.divide(flat, norms, out=np.zeros_like(flat), where=norms > 1e-9)
+    return shrunk
 
 
 def _edges(length: int) -> npt.NDArray[np.int64]:
