@@ -73,11 +73,21 @@ class StandIn(BaseHTTPRequestHandler):
                     {"type": "file", "path": name, "size": len(data), "oid": "1" * 40}
                     for name, data in self.files.items()
                 ])  # fmt: skip
-            return self.answer({"id": "user/name", "sha": "1" * 40, "siblings": siblings,
-                                "private": True, "tags": [], "downloads": 0, "likes": 0})  # fmt: skip
+            return self.answer(
+                {
+                    "id": "user/name",
+                    "sha": "1" * 40,
+                    "siblings": siblings,
+                    "private": True,
+                    "tags": [],
+                    "downloads": 0,
+                    "likes": 0,
+                }
+            )
         return self.answer({"error": "not found"}, 404, X_Error_Code="RepoNotFound")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
 
 @pytest.fixture

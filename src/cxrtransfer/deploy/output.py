@@ -98,6 +98,7 @@ def predict_files(
     key = _key(
         classifier, sources, {**settings, **run, "heatmaps": str(folder), "sheet": with_sheet}
     )
+    is_refused = False
     journal = table.with_name(f".{table.name}.partial")
     records = _read_journal(journal, key)
     starts: Any = range(len(records) * CHUNK, len(sources), CHUNK)
@@ -117,6 +118,11 @@ def predict_files(
         sheet = max(0, MAX_SHEET - start) if with_sheet else 0
         predictions, data = classifier.predict_chunk(chunk, **settings, **run)
         record = _to_record(predictions)
+        if predictions.skipped and on_error == "raise":
+            is_refused = True
+        if is_refused:  # the rest is read only to list every unreadable image
+            records.append(record)
+            continue
         if len(predictions) and (folder is not None or sheet):
             count = len(predictions) if folder is not None else min(sheet, len(predictions))
             record |= _draw(classifier, predictions, data, chunk, folder, sheet, count, run)
