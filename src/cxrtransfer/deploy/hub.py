@@ -101,7 +101,7 @@ def _check_repository(name: str) -> None:
 
 
 def _check_complete(folder: Path, repository: str, revision: str, token: str | None) -> None:
-    """Say what a repository holds that is not a classifier, such as a pickle."""
+    """Raise if files are missing, and name the pickles that the repository holds."""
     missing = [name for name in BUNDLE_FILES if not (folder / name).is_file()]
     if not missing:
         return

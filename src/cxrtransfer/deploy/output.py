@@ -50,7 +50,7 @@ def predict_files(
     """Predict images, and write the results.
 
     The results of every 256 images are kept in a hidden file beside ``out``. If the call is
-    interrupted, the same call goes on from there and gives the same results.
+    interrupted, the same call resumes there and gives the same results.
 
     Args:
         classifier: The classifier.
