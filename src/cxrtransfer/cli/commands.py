@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Literal
@@ -16,7 +17,7 @@ from .printing import print_lines
 from .settings import run_configs
 from .source import check_classes, read_source
 
-__all__ = ["completion", "external_test", "models", "predict", "report", "train"]
+__all__ = ["completion", "export", "external_test", "models", "predict", "report", "train"]
 
 _logger = logging.getLogger(__name__)
 
@@ -124,21 +125,43 @@ def external_test(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Predict images without labels."""
-    check_run(options.run_folder)
     loading()
-    from cxrtransfer.study import predict_images  # noqa: PLC0415
+    from cxrtransfer.deploy import load_classifier, predict_files  # noqa: PLC0415
 
     images = options.images
-    predictions = predict_images(
-        options.run_folder,
+    predictions = predict_files(
+        load_classifier(
+            options.model, threshold=options.threshold, calibration=options.calibration
+        ),
         images[0] if len(images) == 1 and images[0].is_dir() else images,
         out=options.out,
+        json_out=options.json,
+        html_out=options.html,
         heatmaps=options.heatmaps,
+        overwrite=options.overwrite,
+        coverage=options.coverage,
+        false_alarm_rate=options.false_alarm_rate,
         on_error=_on_error(options),
         device=options.device,
+        progress=sys.stderr.isatty(),
     )
     skipped = [f"skipped: {name}: {reason}" for name, reason in predictions.skipped.items()]
-    print_lines(predictions, *skipped, options.out.resolve())
+    written = [path for path in (options.out, options.json, options.html) if path is not None]
+    print_lines(predictions, *skipped, *(path.resolve() for path in written))
+
+
+def export(options: argparse.Namespace) -> None:
+    """Save a trained network as one folder to share."""
+    check_run(options.run_folder)
+    loading()
+    from cxrtransfer.deploy import Classifier  # noqa: PLC0415
+
+    classifier = Classifier.from_run(
+        options.run_folder,
+        threshold=options.threshold or "youden",
+        calibration=options.calibration or "auto",
+    )
+    print_lines(classifier.save_pretrained(options.out).resolve())
 
 
 def report(options: argparse.Namespace) -> None:

@@ -119,12 +119,13 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _explain(options: argparse.Namespace) -> None:
     check_run(options.run_folder)
     loading()
-    from cxrtransfer.study import predict_images  # noqa: PLC0415
+    from cxrtransfer.deploy import load_classifier, predict_files  # noqa: PLC0415
 
     images = options.images
-    predict_images(
-        options.run_folder,
+    predict_files(
+        load_classifier(options.run_folder),
         images[0] if len(images) == 1 and images[0].is_dir() else images,
+        out=options.out / "predictions.csv",
         heatmaps=options.out,
         device=options.device,
     )

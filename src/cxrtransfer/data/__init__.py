@@ -15,7 +15,14 @@ from .audit import (
 )
 from .augment import Augment
 from .dataset import StratifiedResplit
-from .images import ImageInfo, decode_image, decode_images, decode_with_info, thread_map
+from .images import (
+    DECODER_VERSION,
+    ImageInfo,
+    decode_image,
+    decode_images,
+    decode_with_info,
+    thread_map,
+)
 from .records import Record, Records
 from .samplers import EpochSampler, upsampling_sampler, weighted_sampler
 from .sources import (
@@ -38,8 +45,9 @@ from .transforms import to_model_input
 
 __all__ = [
     "BORDER_STATISTICS",
-    "Acquisition",
+    "DECODER_VERSION",
     "FINDINGS",
+    "Acquisition",
     "AuditResult",
     "Augment",
     "AurocEstimate",

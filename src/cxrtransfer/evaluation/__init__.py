@@ -19,6 +19,7 @@ from .comparison import (
     compare_all,
     mcnemar,
 )
+from .conformal import ConformalScores, calibrate_classes
 from .domain_shift import (
     ImageProfile,
     Shift,
@@ -37,6 +38,7 @@ from .ensemble import (
 from .evaluate import Evaluation, evaluate
 from .intervals import Estimate, wilson_interval
 from .metrics import METRICS, Metric, compute_metrics
+from .novelty import TrainingReference, thumbnails
 from .overlap import AdjustedAuroc, adjusted_auroc, fit_propensity, overlap_weights
 from .predictions import Predictions
 from .prior_shift import PriorEstimate, adjust_priors, estimate_priors, weighted_priors
@@ -58,6 +60,7 @@ __all__ = [
     "AdjustedAuroc",
     "Anova",
     "Comparison",
+    "ConformalScores",
     "CurveBand",
     "Drop",
     "Estimate",
@@ -73,10 +76,12 @@ __all__ = [
     "Reliability",
     "Shift",
     "Temperature",
+    "TrainingReference",
     "adjust_priors",
     "adjusted_auroc",
     "anova_over_folds",
     "average",
+    "calibrate_classes",
     "compare",
     "compare_all",
     "compare_profiles",
@@ -109,6 +114,7 @@ __all__ = [
     "threshold_for_sensitivity",
     "threshold_for_youden",
     "threshold_sweep",
+    "thumbnails",
     "weighted_priors",
     "wilson_interval",
 ]

@@ -15,7 +15,7 @@ from cxrtransfer.types import InputSpec, StrPath
 from .freezing import freeze
 from .heads import free_logits
 from .inputs import attach_input_spec, spec_from_timm, take_gray
-from .names import ModelName, parse_name
+from .names import ModelName, attach_architecture, parse_name
 from .weights import (
     download_torchvision,
     find_weights,
@@ -86,6 +86,7 @@ def build_finetune_model(
     if in_chans == 1:
         spec = take_gray(model, image_layers, spec)
     attach_input_spec(model, spec)
+    attach_architecture(model, which)
     if image_size is not None:
         _try_image_size(model, spec, image_layers)
     if mode == "features":

@@ -15,7 +15,7 @@ from torch import nn
 
 from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.evaluation import ImageProfile, Predictions
+from cxrtransfer.evaluation import ImageProfile, Predictions, TrainingReference
 from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.files import atomic_path, write_arrays
 from cxrtransfer.runtime import non_finite
@@ -54,6 +54,7 @@ _RUN_FILES = {
     "randomization": "randomization.npz",
     "stress": "stress.npz",
     "profile": "profile.npz",
+    "reference": "reference.npz",
 }
 _TEST_OPENINGS = "test-openings.csv"  # grows if a run is repeated, so it has no digest
 _EXTERNAL = "external"  # a folder per site
@@ -281,6 +282,15 @@ class RunFolder(Folder):
     def write_profile(self, profile: ImageProfile) -> None:
         """Write sizes, modes and intensities of the test images."""
         self._write("profile", {**vars(profile), "modes": np.array(profile.modes)})
+
+    def read_reference(self) -> TrainingReference | None:
+        """Read what the training images look like."""
+        arrays = self._read("reference")
+        return None if arrays is None else TrainingReference.from_arrays(arrays)
+
+    def write_reference(self, reference: TrainingReference) -> None:
+        """Write what the training images look like."""
+        self._write("reference", reference.to_arrays())
 
     def external(self, site: str) -> "ExternalFolder":
         """Return the folder of the external test on a site's images."""
