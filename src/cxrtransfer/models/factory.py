@@ -1,6 +1,7 @@
 """Classifiers by name, with pretrained weights and a new head."""
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -134,7 +135,8 @@ def _torchvision_spec(name: str, image_size: int | None) -> InputSpec:
 
 
 def _first_convolution(model: nn.Module) -> str:
-    return next(name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
+    layers: Iterator[tuple[str, nn.Module]] = model.named_modules()
+    return next(name for name, layer in layers if isinstance(layer, nn.Conv2d))
 
 
 def _build_xray(

@@ -108,14 +108,14 @@ def _download(name: ModelName, file: str) -> Path | None:
     from huggingface_hub.errors import EntryNotFoundError  # noqa: PLC0415
 
     repository, _, revision = name.name.partition("@")
-    at = {"revision": revision or None}
-    cached = huggingface_hub.try_to_load_from_cache(repository, file, **at)
+    at = revision or None
+    cached = huggingface_hub.try_to_load_from_cache(repository, file, revision=at)
     if isinstance(cached, str):
         return Path(cached)
-    url = huggingface_hub.hf_hub_url(repository, file, **at)
+    url = huggingface_hub.hf_hub_url(repository, file, revision=at)
     require_reachable(name, url)
     try:
-        return Path(huggingface_hub.hf_hub_download(repository, file, **at))
+        return Path(huggingface_hub.hf_hub_download(repository, file, revision=at))
     except EntryNotFoundError:
         return None
     except (OSError, ValueError) as error:  # its own errors are of these types
