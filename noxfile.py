@@ -21,7 +21,7 @@ nox.options.download_python = "never"
 
 def install(session: nox.Session, *groups: str) -> None:
     session.install(
-        "-e", ".[dicom,tensorboard]", *nox.project.dependency_groups(PYPROJECT, *groups)
+        "-e", ".[dicom,onnx,pandas,tensorboard]", *nox.project.dependency_groups(PYPROJECT, *groups)
     )
 
 
@@ -47,7 +47,7 @@ def minimums(session: nox.Session) -> None:
             "needs uv to resolve the lowest versions; install it with: pip install 'nox[uv]'"
         )
     groups = nox.project.dependency_groups(PYPROJECT, "test")
-    session.install("--resolution=lowest-direct", "-e", ".[dicom,tensorboard]", *groups)
+    session.install("--resolution=lowest-direct", "-e", ".[dicom,onnx,pandas,tensorboard]", *groups)
     # Old releases use functions that newer versions of their dependencies deprecate.
     session.run("pytest", "--numprocesses=auto", "-W", "default", *session.posargs)
 

@@ -112,9 +112,7 @@ def metadata(classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def _write_onnx(
-    program: torch.export.ExportedProgram, path: Path, values: dict[str, Any]
-) -> None:
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, values: dict[str, Any]) -> None:
     onnx = require("onnx", extra="onnx")
     require("onnxscript", extra="onnx")
     exported = torch.onnx.export(
