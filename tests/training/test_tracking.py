@@ -79,9 +79,10 @@ def test_mlflow_holds_the_settings_and_every_epoch_and_a_resumed_run_continues(
 
 
 def test_wandb_writes_a_finished_offline_run(network, data, tmp_path):
-    pytest.importorskip("wandb", reason="the extra wandb is not installed")
+    wandb = pytest.importorskip("wandb", reason="the extra wandb is not installed")
     logger = WandB("cxr", mode="offline", dir=str(tmp_path))
     _trainer(network, logger).fit(data, data)
+    wandb.teardown()  # its own process has then written everything
 
     (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     assert b"val_loss" in file.read_bytes()

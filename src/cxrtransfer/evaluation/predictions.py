@@ -147,7 +147,7 @@ class Predictions:
                 "id": self.ids,
                 "label": [names[index] for index in self.labels],
                 "predicted": [names[index] for index in self.predicted],
-                **{f"p_{name}": self.probabilities[:, k] for k, name in enumerate(names)},
+                **{f"p_{name}": self.probabilities[:, k].tolist() for k, name in enumerate(names)},
             }
         )
 
