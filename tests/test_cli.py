@@ -14,8 +14,9 @@ from cxrtransfer.cli import main
 from cxrtransfer.cli.options import parse, run_configs
 from cxrtransfer.config import RunConfig
 from cxrtransfer.data import read_folder
+from cxrtransfer.deploy import Classifier, predict_files
 from cxrtransfer.files import read_json
-from cxrtransfer.study import RunFolder, load_run, predict_images
+from cxrtransfer.study import RunFolder, load_run
 
 # A network this small, hardly trained, may have empty heatmaps; a warning says so.
 pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
@@ -115,6 +116,7 @@ def test_predict_gives_the_probabilities_of_the_runs_test_set(
 ) -> None:
     tree, run = trained
     words = ["predict", str(run), str(tree / "test"), "--out", str(tmp_path / "p.csv")]
+    words += ["--threshold", "0.5", "--calibration", "none"]
 
     assert main([*words, "--heatmaps", str(tmp_path / "maps")]) == 0
 
@@ -138,7 +140,8 @@ def test_predict_names_every_unreadable_file(
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"no image")
 
-    assert main(["predict", str(trained[1]), str(tmp_path)]) == 1
+    words = ["predict", str(trained[1]), str(tmp_path), "--out", str(tmp_path / "p.csv")]
+    assert main(words) == 1
     message = capsys.readouterr().err
     assert "a.png" in message
     assert "b.png" in message
@@ -175,8 +178,8 @@ def test_only_unreadable_images_are_an_error_even_when_skipped(
         (tmp_path / label).mkdir()
         (tmp_path / label / "a.png").write_bytes(b"no image")
 
-    for command in ("predict", "external-test"):
-        assert main([command, str(trained[1]), str(tmp_path), "--skip-unreadable"]) == 1
+    for command, out in (("predict", ["--out", str(tmp_path / "p.csv")]), ("external-test", [])):
+        assert main([command, str(trained[1]), str(tmp_path), "--skip-unreadable", *out]) == 1
         assert "2 image(s) cannot be read" in capsys.readouterr().err
 
 
@@ -213,7 +216,13 @@ def test_empty_heatmaps_are_named_by_their_images(
     with pytest.warns(
         UserWarning, match=r"6 of 6 heatmaps are empty.*: 00\.png, 01\.png"
     ) as caught:
-        predict_images(run, images, heatmaps=tmp_path / "maps", batch_size=4)
+        predict_files(
+            Classifier.from_run(run, threshold=0.5, calibration="none"),
+            images,
+            out=tmp_path / "p.csv",
+            heatmaps=tmp_path / "maps",
+            batch_size=4,
+        )
     assert len(caught) == 1
 
 
@@ -235,6 +244,21 @@ def test_predict_needs_images(
 ) -> None:
     assert main(["predict", str(trained[1]), str(tmp_path)]) == 1
     assert "at least one image" in capsys.readouterr().err
+
+
+def test_an_exported_classifier_predicts_like_its_run(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, run = trained
+    assert main(["export", str(run), "--out", str(tmp_path / "model")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "model")
+
+    for name, source in (("run", run), ("model", tmp_path / "model")):
+        out = str(tmp_path / f"{name}.csv")
+        assert main(["predict", str(source), str(tree / "test"), "--out", out]) == 0
+
+    assert (tmp_path / "run.csv").read_bytes() == (tmp_path / "model.csv").read_bytes()
+    assert "on validation" in capsys.readouterr().out
 
 
 def test_audit_prints_the_leakage_report_of_a_folder_or_a_table(

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .data import StratifiedResplit
+    from .deploy import Classifier
     from .embedding import embed_tsne
     from .explain import GradCAM
     from .models import build_finetune_model
     from .training import WeightedTrainer
 
 __all__ = [
+    "Classifier",
     "GradCAM",
     "StratifiedResplit",
     "WeightedTrainer",
@@ -27,6 +29,7 @@ __all__ = [
 __version__ = version("cxrtransfer")
 
 _HOMES = {
+    "Classifier": "deploy",
     "GradCAM": "explain",
     "StratifiedResplit": "data",
     "WeightedTrainer": "training",

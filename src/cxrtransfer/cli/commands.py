@@ -117,19 +117,39 @@ def _external_test(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from cxrtransfer.study import predict_images  # noqa: PLC0415
+    from cxrtransfer.deploy import load_classifier, predict_files  # noqa: PLC0415
 
     images = options.images
-    predictions = predict_images(
-        options.run_folder,
+    predictions = predict_files(
+        load_classifier(
+            options.model, threshold=options.threshold, calibration=options.calibration
+        ),
         images[0] if len(images) == 1 and images[0].is_dir() else images,
         out=options.out,
+        json_out=options.json,
+        html_out=options.html,
         heatmaps=options.heatmaps,
+        overwrite=options.overwrite,
+        coverage=options.coverage,
+        false_alarm_rate=options.false_alarm_rate,
         on_error=_on_error(options),
         device=options.device,
+        progress=sys.stderr.isatty(),
     )
     skipped = [f"skipped: {name}: {reason}" for name, reason in predictions.skipped.items()]
-    _print(predictions, *skipped, options.out.resolve())
+    written = [path for path in (options.out, options.json, options.html) if path is not None]
+    _print(predictions, *skipped, *(path.resolve() for path in written))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from cxrtransfer.deploy import Classifier  # noqa: PLC0415
+
+    classifier = Classifier.from_run(
+        options.run_folder,
+        threshold=options.threshold or "youden",
+        calibration=options.calibration or "auto",
+    )
+    _print(classifier.save_pretrained(options.out).resolve())
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -156,6 +176,7 @@ COMMANDS = {
     "audit": _audit,
     "external-test": _external_test,
     "predict": _predict,
+    "export": _export,
     "report": _report,
     "models": _models,
 }

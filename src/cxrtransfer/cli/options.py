@@ -77,7 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_shared(test)
 
     predict = add("predict", "predict the classes of images without labels")
-    predict.add_argument("run_folder", type=_existing, metavar="run", help="folder of one run")
+    predict.add_argument(
+        "model",
+        type=_existing_or_hub,
+        help="folder of one run or of an exported classifier, or hf-hub:USER/NAME",
+    )
     predict.add_argument("images", type=_existing, nargs="+", help="one folder, or files")
     predict.add_argument(
         "--out",
@@ -85,8 +89,34 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("predictions.csv"),
         help="table to write (default: predictions.csv)",
     )
+    predict.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    predict.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a contact sheet with Grad-CAM overlays"
+    )
     predict.add_argument("--heatmaps", type=Path, help="folder for Grad-CAM overlays")
+    predict.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    _add_decision(predict)
+    predict.add_argument(
+        "--coverage",
+        type=float,
+        default=0.9,
+        metavar="X",
+        help="coverage of the conformal prediction sets (default: 0.9)",
+    )
+    predict.add_argument(
+        "--false-alarm-rate",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="rate of images like those of validation that are flagged as unlike the training "
+        "images (default: 0.01)",
+    )
     _add_shared(predict)
+
+    export = add("export", "save a trained network as one folder to share")
+    export.add_argument("run_folder", type=_existing, metavar="run", help="folder of one run")
+    export.add_argument("--out", type=Path, required=True, help="folder to write")
+    _add_decision(export)
 
     report = add("report", "write the HTML report of a finished study again")
     report.add_argument("out", type=_existing, help="folder that train wrote")
@@ -229,6 +259,21 @@ def _class_weights(
         ) from None
 
 
+def _add_decision(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--threshold",
+        metavar="RULE",
+        help="number, 'youden', 'f1' or e.g. 'sensitivity:0.95', chosen on validation (default: "
+        "youden, or that of an exported classifier)",
+    )
+    command.add_argument(
+        "--calibration",
+        choices=("auto", "platt", "temperature", "none"),
+        help="recalibration of the probabilities, fitted on validation (default: auto, which is "
+        "Platt scaling for two classes, or that of an exported classifier)",
+    )
+
+
 def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--skip-unreadable", action="store_true", help="skip images that cannot be read"
@@ -249,3 +294,7 @@ def _existing(word: str) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"no such file or directory: {word}")
     return path
+
+
+def _existing_or_hub(word: str) -> str:
+    return word if word.startswith("hf-hub:") else str(_existing(word))

@@ -3,7 +3,14 @@
 from .audit import AuditResult, Duplicates, NearDuplicates, SharedPatients, audit, near_pairs
 from .augment import Augment
 from .dataset import StratifiedResplit
-from .images import ImageInfo, decode_image, decode_images, decode_with_info, thread_map
+from .images import (
+    DECODER_VERSION,
+    ImageInfo,
+    decode_image,
+    decode_images,
+    decode_with_info,
+    thread_map,
+)
 from .records import Record, Records
 from .samplers import EpochSampler, upsampling_sampler, weighted_sampler
 from .sources import (
@@ -23,6 +30,7 @@ from .splits import fold_records, resplit
 from .transforms import to_model_input
 
 __all__ = [
+    "DECODER_VERSION",
     "AuditResult",
     "Augment",
     "Duplicates",

@@ -1,1 +1,8 @@
-"""Hand a trained model over."""
+"""Use and share a trained classifier: one object, one folder."""
+
+from .classifier import Classifier
+from .output import predict_files
+from .predictions import ImagePredictions
+from .sources import load_classifier
+
+__all__ = ["Classifier", "ImagePredictions", "load_classifier", "predict_files"]

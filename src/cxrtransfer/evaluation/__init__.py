@@ -19,6 +19,7 @@ from .comparison import (
     compare_all,
     mcnemar,
 )
+from .conformal import ConformalScores, calibrate_classes
 from .domain_shift import (
     ImageProfile,
     Shift,
@@ -37,6 +38,7 @@ from .ensemble import (
 from .evaluate import Evaluation, evaluate
 from .intervals import Estimate, wilson_interval
 from .metrics import METRICS, Metric, compute_metrics
+from .novelty import TrainingReference, thumbnails
 from .predictions import Predictions
 from .prior_shift import PriorEstimate, adjust_priors, estimate_priors, weighted_priors
 from .subgroups import evaluate_groups
@@ -56,6 +58,7 @@ __all__ = [
     "METRICS",
     "Anova",
     "Comparison",
+    "ConformalScores",
     "CurveBand",
     "Drop",
     "Estimate",
@@ -71,9 +74,11 @@ __all__ = [
     "Reliability",
     "Shift",
     "Temperature",
+    "TrainingReference",
     "adjust_priors",
     "anova_over_folds",
     "average",
+    "calibrate_classes",
     "compare",
     "compare_all",
     "compare_profiles",
@@ -104,6 +109,7 @@ __all__ = [
     "threshold_for_sensitivity",
     "threshold_for_youden",
     "threshold_sweep",
+    "thumbnails",
     "weighted_priors",
     "wilson_interval",
 ]

@@ -5,10 +5,11 @@ from .freezing import freeze, set_train_mode, stages, unfreeze
 from .heads import get_head, replace_head
 from .inputs import input_spec
 from .layers import TargetLayer, capture_features, default_target_layer, find_overwritten, to_map
-from .names import list_models, parse_name
+from .names import architecture_of, list_models, parse_name
 
 __all__ = [
     "TargetLayer",
+    "architecture_of",
     "build_finetune_model",
     "capture_features",
     "default_target_layer",

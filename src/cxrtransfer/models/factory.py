@@ -17,7 +17,7 @@ from .freezing import freeze
 from .heads import free_logits
 from .hub import published_weights, read_published
 from .inputs import attach_input_spec, spec_from_timm, take_gray
-from .names import ModelName, parse_name
+from .names import ModelName, attach_architecture, parse_name
 from .weights import (
     download_torchvision,
     find_weights,
@@ -104,6 +104,7 @@ def build_finetune_model(
             f"got {in_chans}; omit it"
         )
     attach_input_spec(model, spec)
+    attach_architecture(model, which)
     if image_size is not None:
         _try_image_size(model, spec, image_layers)
     if mode == "features":

@@ -7,7 +7,6 @@ from .explanations import Example, Explanations
 from .external import ExternalTest, external_test
 from .grid import PAPER_MODELS, paper_grid
 from .manifests import RunManifest, SplitSummary, StudyAudit
-from .predict import ImagePredictions, predict_images
 from .run import run_experiment
 from .run_folder import RunFolder
 from .run_result import PositiveClass, RunResult, load_network, load_run
@@ -22,7 +21,6 @@ __all__ = [
     "Example",
     "Explanations",
     "ExternalTest",
-    "ImagePredictions",
     "PositiveClass",
     "RunConfig",
     "RunFolder",
@@ -40,7 +38,6 @@ __all__ = [
     "load_run",
     "load_study",
     "paper_grid",
-    "predict_images",
     "run_experiment",
     "run_study",
 ]

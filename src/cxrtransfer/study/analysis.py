@@ -12,7 +12,7 @@ from torch import nn
 from cxrtransfer.data import StratifiedResplit
 from cxrtransfer.embedding import embed_tsne
 from cxrtransfer.errors import EmptyHeatmapWarning
-from cxrtransfer.evaluation import Predictions
+from cxrtransfer.evaluation import Predictions, TrainingReference
 from cxrtransfer.plots import write_embedding_page
 from cxrtransfer.types import InputSpec
 
@@ -40,6 +40,7 @@ def analyze(
     *,
     spec: InputSpec,
     features: Callable[[], npt.NDArray[np.float32]],
+    reference: Callable[[], TrainingReference],
     seed: int,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Embed and explain the test images, and write each result; one that fails leaves the others.
@@ -51,6 +52,7 @@ def analyze(
         predictions: Predictions on them.
         spec: Input of the network.
         features: Extracts their features, float32 ``(N, F)``.
+        reference: Describes the training images.
         seed: Seed of t-SNE.
 
     Returns:
@@ -97,6 +99,10 @@ def analyze(
     profile = attempt("profile", lambda: profile_files(test.records, spec))
     if profile is not None:
         folder.write_profile(profile)
+
+    described = attempt("reference", reference)
+    if described is not None:
+        folder.write_reference(described)
 
     if embedding is None:
         missing["embedding_page"] = "the embedding is missing"

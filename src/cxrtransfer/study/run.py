@@ -32,6 +32,7 @@ from cxrtransfer.types import InputSpec, Split, StrPath
 from .analysis import analyze
 from .image_files import ImageFiles, read_image_files
 from .manifests import RunManifest
+from .reference import fit_reference
 from .run_folder import RunFolder
 from .run_result import RunResult, load_run, positive_class
 
@@ -301,6 +302,7 @@ def _write_results(
         predictions["test"],
         spec=input_spec(model),
         features=lambda: trainer.features(splits["test"]),
+        reference=lambda: fit_reference(model, splits["train"], splits["val"], input_spec(model)),
         seed=plan.config.training.seed,
     )
     folder.write_manifest(

@@ -13,7 +13,7 @@ from torch import nn
 
 from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.evaluation import ImageProfile, Predictions
+from cxrtransfer.evaluation import ImageProfile, Predictions, TrainingReference
 from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.files import atomic_path, write_arrays
 from cxrtransfer.training import History
@@ -49,6 +49,7 @@ _RUN_FILES = {
     "explanations": "explanations.npz",
     "randomization": "randomization.npz",
     "profile": "profile.npz",
+    "reference": "reference.npz",
 }
 _EXTERNAL = "external"  # a folder per site
 _EXTERNAL_FILES = {
@@ -223,6 +224,15 @@ class RunFolder(Folder):
     def write_profile(self, profile: ImageProfile) -> None:
         """Write sizes, modes and intensities of the test images."""
         self._write("profile", {**vars(profile), "modes": np.array(profile.modes)})
+
+    def read_reference(self) -> TrainingReference | None:
+        """Read what the training images look like."""
+        arrays = self._read("reference")
+        return None if arrays is None else TrainingReference.from_arrays(arrays)
+
+    def write_reference(self, reference: TrainingReference) -> None:
+        """Write what the training images look like."""
+        self._write("reference", reference.to_arrays())
 
     def external(self, site: str) -> "ExternalFolder":
         """Return the folder of the external test on a site's images."""
