@@ -158,6 +158,10 @@ def test_without_a_network_the_error_names_the_repository_and_the_folder():
         ),
         ({"architecture": "resnet10t", "pretrained_cfg": {}}, "must have 'input_size'"),
         (
+            {"architecture": "local-dir:/", "pretrained_cfg": {"input_size": [3, 32, 32]}},
+            "must name an architecture of timm or torchvision, got 'local-dir:/'",
+        ),
+        (
             {"architecture": "resnet10t", "model_args": {"checkpoint_path": "/etc/passwd"}},
             r"must not set \['checkpoint_path'\] in 'model_args'",
         ),

@@ -56,6 +56,9 @@ def export_model(classifier: Classifier, path: StrPath) -> Path:
     target = expand(path)
     if target.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"the file must end in .onnx or .pt2, got {os.fspath(path)!r}")
+    if target.suffix == ".onnx":
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            require(package, extra="onnx")
     graph = PixelsToProbabilities(classifier).eval()
     images = _random_images(classifier, 2)
     with atomic_path(target) as temporary, warnings.catch_warnings(), torch.no_grad():
@@ -114,7 +117,6 @@ def metadata(classifier: Classifier) -> dict[str, Any]:
 
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, values: dict[str, Any]) -> None:
     onnx = require("onnx", extra="onnx")
-    require("onnxscript", extra="onnx")
     exported = torch.onnx.export(
         program,
         (),

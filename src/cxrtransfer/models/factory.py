@@ -104,7 +104,8 @@ def build_finetune_model(
             f"got {in_chans}; omit it"
         )
     attach_input_spec(model, spec)
-    attach_architecture(model, which)
+    if which.library not in ("hf-hub", "local-dir"):
+        attach_architecture(model, which)
     if image_size is not None:
         _try_image_size(model, spec, image_layers)
     if mode == "features":
@@ -172,6 +173,8 @@ def _build_published(
     if pretrained is not False:
         path = published_weights(which) if pretrained is True else pretrained
         load_backbone(model, read_weights(path), source=str(path))
+    # It is rebuilt without the folder, unless the name of the architecture is not enough.
+    attach_architecture(model, which if published.arguments else architecture)
     return model, spec, first
 
 

@@ -148,8 +148,13 @@ def _from_timm(config: Mapping[str, Any], source: str) -> PublishedNetwork:
         raise IncompatibleWeightsError(
             f"{source} must have 'input_size', 'mean' and 'std' in 'pretrained_cfg': {error}"
         ) from error
+    library, colon, _ = architecture.partition(":")
+    if colon and library not in ("timm", "torchvision"):
+        raise IncompatibleWeightsError(
+            f"{source} must name an architecture of timm or torchvision, got {architecture!r}"
+        )
     return PublishedNetwork(
-        architecture=architecture if ":" in architecture else f"timm:{architecture}",
+        architecture=architecture if colon else f"timm:{architecture}",
         spec=spec,
         arguments={key: value for key, value in arguments.items() if key not in _OURS},
     )
