@@ -21,6 +21,7 @@ import torch
 
 from cxrtransfer.data import StratifiedResplit, draw_radiographs
 from cxrtransfer.deploy import Classifier, export_model
+from cxrtransfer.inference import predict
 from cxrtransfer.models import build_finetune_model, input_spec
 from cxrtransfer.training import WeightedTrainer
 
@@ -42,7 +43,7 @@ HEADER = (
 def main() -> None:
     """Print one row per network."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -68,7 +69,9 @@ def row(name: str, source: Path, folder: Path) -> str:
         StratifiedResplit(source, split, val_fraction=0.3, input_spec=spec)
         for split in ("train", "val")
     )
-    trainer = WeightedTrainer(model, epochs=10, lr=1e-3, device="cpu", progress=False)
+    trainer = WeightedTrainer(
+        model, epochs=10, lr=1e-3, device="cpu", precision="fp32", progress=False
+    )
     trainer.fit(train, val)
     classifier = Classifier.from_model(
         model, class_names=val.class_names, val=trainer.predict(val)
@@ -81,7 +84,10 @@ def row(name: str, source: Path, folder: Path) -> str:
     exported = np.concatenate(
         [session.run(None, {"image": part.numpy()})[0] for part in pixels.split(8)]
     )
-    expected = classifier.predict(val).probabilities
+    reference = predict(classifier.network, val, precision="fp32", device="cpu")
+    if classifier.calibration is not None:
+        reference = classifier.calibration.apply(reference)
+    expected = reference.probabilities
     decide = classifier.threshold.threshold
     positive = classifier.positive_index
     others = (exported[:, positive] >= decide) != (expected[:, positive] >= decide)
