@@ -45,12 +45,12 @@ def edit(folder: Path, name: str, change: Callable[[dict[str, Any]], object]) ->
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
 
-    with pytest.raises(FileNotFoundError, match=f"has no {name}"):
+    with pytest.raises(FileNotFoundError, match=rf"has no {name}"):
         Classifier.from_pretrained(folder)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such folder of a classifier: .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no such folder of a classifier: .*nowhere"):
         Classifier.from_pretrained(tmp_path / "nowhere")
 
 
@@ -122,7 +122,7 @@ def test_a_wrong_number_of_channels_is_refused(folder: Path) -> None:
         Classifier.from_pretrained(folder)
 
     edit(folder, "config.json", lambda c: c["pretrained_cfg"].update(input_size=[1, 32, 32]))
-    with pytest.raises(BundleError, match="does not fit the architecture .* with 1 channels"):
+    with pytest.raises(BundleError, match=r"does not fit the architecture .* with 1 channels"):
         Classifier.from_pretrained(folder)
 
 

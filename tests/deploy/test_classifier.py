@@ -42,7 +42,7 @@ def test_another_process_predicts_the_same_bits(
 
 
 def test_the_decision_of_a_run_comes_from_its_validation_split(
-    classifier: Classifier, kermany_study: Path
+    classifier: Classifier, kermany_study: Path, kermany_tree: Path
 ) -> None:
     run = load_run(kermany_study / "plain")
     platt = fit_platt(run.val)
@@ -54,7 +54,7 @@ def test_the_decision_of_a_run_comes_from_its_validation_split(
     assert Classifier.from_run(run, threshold="f1", card=False).threshold == (
         threshold_for_max_f1(val)
     )
-    predictions = classifier.predict(Path(run.records()[0].path).parents[2] / "test")
+    predictions = classifier.predict(kermany_tree / "test")
     expected = platt.apply(run.test)
     np.testing.assert_allclose(predictions.probabilities, expected.probabilities, atol=1e-12)
     np.testing.assert_array_equal(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cxrtransfer.data import read_folder
+from cxrtransfer.deploy import Classifier
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.files import file_digest
 from cxrtransfer.study import (
@@ -18,7 +19,6 @@ from cxrtransfer.study import (
     external_test,
     load_run,
     load_study,
-    predict_images,
     run_experiment,
     run_study,
 )
@@ -203,7 +203,7 @@ def test_black_test_images_leave_the_training(tree: Path, tiny: RunConfig, tmp_p
 
     assert "embedding" in result.missing
     assert len(result.test) == 48
-    assert predict_images(tmp_path / "run", tree / "test").ids
+    assert Classifier.from_run(tmp_path / "run", card=False).predict(tree / "test").ids
 
 
 def test_unfinished_files_of_a_killed_process_are_removed(

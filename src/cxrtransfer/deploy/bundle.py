@@ -120,9 +120,16 @@ def read_bundle(folder: Path) -> Parts:
     _check_digests(folder, own.get("sha256"))
     try:
         parts = _parts(folder, config)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, BundleError):
-            raise
+    except BundleError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
         raise BundleError(
             f"{folder} is damaged: {type(error).__name__}: {error}; save the classifier again"
         ) from error

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -94,20 +94,11 @@ def list_sources(images: Images) -> list[ImageSource]:
 
 
 def _arrays(arrays: Iterable[npt.NDArray[np.generic]]) -> Iterator[ImageSource]:
-    for index, array in enumerate(arrays):
-        if (
-            not isinstance(array, np.ndarray)
-            or array.ndim != 2
-            or array.dtype.str[1:]
-            not in (
-                "u1",
-                "u2",
-            )
-        ):
-            shape = getattr(array, "shape", "")
+    for index, array in enumerate(map(np.asarray, arrays)):
+        if array.ndim != 2 or array.dtype not in (np.uint8, np.uint16):
             raise ValueError(
                 "arrays must be gray images of type uint8 or uint16 and shape (H, W), got "
-                f"{getattr(array, 'dtype', type(array).__name__)} {shape}"
+                f"{array.dtype} {array.shape}"
             )
         yield ImageSource(str(index), array, str(index))
 
@@ -126,18 +117,18 @@ def read_sources(
         Pixels uint8 ``(N, S, S)``, zero where unreadable, and why each unreadable image is so, by
         its name.
     """
-    options = {"fit": fit, "interpolation": spec.interpolation}
+    options: dict[str, Any] = {"fit": fit, "interpolation": spec.interpolation}
     pixels = np.zeros((len(sources), spec.size, spec.size), np.uint8)
     files = [index for index, source in enumerate(sources) if isinstance(source.content, Path)]
     paths = [cast("Path", sources[index].content) for index in files]
-    decoded, unreadable = decode_images(paths, spec.size, **options)  # type: ignore[arg-type]
+    decoded, unreadable = decode_images(paths, spec.size, **options)
     pixels[files] = decoded
     for index, source in enumerate(sources):
         if not isinstance(source.content, Path):
             # As a lossless file, so that there is one way from pixels to inputs.
             buffer = io.BytesIO()
             Image.fromarray(source.content).save(buffer, "png")
-            pixels[index] = decode_image(buffer.getvalue(), spec.size, **options)  # type: ignore[arg-type]
+            pixels[index] = decode_image(buffer.getvalue(), spec.size, **options)
     names = {
         sources[index].name: unreadable.get(path) for index, path in zip(files, paths, strict=True)
     }
