@@ -262,7 +262,7 @@ class Records(Sequence[Record]):
     ) -> "Records":
         """Read a pandas data frame of images, as :meth:`from_csv` reads a table.
 
-        Missing values are empty cells, and whole numbers are read without decimals, so that a
+        Missing values are empty cells, and integers are read without decimals, so that a
         patient ``12`` is not ``12.0`` because others are unknown.
 
         Args:

@@ -136,7 +136,7 @@ def _from_timm(config: Mapping[str, Any], source: str) -> PublishedNetwork:
     import timm  # noqa: PLC0415
 
     arguments = config.get("model_args") or {}
-    # These would make timm load other weights, from anywhere.
+    # These would make timm load other weights, from any path or URL.
     reserved = set(inspect.signature(timm.create_model).parameters)
     if refused := sorted(reserved & set(arguments)):
         raise IncompatibleWeightsError(f"{source} must not set {refused} in 'model_args'")
