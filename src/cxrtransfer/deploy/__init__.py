@@ -1,8 +1,15 @@
 """Use and share a trained classifier: one object, one folder."""
 
 from .classifier import Classifier
+from .onnx import export_model
 from .output import predict_files
 from .predictions import ImagePredictions
 from .sources import load_classifier
 
-__all__ = ["Classifier", "ImagePredictions", "load_classifier", "predict_files"]
+__all__ = [
+    "Classifier",
+    "ImagePredictions",
+    "export_model",
+    "load_classifier",
+    "predict_files",
+]

@@ -1,12 +1,15 @@
-"""Callbacks: code that runs after every epoch."""
+"""Callbacks: code that runs before training, after every epoch, and at the end."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from cxrtransfer.runtime import require
 from cxrtransfer.types import StrPath
 
-__all__ = ["Callback", "StatefulCallback", "StepCallback", "TensorBoard"]
+if TYPE_CHECKING:
+    from .history import History
+
+__all__ = ["Callback", "FitCallback", "StatefulCallback", "StepCallback", "TensorBoard"]
 
 
 class Callback(Protocol):
@@ -17,6 +20,25 @@ class Callback(Protocol):
 
         Args:
             row: The new row of :class:`cxrtransfer.training.History`.
+        """
+
+
+@runtime_checkable
+class FitCallback(Callback, Protocol):
+    """A callback that is also called when training starts or resumes, and when it ends."""
+
+    def on_fit_start(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Prepare for the first epoch; the state of a resumed run has been restored already.
+
+        Args:
+            hyperparameters: The fields of :class:`cxrtransfer.training.TrainConfig`.
+        """
+
+    def on_fit_end(self, history: "History | None") -> None:
+        """Finish, also after an error.
+
+        Args:
+            history: All epochs; ``None`` if training was interrupted or failed.
         """
 
 

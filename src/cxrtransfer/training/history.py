@@ -4,10 +4,15 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cxrtransfer.config import Select
 from cxrtransfer.files import atomic_path, write_json
+from cxrtransfer.tables import data_frame, html_table
 from cxrtransfer.types import StrPath
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["History", "best_epoch"]
 
@@ -51,6 +56,23 @@ class History:
         epochs = f"{len(self.rows)} epoch{'' if len(self.rows) == 1 else 's'}"
         early = ", stopped early" if self.stopped_early else ""
         return f"History({epochs}{early}; best {self.best_epoch}: {metrics})"
+
+    def _repr_html_(self) -> str:
+        columns = list(self.rows[0]) if self.rows else []
+        rows = [
+            [f"{row['epoch']:g}", *(f"{row[name]:.4g}" for name in columns if name != "epoch")]
+            for row in self.rows
+        ]
+        return html_table(repr(self), columns, rows, note=f"Best epoch: {self.best_epoch}")
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the rows as a pandas data frame.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        names = list(self.rows[0]) if self.rows else []
+        return data_frame({name: [row[name] for row in self.rows] for name in names})
 
     def to_csv(self, path: StrPath) -> None:
         """Write one line per epoch, with a header.

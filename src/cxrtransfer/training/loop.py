@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ from cxrtransfer.inference import (
 )
 from cxrtransfer.runtime import Interrupt, autocast, eval_mode, seed_everything, set_rng_state
 
-from .callbacks import Callback, StatefulCallback, StepCallback
+from .callbacks import Callback, FitCallback, StatefulCallback, StepCallback
 from .checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
 from .checks import check_batch
 from .history import History
@@ -83,12 +83,20 @@ class FitLoop:
 
     def __call__(self) -> History:
         """Train until finished and load the selected weights into the model."""
-        rng = self._resume()
-        while not self.state.is_finished:
-            self._epoch(rng)
-            rng = None
-        self.state.model.load_state_dict(self.state.selected_state)
-        return self._history()
+        rng, history = self._resume(), None
+        observers = [c for c in self.callbacks if isinstance(c, FitCallback)]
+        try:
+            for callback in observers:
+                callback.on_fit_start(asdict(self.state.config))
+            while not self.state.is_finished:
+                self._epoch(rng)
+                rng = None
+            self.state.model.load_state_dict(self.state.selected_state)
+            history = self._history()
+            return history
+        finally:
+            for callback in observers:
+                callback.on_fit_end(history)
 
     def _epoch(self, rng: dict[str, Any] | None) -> None:
         """Train for one epoch or the rest of one; validate; write a checkpoint."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cxrtransfer.tables import html_table
 from cxrtransfer.types import Split
 
 __all__ = [
@@ -303,6 +304,35 @@ class AuditResult:
 
     def __repr__(self) -> str:
         return f"AuditResult({self.num_images:,} images, leaks={self.leaks})"
+
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for c in self.class_counts.values() for name in c))
+        classes = [
+            [split, *(f"{counts.get(name, 0):,}" for name in names)]
+            for split, counts in self.class_counts.items()
+        ]
+        findings: list[list[object]] = [
+            ["shared patients", shared] for shared in self.shared_patients
+        ]
+        if self.content_read:
+            groups = {
+                "identical files": self.duplicates,
+                "near-duplicates": self.near_duplicates,
+            }
+            for title, copies in groups.items():
+                first, *others = (line.strip() for line in self._copy_lines(title, copies))
+                findings.append([title, first.partition(": ")[2]])
+                findings += [["", line] for line in others]
+            findings += [
+                [f"AUROC of the class from {name}", f"{auroc:.3f}"]
+                for name, auroc in self.confounds.items()
+            ]
+        findings += [["nearly constant image", name] for name in self.blank]
+        findings += [[f"unreadable: {name}", text] for name, text in self.unreadable.items()]
+        title = f"Audit of {self.num_images:,} images"
+        return html_table(title, ["split", *names], classes) + html_table(
+            "Findings", ["check", "result"], findings
+        )
 
     def __str__(self) -> str:
         lines = [f"Audit of {self.num_images:,} images", "", "Classes"]

@@ -87,7 +87,7 @@ def _validation_table(study: StudyResults, adjusted: dict[str, AdjustedAuroc | N
             }
             for name, result in adjusted.items()
             if result is not None
-        ]
+        ],
     )
 
 
