@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_gallery.gen_gallery",
     "myst_nb",
+    "command_line",
     "gallery",
     "public_names",
     "results",

@@ -31,6 +31,7 @@ from sphinx.util.docutils import SphinxDirective
 
 _FOLDERS = Path("_build/blocks")  # inside the source folder, as Sphinx copies images from there
 _SHOWN_FOLDER = "/home/you"
+_LANGUAGES = ("python", "py", "bash", "sh", "shell")
 
 
 def figure_of(value: object) -> Figure | None:
@@ -51,7 +52,7 @@ class _Block(SphinxDirective):
 
     def source(self, code: str, language: str) -> nodes.Node:
         """Show code."""
-        node = nodes.literal_block(code, code, language=language)
+        node = nodes.literal_block(code, code, language=language, was_run=True)
         self.set_source_info(node)
         return node
 
@@ -196,6 +197,18 @@ def _remove_folder(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     shutil.rmtree(Path(env.srcdir) / _FOLDERS / docname, ignore_errors=True)
 
 
+def _check_all_run(app: Sphinx, doctree: nodes.document) -> None:
+    """Refuse blocks of Python or shell code that the build does not run."""
+    if app.env.docname.startswith(("gallery/", "reference/generated/", "tutorials/notebook")):
+        return
+    for block in doctree.findall(nodes.literal_block):
+        if block.get("language") in _LANGUAGES and "was_run" not in block:
+            raise ExtensionError(
+                f"{app.env.docname}: use run-python or run-shell, or, for what the build cannot "
+                f"run, pycon or console:\n{block.astext()}"
+            )
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Register the directives."""
     app.add_directive("run-python", RunPython)
@@ -204,4 +217,5 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("run-file", RunFile)
     app.connect("source-read", _empty_folder)
     app.connect("env-purge-doc", _remove_folder)
+    app.connect("doctree-read", _check_all_run)
     return {"parallel_read_safe": True}
