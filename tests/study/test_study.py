@@ -60,7 +60,6 @@ def study(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_folder_holds_everything(study: Path) -> None:
     assert {path.name for path in (study / "plain").iterdir()} >= {
         "config.json",
-        "checkpoint.pt",
         "split.csv",
         "history.csv",
         "model.safetensors",
@@ -72,6 +71,18 @@ def test_a_run_folder_holds_everything(study: Path) -> None:
         "heatmaps.npz",
         "manifest.json",
     }
+
+
+def test_the_checkpoint_of_a_complete_run_is_kept_on_request_only(
+    study: Path, tree: Path, tmp_path: Path
+) -> None:
+    run_study([CONFIG], tree, tmp_path, progress=False, keep_checkpoint=True)
+
+    assert (tmp_path / "plain" / "checkpoint.pt").exists()
+    assert not (study / "plain" / "checkpoint.pt").exists()
+    assert load_run(study / "plain").manifest.files.keys() == (
+        load_run(tmp_path / "plain").manifest.files.keys()
+    )
 
 
 def test_the_kept_model_is_the_one_that_was_tested(study: Path, tree: Path) -> None:
@@ -91,7 +102,6 @@ def test_a_finished_run_is_loaded_and_not_repeated(
     study: Path, tree: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(study / "plain", tmp_path / "plain")
-    (folder / "checkpoint.pt").unlink()
 
     result = run_experiment(CONFIG, tree, folder, callbacks=[_Fail()])
 

@@ -6,6 +6,7 @@ scikit-learn has temperature and Platt scaling only behind an estimator that is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ _MIN_PROBABILITY = 1e-12  # a probability of 0 has no logarithm
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Predicted probabilities and observed frequencies in bins of equal width.
+    """Predicted probabilities and observed frequencies in bins.
 
     For two classes these are of the positive class; for more, of the most probable class.
 
@@ -67,6 +68,7 @@ def reliability(
     *,
     patients: Sequence[str] | None = None,
     bins: int = 15,
+    strategy: Literal["uniform", "quantile"] = "uniform",
     confidence: float = 0.95,
 ) -> Reliability:
     """Compute a reliability diagram: probability and observed frequency per bin.
@@ -75,6 +77,8 @@ def reliability(
         predictions: Labels and probabilities.
         patients: The patient of each image; None treats each image as a separate patient.
         bins: Number of bins; the calibration error depends on it (Guo et al. 2017 use 15).
+        strategy: As in scikit-learn: ``"uniform"`` for bins of equal width, ``"quantile"`` for
+            bins of about equally many images, of which equal probabilities share one.
         confidence: Level of the intervals, between 0 and 1.
 
     Raises:
@@ -84,7 +88,14 @@ def reliability(
         raise ValueError(f"bins must be at least 1, got {bins}")
     codes = patient_codes(patients, len(predictions), min_patients=1)
     confidences, outcome = confidence_and_outcome(predictions)
-    index = _bin_indices(confidences, bins)
+    if strategy == "uniform":
+        edges = np.linspace(0, 1, bins + 1)
+        index = _bin_indices(confidences, bins)
+    else:
+        inner = np.unique(np.quantile(confidences, np.linspace(0, 1, bins + 1)[1:-1]))
+        edges = np.concatenate([[0.0], inner[(inner > 0) & (inner < 1)], [1.0]])
+        bins = len(edges) - 1
+        index = np.searchsorted(edges[1:-1], confidences, side="right")
     counts = np.bincount(index, minlength=bins)
     filled = np.where(counts > 0, counts, np.nan)
     probability = np.bincount(index, confidences, bins) / filled
@@ -96,7 +107,7 @@ def reliability(
         interval = proportion_interval(outcome[here] > 0, codes[here], confidence=confidence)
         ends[:, number] = interval.low, interval.high
     return Reliability(
-        edges=np.linspace(0, 1, bins + 1),
+        edges=edges,
         counts=counts,
         probability=probability,
         frequency=frequency,

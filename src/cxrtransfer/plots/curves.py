@@ -21,7 +21,7 @@ from cxrtransfer.evaluation import (
     threshold_sweep,
 )
 
-from .style import GRAY, color, legend, new_axes, plain, require_nonempty, style_axes
+from .style import GRAY, TEXT, color, legend, new_axes, plain, require_nonempty, style_axes
 
 __all__ = [
     "plot_precision_recall_curves",
@@ -30,10 +30,14 @@ __all__ = [
     "plot_threshold_sweep",
 ]
 
+MAX_CORNERS = 2_000  # of a curve; more are not visible
+
 
 def plot_roc_curves(
     predictions_by_run: Mapping[str, Predictions],
     bands: Mapping[str, CurveBand] | None = None,
+    *,
+    thresholds: Sequence[OperatingPoint] = (),
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the receiver operating characteristic (ROC) curve of each run.
@@ -41,10 +45,12 @@ def plot_roc_curves(
     Args:
         predictions_by_run: Labels and probabilities of each run, by its name.
         bands: Confidence bands of some of the curves, by run (``curve_band(predictions)``).
+        thresholds: Thresholds to mark on each curve.
         ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes: one line per run, then the diagonal of a random score.
+        The Axes: one line per run, then the diagonal of a random score, then one mark per
+        threshold and run. A curve of more than 2,000 corners is thinned out.
 
     Raises:
         ValueError: If there are no runs, or one has no positive or no negative images.
@@ -56,9 +62,25 @@ def plot_roc_curves(
         false_rate, true_rate, _ = roc_curve(positive, predictions.scores)
         area = roc_auc_score(positive, predictions.scores)
         label = f"{plain(run)} (AUROC {area:.3f})"
-        ax.plot(false_rate, true_rate, color=color(index), linewidth=1.6, label=label)
+        shown = _thinned(len(false_rate))
+        ax.plot(
+            false_rate[shown], true_rate[shown], color=color(index), linewidth=1.6, label=label
+        )
         _draw_band(ax, (bands or {}).get(run), index)
     ax.plot([0, 1], [0, 1], ":", color=GRAY, linewidth=1.2)
+    for number, point in enumerate(thresholds):
+        for index, (run, predictions) in enumerate(predictions_by_run.items()):
+            positive, called = _positive(run, predictions), predictions.scores >= point.threshold
+            ax.plot(
+                (called & ~positive).sum() / (~positive).sum(),
+                (called & positive).sum() / positive.sum(),
+                "osD^"[number % 4],
+                color=color(index),
+                markeredgecolor=TEXT,
+                markersize=8,
+                linestyle="none",
+                label=None if index else f"Threshold {point.threshold:.3g} ({plain(point.rule)})",
+            )
     style_axes(
         ax,
         title="Receiver operating characteristic",
@@ -127,23 +149,21 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
     """Draw a reliability diagram, with the number of images per bin.
 
     On the diagonal probabilities are calibrated; points below it are overconfident. Each point has
-    a confidence interval. The gray bars show the number of images per bin, the highest bar taking
-    a fifth of the height.
+    a confidence interval. For bins of equal width, gray bars show the number of images per bin,
+    the highest bar taking a fifth of the height; for others, ticks show the limits of the bins.
 
     Args:
         bins: Result of :func:`cxrtransfer.evaluation.reliability`.
         ax: Axes to draw on; those of a new figure by default.
 
     Returns:
-        The Axes: one bar per bin, one point per non-empty bin.
+        The Axes: one bar or tick per bin, one point per non-empty bin.
     """
     ax = ax or new_axes(7.2, 5.2)
-    middles = (bins.edges[:-1] + bins.edges[1:]) / 2
-    heights = 0.2 * bins.counts / bins.counts.max()
-    ax.bar(middles, heights, 0.92 / len(middles), color="#D9D9D9", label="Images per bin")
-    for middle, height, count in zip(middles, heights, bins.counts, strict=True):
-        if count:
-            ax.text(middle, height + 0.008, f"{count:,}", ha="center", fontsize=7, color="#595959")
+    if np.allclose(np.diff(bins.edges), 1 / len(bins.counts)):
+        _draw_counts(ax, bins)
+    else:
+        ax.vlines(bins.edges, 0, 0.03, color=GRAY, linewidth=1, label="Limits of the bins")
     filled = bins.counts > 0
     frequency = bins.frequency[filled]
     ends = np.stack([bins.low[filled], bins.high[filled]])
@@ -168,6 +188,15 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
     _unit_square(ax)
     legend(ax)
     return ax
+
+
+def _draw_counts(ax: Axes, bins: Reliability) -> None:
+    middles = (bins.edges[:-1] + bins.edges[1:]) / 2
+    heights = 0.2 * bins.counts / bins.counts.max()
+    ax.bar(middles, heights, 0.92 / len(middles), color="#D9D9D9", label="Images per bin")
+    for middle, height, count in zip(middles, heights, bins.counts, strict=True):
+        if count:
+            ax.text(middle, height + 0.008, f"{count:,}", ha="center", fontsize=7, color="#595959")
 
 
 def plot_threshold_sweep(
@@ -226,6 +255,11 @@ def _positive(run: str, predictions: Predictions) -> npt.NDArray[np.bool_]:
             f"run {run!r} has {positive.sum()} positive of {len(positive)}"
         )
     return positive
+
+
+def _thinned(count: int) -> npt.NDArray[np.int64]:
+    """Return the positions of at most 2,000 of the corners of a curve, both ends included."""
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_CORNERS)).astype(np.int64))
 
 
 def _draw_band(ax: Axes, band: CurveBand | None, index: int) -> None:

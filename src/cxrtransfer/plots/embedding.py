@@ -13,6 +13,7 @@ from .style import GRAY, color, legend, new_axes, plain, style_axes
 
 __all__ = ["plot_embedding"]
 
+MAX_VECTOR_POINTS = 2_000  # more are drawn as pixels, also in a vector format
 _CELLS = 9  # maximum number of thumbnails per row and column
 
 
@@ -71,6 +72,7 @@ def plot_embedding(
                 alpha=0.55 if correct else 1.0,
                 linewidths=0 if correct else 0.8,
                 edgecolors="none" if correct else "black",
+                rasterized=len(labels) > MAX_VECTOR_POINTS,
                 label=f"{plain(name)}, {'correct' if correct else 'incorrect'} ({chosen.sum():,})",
             )
     style_axes(ax, title="t-SNE embedding of the features")

@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -32,14 +32,16 @@ def write_embedding_page(
     images: Sequence[npt.NDArray[np.uint8]],
     *,
     heatmaps: Sequence[npt.NDArray[np.float32]] | None = None,
+    probabilities: npt.NDArray[np.float64] | None = None,
     ids: Sequence[str] | None = None,
     title: str = "t-SNE embedding of the features",
-    thumbnail: int = 160,
+    thumbnail: int = 224,
 ) -> Path:
     """Write a self-contained HTML page with the embedding, and each point's image and heatmap.
 
     Dots are correct predictions, triangles incorrect ones, in the color of the true class. A
-    point is selected by hovering, by the tab key, or by its index in the URL (``page.html#17``).
+    point is selected by hovering, by the tab key, or by its index in the URL (``page.html#17``);
+    the correct predictions can be hidden.
 
     Args:
         path: The file to write; overwritten if it exists.
@@ -50,9 +52,11 @@ def write_embedding_page(
         images: N gray images, uint8 ``(H, W)``.
         heatmaps: N maps in [0, 1], ``(h, w)``, overlaid on a second copy of the image; they may be
             coarser than it. By default only images are shown.
+        probabilities: Probabilities of all classes, ``(N, K)``, of which that of the predicted
+            class is shown. By default none is.
         ids: N image ids; positions by default.
         title: Page title.
-        thumbnail: Longer side of the stored images in pixels; about 5 KB per image at 160.
+        thumbnail: Longer side of the stored images in pixels; about 8 KB per image at 224.
 
     Returns:
         The path.
@@ -74,18 +78,26 @@ def write_embedding_page(
         raise ValueError(
             f"heatmaps must contain one map for each of {count} images, got {len(heatmaps)}"
         )
+    if probabilities is not None and probabilities.shape != (count, len(class_names)):
+        raise ValueError(
+            f"probabilities must have shape ({count}, {len(class_names)}), "
+            f"got {probabilities.shape}"
+        )
     points = [
         {
             "id": ids[index],
             "label": class_names[labels[index]],
             "predicted": class_names[predicted[index]],
+            "probability": None
+            if probabilities is None
+            else f"{probabilities[index, predicted[index]]:.3f}",
             "image": _data_uri(images[index], thumbnail),
             "heatmap": None if heatmaps is None else _heatmap_uri(heatmaps[index]),
         }
         for index in range(count)
     ]
     marks = [
-        _mark(index, x, y, color(int(labels[index])), correct=labels[index] == predicted[index])
+        _mark(index, x, y, color(int(labels[index])), points[index])
         for index, (x, y) in enumerate(_positions(coordinates))
     ]
     # "</script" or "<!--<script" inside a string would change where the script ends.
@@ -97,9 +109,9 @@ def write_embedding_page(
     page = _PAGE.substitute(
         title=escape(title),
         side=_SIDE,
-        shown=thumbnail,
-        panel=2 * thumbnail + 30,
         key=key,
+        num_errors=f"{int((labels != predicted).sum()):,}",
+        num_points=f"{count:,}",
         marks="\n".join(marks),
         data=data,
     )
@@ -118,13 +130,17 @@ def _positions(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return rounded
 
 
-def _mark(index: int, x: float, y: float, fill: str, *, correct: bool) -> str:
+def _mark(index: int, x: float, y: float, fill: str, point: Mapping[str, str | None]) -> str:
     shape = (
         f'circle cx="{x}" cy="{y}" r="4"'
-        if correct
+        if point["label"] == point["predicted"]
         else f'path d="M{x:.1f} {y - 7:.1f}l6 11h-12z" class="incorrect"'
     )
-    return f'<{shape} fill="{fill}" tabindex="0" data-index="{index}"/>'
+    name = escape(f"{point['id']}: {point['label']}, predicted {point['predicted']}")
+    return (
+        f'<{shape} fill="{fill}" tabindex="0" role="button" aria-label="{name}" '
+        f'data-index="{index}"/>'
+    )
 
 
 def _data_uri(image: npt.NDArray[np.uint8], side: int) -> str:
@@ -145,30 +161,44 @@ def _heatmap_uri(heatmap: npt.NDArray[np.float32]) -> str:
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
+<head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>$title</title>
 <style>
-body { font: 15px/1.4 system-ui, sans-serif; color: #262626; margin: 1.5em; }
-main { display: flex; flex-wrap: wrap; gap: 1.5em; align-items: flex-start; }
-svg { border: 1px solid #ccc; max-width: 100%; }
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ccc; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e4e4; --paper: #16181b; --line: #555; } }
+body { font: 16px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  margin: 0 auto; padding: 1.2rem; max-width: 76rem; }
+h1 { font-size: 1.4rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
+main { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 1.5rem; }
+@media (max-width: 50rem) { main { grid-template-columns: minmax(0, 1fr); } }
+svg { border: 1px solid var(--line); width: 100%; height: auto; max-height: 90vh; }
 svg circle { opacity: .65; }
-svg .incorrect { stroke: #000; stroke-width: .8; }
+svg .incorrect { stroke: var(--ink); stroke-width: .8; }
 svg [data-index] { cursor: pointer; outline: none; }
-svg .open { stroke: #000; stroke-width: 2.5; opacity: 1; }
-aside { width: ${panel}px; min-height: 12em; }
-.picture { position: relative; display: inline-block; margin-right: 8px; }
-.picture img { width: ${shown}px; display: block; }
+svg .open { stroke: var(--ink); stroke-width: 2.5; opacity: 1; }
+.errors-only circle { display: none; }
+.key { background: #fff; color: #222; border-radius: 4px; padding: 0 .4rem; margin-right: .4rem; }
+aside { position: sticky; top: 1rem; align-self: start; min-height: 12em; }
+.picture { position: relative; margin-bottom: .8rem; max-width: 26rem; }
+.picture img { width: 100%; display: block; }
 .picture img + img { position: absolute; inset: 0; height: 100%; opacity: .4; }
-aside p { overflow-wrap: anywhere; }
+aside p { overflow-wrap: anywhere; margin: .3rem 0; }
 </style>
+</head>
+<body>
 <h1>$title</h1>
-<p>$key. Dots: correct predictions. Triangles: incorrect predictions. The axes have no unit.</p>
+<p>$key</p>
+<p>Dots: correct predictions. Triangles: incorrect predictions. The axes have no unit.
+<label><input type="checkbox" id="errors"> Errors only ($num_errors of $num_points)</label></p>
 <main>
-<svg width="$side" height="$side" viewBox="0 0 $side $side" role="group" aria-label="$title">
+<svg viewBox="0 0 $side $side" role="group" aria-label="$title">
 $marks
 </svg>
-<aside aria-live="polite"><p>Hover over a point to see its radiograph.</p></aside>
+<aside aria-live="polite"><p>Select a point to see its radiograph.</p></aside>
 </main>
 <script>
 const points = $data;
@@ -189,15 +219,20 @@ function open(mark) {
   const point = points[mark.dataset.index];
   document.querySelectorAll(".open").forEach(other => other.classList.remove("open"));
   mark.classList.add("open");
+  const probability = point.probability === null ? "" : " (probability " + point.probability + ")";
   panel.replaceChildren(
-    line(point.id), line("true: " + point.label + ", predicted: " + point.predicted),
-    picture("radiograph", point.image));
-  if (point.heatmap) panel.append(picture("heatmap", point.image, point.heatmap));
+    line(point.id), line("True class: " + point.label),
+    line("Predicted class: " + point.predicted + probability),
+    picture("Radiograph " + point.id, point.image));
+  if (point.heatmap)
+    panel.append(picture("Heatmap of " + point.id, point.image, point.heatmap));
 }
 for (const mark of document.querySelectorAll("[data-index]")) {
   mark.addEventListener("mouseenter", () => open(mark));
   mark.addEventListener("focus", () => open(mark));
 }
+document.getElementById("errors").addEventListener("change", event =>
+  document.querySelector("svg").classList.toggle("errors-only", event.target.checked));
 function follow() {
   const mark = document.querySelector(`[data-index="$${location.hash.slice(1)}"]`);
   if (location.hash && mark) open(mark);
@@ -205,5 +240,6 @@ function follow() {
 addEventListener("hashchange", follow);
 follow();
 </script>
+</body>
 </html>
 """)

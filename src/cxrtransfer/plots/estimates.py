@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from cxrtransfer.evaluation import Estimate
 
-from .style import GRAY, color, legend, new_axes, plain, require_nonempty, style_axes
+from .style import GRAY, TEXT, color, legend, new_axes, plain, require_nonempty, style_axes
 
 __all__ = ["plot_forest", "plot_subgroup_bars"]
 
@@ -54,6 +54,7 @@ def plot_forest(
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=9,
+            color=TEXT,
         )
     label = f"{metric} with confidence interval"
     style_axes(ax, title=f"{metric} by run", xlabel=label, grid="x")

@@ -9,12 +9,14 @@ from sklearn.metrics import confusion_matrix
 
 from cxrtransfer.evaluation import METRICS, Predictions
 
-from .style import color, legend, new_axes, plain, require_nonempty, style_axes
+from .style import TEXT, color, legend, new_axes, plain, require_nonempty, style_axes
 
 __all__ = ["plot_confusion_matrix", "plot_metric_bars", "plot_results_table"]
 
 
-def plot_confusion_matrix(predictions: Predictions, ax: Axes | None = None) -> Axes:
+def plot_confusion_matrix(
+    predictions: Predictions, *, title: str = "Confusion matrix", ax: Axes | None = None
+) -> Axes:
     """Draw the confusion matrix.
 
     Each cell shows the count and its fraction of the true class; the color shows the fraction, so
@@ -22,6 +24,7 @@ def plot_confusion_matrix(predictions: Predictions, ax: Axes | None = None) -> A
 
     Args:
         predictions: Labels and probabilities.
+        title: Title of the figure.
         ax: Axes to draw on; those of a new figure by default.
 
     Returns:
@@ -45,7 +48,7 @@ def plot_confusion_matrix(predictions: Predictions, ax: Axes | None = None) -> A
             fontsize=11,
             color="white" if fraction > 0.55 else "black",
         )
-    style_axes(ax, title="Confusion matrix", xlabel="Predicted class", ylabel="True class")
+    style_axes(ax, title=plain(title), xlabel="Predicted class", ylabel="True class")
     ax.set_xticks(range(len(names)), names)
     ax.set_yticks(range(len(names)), names, rotation="vertical", verticalalignment="center")
     ax.tick_params(length=0)
@@ -95,7 +98,7 @@ def plot_metric_bars(
             text = _number(value)
             if not math.isnan(other):
                 text += f"  (published {_number(other)})"
-            ax.text(1.02, position, text, va="center", fontsize=8)
+            ax.text(1.02, position, text, va="center", fontsize=8, color=TEXT)
     style_axes(ax, title="Metrics, and published values" if published else "Metrics", grid="x")
     ax.set_yticks(range(len(metrics_by_run)), [plain(run) for run in metrics_by_run])
     ax.set_ylim(len(metrics_by_run) - 0.4, -0.6)

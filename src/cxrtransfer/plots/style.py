@@ -6,12 +6,21 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["GRAY", "color", "legend", "new_axes", "plain", "require_nonempty", "style_axes"]
+__all__ = [
+    "GRAY",
+    "TEXT",
+    "color",
+    "legend",
+    "new_axes",
+    "plain",
+    "require_nonempty",
+    "style_axes",
+]
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: distinguishable with any color vision.
 # The most distant pairs come first; yellow is too pale for lines.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_TEXT = "#262626"
+TEXT = "#262626"
 GRAY = "#8C8C8C"
 
 MAX_NAME_LENGTH = 48
@@ -36,10 +45,10 @@ def style_axes(
     grid: Literal["x", "y", "both"] | None = None,
 ) -> None:
     """Set title, axis labels, font sizes and grid."""
-    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_TEXT)
-    ax.set_xlabel(xlabel, fontsize=10, color=_TEXT)
-    ax.set_ylabel(ylabel, fontsize=10, color=_TEXT)
-    ax.tick_params(labelsize=9, colors=_TEXT)
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=TEXT)
+    ax.set_xlabel(xlabel, fontsize=10, color=TEXT)
+    ax.set_ylabel(ylabel, fontsize=10, color=TEXT)
+    ax.tick_params(labelsize=9, colors=TEXT)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GRAY)
     ax.set_axisbelow(True)
@@ -55,7 +64,13 @@ def legend(
     A fixed position avoids matplotlib's slow search for the best one.
     """
     if where == "right":
-        ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=9, frameon=False)
+        ax.legend(
+            loc="upper left",
+            bbox_to_anchor=(1.02, 1.0),
+            fontsize=9,
+            frameon=False,
+            labelcolor=TEXT,
+        )
     elif where == "below":
         ax.legend(
             loc="upper center",
@@ -63,9 +78,10 @@ def legend(
             ncols=len(ax.get_legend_handles_labels()[0]),
             fontsize=9,
             frameon=False,
+            labelcolor=TEXT,
         )
     else:
-        ax.legend(loc=where, fontsize=9, frameon=False)
+        ax.legend(loc=where, fontsize=9, frameon=False, labelcolor=TEXT)
 
 
 def plain(name: str) -> str:

@@ -1,16 +1,23 @@
-"""The report of a study: its sections in order."""
+"""The report of a study: its sections in the order of a reader's questions."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from cxrtransfer.files import atomic_path
 from cxrtransfer.runtime import current_world
 from cxrtransfer.study import StudyFolder, StudyResults, load_study
 from cxrtransfer.types import StrPath
 
-from .page import Section, save_page
+from .metrics import metrics_csv, metrics_json
+from .names import network_label
+from .page import Page, Section
+from .save import save_page
 from .sections.calibration import calibration_section
 from .sections.comparison import ensemble_section, pairs_section, seeds_section
 from .sections.embedding import embedding_section
+from .sections.errors import errors_section
 from .sections.external import external_section
 from .sections.heatmaps import heatmaps_section
 from .sections.images import images_section
@@ -23,27 +30,32 @@ from .sections.summary import summary_section
 from .sections.thresholds import thresholds_section
 from .sections.training import training_section
 from .sections.validation import folds_section, validation_section
-from .wording import counted
+from .wording import joined
 
-__all__ = ["SECTIONS", "write_report"]
+__all__ = ["FOLDED", "SECTIONS", "write_report"]
 
-SECTIONS: tuple[Callable[[StudyResults], Section | None], ...] = (
+Builder = Callable[[StudyResults], Section | None]
+
+SECTIONS: tuple[Builder, ...] = (
     summary_section,
+    curves_section,
+    split_section,
+    external_section,
+    errors_section,
+)
+FOLDED: tuple[Builder, ...] = (
     performance_section,
-    seeds_section,
     pairs_section,
+    seeds_section,
     ensemble_section,
+    validation_section,
+    folds_section,
     subgroups_section,
     thresholds_section,
     calibration_section,
     prevalence_section,
-    validation_section,
-    folds_section,
-    external_section,
-    split_section,
     heatmaps_section,
     embedding_section,
-    curves_section,
     training_section,
     images_section,
     settings_section,
@@ -55,7 +67,9 @@ def write_report(folder: StrPath) -> Path:
     """Write the report of a finished study as one self-contained HTML file.
 
     A summary comes first, then the evidence. Cross-validations in the folder and external tests
-    of its runs have sections of their own. Each figure is also saved as ``figures/*.png``.
+    of its runs have sections of their own. Beside it are the report as Markdown, the metrics as
+    CSV and JSON, the tables as LaTeX, each figure as SVG and PDF, and the interactive embedding;
+    ``README.txt`` lists them.
 
     Args:
         folder: The folder given to :func:`cxrtransfer.study.run_study` as ``out``.
@@ -69,17 +83,38 @@ def write_report(folder: StrPath) -> Path:
     if not current_world().is_main:
         return StudyFolder(Path(folder)).report  # the main process writes it
     study = load_study(folder)
-    sections = [section for build in SECTIONS if (section := build(study)) is not None]
-    return save_page(
-        study.folder, sections, title=study.title, note=study.note, subtitle=_subtitle(study)
+    shown = [section for build in SECTIONS if (section := build(study)) is not None]
+    folded = [section for build in FOLDED if (section := build(study)) is not None]
+    page = Page(
+        title=study.title,
+        note=f"Research only; not a medical device. {study.note}",
+        facts=_facts(study),
+        sections=[*shown, *(replace(section, folded=True) for section in folded)],
     )
+    downloads = {
+        study.folder.metrics_csv.name: metrics_csv(study),
+        study.folder.metrics_json.name: metrics_json(study),
+    }
+    for name, text in downloads.items():
+        with atomic_path(study.folder.path / name) as path:
+            path.write_text(text, encoding="utf-8")
+    if study.chosen.folder.embedding_page.exists():
+        with atomic_path(study.folder.embedding_page) as path:
+            shutil.copyfile(study.chosen.folder.embedding_page, path)
+    return save_page(study.folder, page, downloads)
 
 
-def _subtitle(study: StudyResults) -> str:
-    counts = study.chosen.manifest.counts
-    train, val, test = (sum(counts[split].values()) for split in ("train", "val", "test"))
+def _facts(study: StudyResults) -> dict[str, str]:
+    manifest = study.chosen.manifest
+    counts = {split: sum(classes.values()) for split, classes in manifest.counts.items()}
+    networks = list(dict.fromkeys(network_label(run.config.model) for run in study.runs))
     minutes = sum(run.seconds for run in study.runs) / 60
-    return (
-        f"{counted(len(study.runs), 'run')}; {train:,} training, {val:,} validation and "
-        f"{test:,} test images; {minutes:.1f} minutes on {study.chosen.manifest.device}."
-    )
+    return {
+        "Images": f"{counts['train']:,} training, {counts['val']:,} validation, "
+        f"{counts['test']:,} test",
+        "Classes": joined(study.chosen.test.class_names),
+        "Networks" if len(networks) > 1 else "Network": joined(networks),
+        "Runs": f"{len(study.runs):,}, in {minutes:.1f} minutes on {manifest.device}",
+        "Date": study.finished,
+        "Version": f"cxrtransfer {manifest.versions['cxrtransfer']}",
+    }

@@ -1,35 +1,56 @@
-"""What a page consists of (sections of text, tables and figures), and how it is saved as HTML."""
+"""What a report consists of: sections of tiles, text, tables, figures and radiographs."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-from typing import cast
+from typing import Literal
 
-import jinja2
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
-from cxrtransfer.files import atomic_path
-from cxrtransfer.study import StudyFolder
+__all__ = ["Case", "Check", "Figure", "Page", "Section", "Table", "Tile", "inline"]
 
-__all__ = ["Figure", "Section", "Table", "save_page"]
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One number that stands out.
+
+    Attributes:
+        label: What it is.
+        value: The number.
+        details: Lines below it: its interval, and what it was measured on.
+    """
+
+    label: str
+    value: str
+    details: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One entry of a checklist.
+
+    Attributes:
+        status: Whether what was checked is in order, is not, or is unknown.
+        text: What was found.
+    """
+
+    status: Literal["passed", "found", "unknown"]
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure of the report, drawn but not saved.
+    """One figure, drawn but not saved; the report numbers figures in their order.
 
     Attributes:
-        name: The paper's number, or a letter for a figure that the paper does not have.
+        name: Name of its files, without a suffix.
         title: What it shows.
         caption: How to read it.
-        alt: Description for readers who cannot see it.
+        alt: Description with the main values, for readers who cannot see it.
         axes: What was drawn, in one or several parts.
-        link: An interactive version, relative to the report; empty if there is none.
-        kind: What it is called.
+        link: Address of an interactive version relative to the report; empty if there is none.
+        is_photo: Whether it shows radiographs; the report then holds a JPEG of it.
     """
 
     name: str
@@ -38,20 +59,14 @@ class Figure:
     alt: str
     axes: Axes | Sequence[Axes]
     link: str = ""
-    kind: str = "Figure"
-
-    @property
-    def label(self) -> str:
-        """How the report refers to it, e.g. ``"Figure 9b"``."""
-        return f"{self.kind} {self.name}"
+    is_photo: bool = False
 
     def parts(self) -> dict[str, Axes]:
-        """Return the Axes of each part by the name of its file, without a suffix."""
+        """Return the Axes of each part by the name of its files, without a suffix."""
         axes = [self.axes] if isinstance(self.axes, Axes) else list(self.axes)
-        stem = f"{self.kind.lower()}_{self.name.zfill(2) if self.name.isdigit() else self.name}"
         if len(axes) == 1:
-            return {stem: axes[0]}
-        return {f"{stem}_{number}": ax for number, ax in enumerate(axes, start=1)}
+            return {self.name: axes[0]}
+        return {f"{self.name}_{number}": ax for number, ax in enumerate(axes, start=1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,77 +74,95 @@ class Table:
     """Text in rows and columns; the part of a cell after a line break is printed small.
 
     Attributes:
+        name: Name of its files, without a suffix.
         rows: The cells of each row by the name of their column; all rows have the same columns.
         highlighted: Index of the row to highlight, if any.
         summary: Text to click on to see the table; empty shows it at once.
     """
 
+    name: str
     rows: Sequence[Mapping[str, str]]
     highlighted: int | None = None
     summary: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One image with its classification.
+
+    Attributes:
+        pictures: Gray or color images, uint8 ``(H, W)`` or ``(H, W, 3)``, by what they show.
+        lines: Text below them.
+    """
+
+    pictures: Mapping[str, npt.NDArray[np.uint8]]
+    lines: Sequence[str]
+
+
 @dataclass(frozen=True)
 class Section:
-    """One section of the report: text and Axes, nothing saved yet, shown in this order.
+    """One section of the report, shown in the order of its attributes; nothing is saved yet.
 
     Attributes:
         title: What the section is about.
+        tiles: Numbers that stand out.
         text: Paragraphs.
         points: A list.
-        tables: Tables.
+        checks: A checklist.
+        steps: What to do next, in this order.
         figures: Figures.
+        tables: Tables.
+        cases: Images with their classification.
         notes: Small print: how to read the above.
-        listing: Preformatted text of the leakage audit, folded.
+        listing: Preformatted text by the text to click on to see it.
         folded: Whether all but the title is shown on a click only.
+        side_by_side: Whether the figures stand side by side where there is room.
     """
 
     title: str
+    tiles: Sequence[Tile] = ()
     text: Sequence[str] = ()
     points: Sequence[str] = ()
-    tables: Sequence[Table] = ()
+    checks: Sequence[Check] = ()
+    steps: Sequence[str] = ()
     figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    cases: Sequence[Case] = ()
     notes: Sequence[str] = ()
-    listing: str = ""
+    listing: Mapping[str, str] | None = None
     folded: bool = False
+    side_by_side: bool = False
+
+    @property
+    def anchor(self) -> str:
+        """Name of the section in the address of the report."""
+        words = "".join(c if c.isascii() and c.isalnum() else " " for c in self.title.lower())
+        return "-".join(words.split())
 
 
-def save_page(
-    folder: StudyFolder, sections: Sequence[Section], *, title: str, note: str, subtitle: str
-) -> Path:
-    """Save a page as one self-contained HTML file, and each of its figures as a PNG file too.
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A whole report.
 
-    Args:
-        folder: Folder that gets the report and its figures; each file is replaced atomically.
-        sections: The sections in order; the first one stands out.
-        title: Heading of the report.
+    Attributes:
+        title: Its heading.
         note: What a reader has to know before any number.
-        subtitle: One sentence below the heading.
-
-    Returns:
-        The path of the report.
+        facts: Data, networks, date and version, by their names.
+        sections: The sections in order; those that are folded come last.
     """
-    images = {
-        figure.label: [
-            _save_png(ax, folder.figures / f"{stem}.png") for stem, ax in figure.parts().items()
-        ]
-        for section in sections
-        for figure in section.figures
-    }
-    template = files("cxrtransfer.report").joinpath("page.html.j2").read_text("utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.from_string(template).render(
-        title=title, note=note, subtitle=subtitle, sections=sections, images=images
-    )
-    with atomic_path(folder.report) as path:
-        path.write_text(html, encoding="utf-8")
-    return folder.report
+
+    title: str
+    note: str
+    facts: Mapping[str, str]
+    sections: Sequence[Section]
+
+    def numbered(self) -> dict[str, int]:
+        """Return the number of each figure by its name: 1 to n, in the order of the report."""
+        figures = [figure.name for section in self.sections for figure in section.figures]
+        return {name: number for number, name in enumerate(figures, start=1)}
 
 
-def _save_png(ax: Axes, path: Path) -> str:
-    """Save the figure of Axes, and return the file's bytes as base64."""
-    buffer = io.BytesIO()
-    cast("Drawing", ax.figure).savefig(buffer, format="png", dpi=130, bbox_inches="tight")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+def inline(cell: str) -> str:
+    """Return the text of a cell on one line, with the small part in parentheses."""
+    first, *rest = cell.split("\n")
+    return f"{first} ({'; '.join(rest)})" if rest else first

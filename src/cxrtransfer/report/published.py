@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from cxrtransfer.study import RunConfig
+from cxrtransfer.study import RunConfig, StudyResults
 
-__all__ = ["PUBLISHED", "PublishedResult", "published_for"]
+__all__ = ["PUBLISHED", "PublishedResult", "paper_figure", "published_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ NUM_TEST_IMAGES = 624  # of the original test split, which all published results
 PUBLISHED = (
     *(
         PublishedResult(
-            source="the paper, Table I",
+            source="the paper, Figure 7",
             model=model,
             weighted=weighted,
             accuracy=accuracy,
@@ -84,3 +84,10 @@ def published_for(
     settings = (config.model, weighted, early)
     results = {(each.model, each.weighted, each.early_stopping): each for each in PUBLISHED}
     return results.get(settings)
+
+
+def paper_figure(study: StudyResults, number: int) -> str:
+    """Name the figure of the paper that a figure repeats; empty for any other study."""
+    if any(published_for(run.config, len(run.test)) for run in study.runs):
+        return f" Figure {number} of the paper."
+    return ""

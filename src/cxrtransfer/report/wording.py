@@ -3,10 +3,17 @@
 import math
 
 from cxrtransfer.data import AuditResult
-from cxrtransfer.evaluation import Estimate
+from cxrtransfer.evaluation import METRICS, Drop, Estimate
 from cxrtransfer.study import ExternalTest, RunResult
 
+from .names import run_label
+
 UNDEFINED = "\N{EN DASH}"
+EXTERNAL_METRICS = (
+    "auroc", "balanced_accuracy", "accuracy", "f1_macro", "recall", "specificity", "precision",
+    "brier",
+)  # fmt: skip
+DEPENDS_ON_PREVALENCE = ("accuracy", "f1_macro", "precision", "brier")
 MIN_P_VALUE = 0.001  # smaller ones are reported as a bound
 
 
@@ -95,7 +102,7 @@ def audit_warning(audit: AuditResult) -> str:
     if audit.leaks:
         return (
             "Patients, files or near-duplicates occur in more than one split; performance on new "
-            "images may be worse than reported here (see the leakage audit)."
+            "images may be worse than reported here (see the split and leakage checklist)."
         )
     if not audit.patients_known:
         return (
@@ -107,7 +114,7 @@ def audit_warning(audit: AuditResult) -> str:
 
 
 def external_sentences(test: ExternalTest) -> list[str]:
-    """Caution about an external test where necessary, and compare its AUROC with the internal one.
+    """Caution about an external test where necessary, and state what differs from the internal one.
 
     Args:
         test: The external test.
@@ -125,23 +132,66 @@ def external_sentences(test: ExternalTest) -> list[str]:
             "the run's own data; if they are the same images, this is not an external test."
         )
     drop = test.drop("auroc")
+    largest = largest_drop(test)
+    if largest is not None:
+        sentences.append(f"{_drop_sentence(test, largest)} {_AUROC_IS_RANKING[drop.low > 0]}")
     difference = f"difference {difference_with_interval(drop.drop, drop.low, drop.high)}"
     if math.isnan(drop.low):
         reason = drop.reference.reason or drop.other.reason
-        verdict = f"No conclusion on generalization: an AUROC or its CI is undefined ({reason})."
-    elif drop.low > 0:
-        verdict = (
-            f"The external AUROC is lower than the internal one ({difference}): the internal "
-            "performance does not generalize."
+        sentences.append(
+            f"No conclusion on the AUROC: it or its CI is undefined for one set ({reason})."
         )
+    elif drop.low > 0 and largest is not None and largest.metric != "auroc":
+        sentences.append(f"The external AUROC is lower than the internal one ({difference}).")
     elif drop.high < 0:
-        verdict = (
+        sentences.append(
             f"The external AUROC is higher than the internal one ({difference}): the two test "
             "sets are not equivalent."
         )
-    else:
-        verdict = f"The internal and external AUROCs do not differ significantly ({difference})."
-    return [*sentences, verdict]
+    elif not drop.excludes_zero:
+        sentences.append(
+            f"The internal and external AUROCs do not differ significantly ({difference})."
+        )
+    return sentences
+
+
+_AUROC_IS_RANKING = {
+    True: "The internal performance does not generalize.",
+    False: "The performance at this threshold does not generalize.",
+}
+
+
+def largest_drop(test: ExternalTest) -> Drop | None:
+    """Return the largest significant fall in performance of any metric shown; None without one."""
+    drops = [test.drop(metric) for metric in EXTERNAL_METRICS]
+    falls = [drop for drop in drops if worsening(drop) > 0 and drop.excludes_zero]
+    return max(falls, key=worsening, default=None)
+
+
+def worsening(drop: Drop) -> float:
+    """Return by how much a metric is worse on the external images; negative if it is better."""
+    return drop.drop if METRICS[drop.metric].higher_is_better else -drop.drop
+
+
+def _drop_sentence(test: ExternalTest, drop: Drop) -> str:
+    label = METRICS[drop.metric].label
+    change = "decrease" if METRICS[drop.metric].higher_is_better else "increase"
+    prevalence = ""
+    if drop.metric in DEPENDS_ON_PREVALENCE:
+        prevalence = (
+            f"; it depends on the prevalence, which is {percent(test.internal.prevalence)} "
+            f"internally and {percent(test.external.prevalence)} externally"
+        )
+    return (
+        f"The largest significant {change} is that of the {in_sentence(label)}: "
+        f"{number(drop.reference.value)} internally, {number(drop.other.value)} externally "
+        f"(difference {difference_with_interval(drop.drop, drop.low, drop.high)}{prevalence})."
+    )
+
+
+def in_sentence(label: str) -> str:
+    """Return a display name as it is written within a sentence: abbreviations stay as they are."""
+    return label if label[:2].isupper() else label[:1].lower() + label[1:]
 
 
 def image_sentences(test: ExternalTest) -> list[str]:
@@ -175,4 +225,5 @@ def image_sentences(test: ExternalTest) -> list[str]:
 
 def unavailable(run: RunResult, stage: str) -> str:
     """State why a stage of a run has no result."""
-    return f"Not available for {run.name}: {run.missing[stage]}"
+    reason = run.missing.get(stage, "it was not computed")
+    return f"Not available for {run_label(run)}: {reason}"

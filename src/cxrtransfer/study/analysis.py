@@ -125,6 +125,7 @@ def _write_page(
         predictions.class_names,
         [test.image(index) for index in indices.tolist()],
         heatmaps=None if heatmaps is None else list(heatmaps),
+        probabilities=predictions.probabilities[indices],
         ids=[predictions.ids[index] for index in indices],
         title=f"{folder.name}: t-SNE of {len(indices):,} of {len(test):,} test images",
     )

@@ -142,7 +142,10 @@ def cross_validate(
         for plan in plans:
             plan.claim()
     datasets = Datasets(cache)
-    runs = tuple(perform(plan, datasets, device=device, callbacks=()) for plan in plans)
+    runs = tuple(
+        perform(plan, datasets, device=device, callbacks=(), keep_checkpoint=False)
+        for plan in plans
+    )
     folder.write(config.name, num_folds)
     return _join(config.name, runs)
 

@@ -31,7 +31,9 @@ FORMAT = 2  # of every document
 _OWN = ("format", "sha256")
 _IMAGES = "images.json"
 # As atomic_path() names a file before it moves it.
-_TEMPORARY = re.compile(r"\.[\w-]+\.(json|csv|npz|pt|html|safetensors|png)\.[a-z0-9_]{8}")
+_TEMPORARY = re.compile(
+    r"\.[\w-]+\.(json|csv|npz|pt|html|md|txt|tex|safetensors|svg|pdf)\.[a-z0-9_]{8}"
+)
 
 Arrays = dict[str, npt.NDArray[Any]]
 

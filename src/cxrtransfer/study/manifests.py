@@ -113,6 +113,7 @@ class StudyManifest:
         runs: Names of the complete runs, in their order.
         failed: Error of each other run, by its name.
         split: How the images were split.
+        finished: Date (UTC) on which the study was finished, e.g. ``"2025-01-31"``.
     """
 
     title: str
@@ -120,6 +121,7 @@ class StudyManifest:
     runs: tuple[str, ...]
     failed: Mapping[str, str]
     split: SplitSummary
+    finished: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return values that JSON can hold."""

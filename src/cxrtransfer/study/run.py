@@ -178,6 +178,7 @@ def run_experiment(
     device: str | torch.device = "auto",
     callbacks: Sequence[Callback] = (),
     cache: StrPath | None = None,
+    keep_checkpoint: bool = False,
 ) -> RunResult:
     """Train, test, embed and explain one network, and write all results into one folder.
 
@@ -193,6 +194,9 @@ def run_experiment(
         device: Device to run on.
         callbacks: Called after every epoch.
         cache: Folder for decoded images; None decodes into memory.
+        keep_checkpoint: Whether to keep the checkpoint of a complete run, which is about four
+            times as large as the model. It is needed only to repeat a damaged run without
+            training it again.
 
     Returns:
         The result.
@@ -208,7 +212,13 @@ def run_experiment(
     if current_world().is_main:
         plan.claim()
         run.write_images(images)
-    return perform(plan, Datasets(cache), device=device, callbacks=callbacks)
+    return perform(
+        plan,
+        Datasets(cache),
+        device=device,
+        callbacks=callbacks,
+        keep_checkpoint=keep_checkpoint,
+    )
 
 
 def perform(
@@ -217,16 +227,20 @@ def perform(
     *,
     device: str | torch.device,
     callbacks: Sequence[Callback],
+    keep_checkpoint: bool,
 ) -> RunResult:
     """Perform a planned run whose folder is claimed, or load it if it is complete.
 
-    A complete run with missing or changed files is repeated from its last checkpoint.
+    A complete run with missing or changed files is repeated, from its checkpoint if that was
+    kept. A complete run is never continued: other settings, such as more epochs, need another
+    folder.
 
     Args:
         plan: The run.
         datasets: Datasets that several runs may share.
         device: Device to run on.
         callbacks: Called after every epoch.
+        keep_checkpoint: Whether to keep the checkpoint of a complete run.
     """
     world, _ = join_world(resolve_device(device))
     config, folder = plan.config, plan.folder
@@ -250,6 +264,8 @@ def perform(
     if world.is_main:
         with lock_folder(folder.path):
             _write_results(plan, trainer, history, splits)
+            if not keep_checkpoint:
+                folder.remove_checkpoint()
     world.barrier()  # the others wait until the first process has written everything
     return load_run(folder.path)
 

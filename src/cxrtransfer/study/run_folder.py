@@ -34,6 +34,7 @@ from .manifests import RunManifest
 __all__ = ["ExternalFolder", "RunFolder"]
 
 _MANIFEST = "manifest.json"
+_CHECKPOINT = "checkpoint.pt"  # of the trainer
 _RUN_FILES = {
     "claim": "config.json",
     "records": "split.csv",
@@ -103,6 +104,10 @@ class RunFolder(Folder):
     def write_manifest(self, manifest: RunManifest) -> None:
         """Write the manifest, which makes the run complete."""
         write_document(self.manifest, manifest.to_dict())
+
+    def remove_checkpoint(self) -> None:
+        """Remove the checkpoint, which a complete run does not need."""
+        (self.path / _CHECKPOINT).unlink(missing_ok=True)
 
     def file_digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file of the run that exists."""

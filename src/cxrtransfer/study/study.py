@@ -6,6 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -45,6 +46,7 @@ def run_study(
     n_jobs: int | None = None,
     cache: StrPath | None = None,
     on_error: Literal["raise", "skip"] = "raise",
+    keep_checkpoint: bool = False,
 ) -> tuple[RunResult, ...]:
     """Run every configuration on one set of images.
 
@@ -73,6 +75,8 @@ def run_study(
             at 224 px); None decodes into memory.
         on_error: ``"raise"`` refuses a source with unreadable images; ``"skip"`` leaves them out,
             warns, and lists them in the audit and the report.
+        keep_checkpoint: Whether to keep the checkpoint of each complete run, which is about four
+            times as large as the model.
 
     Returns:
         The results, in the order of ``configs``.
@@ -112,8 +116,16 @@ def run_study(
     failures = run_all(
         plans,
         bar,
-        here=lambda plan: perform(plan, datasets, device=device, callbacks=(bar,)),
-        there=partial(_perform_alone, parent=os.getpid(), device=device, cache=cache),
+        here=lambda plan: perform(
+            plan, datasets, device=device, callbacks=(bar,), keep_checkpoint=keep_checkpoint
+        ),
+        there=partial(
+            _perform_alone,
+            parent=os.getpid(),
+            device=device,
+            cache=cache,
+            keep_checkpoint=keep_checkpoint,
+        ),
         n_jobs=1 if world.size > 1 else n_jobs,
         together=world.size > 1,
     )
@@ -147,7 +159,7 @@ def _prepare(
     used = leave_out(records, audit.skipped)
     plans = [plan_run(config, used, folder.run(config.name), images) for config in configs]
     if is_main:
-        folder.remove_temporary(folder.figures)
+        folder.remove_temporary(folder.figures, folder.tables)
         folder.write_images(images)
         folder.write_audit(audit)
         for plan in plans:
@@ -168,12 +180,17 @@ def _report_positive(positive: PositiveClass) -> None:
 
 
 def _perform_alone(
-    plan: Plan, *, parent: int, device: str | torch.device, cache: StrPath | None
+    plan: Plan,
+    *,
+    parent: int,
+    device: str | torch.device,
+    cache: StrPath | None,
+    keep_checkpoint: bool,
 ) -> None:
     """Perform a run in a worker process."""
     if os.getppid() == parent:  # on this machine, and not in the process of the study itself
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-    perform(plan, Datasets(cache), device=device, callbacks=())
+    perform(plan, Datasets(cache), device=device, callbacks=(), keep_checkpoint=keep_checkpoint)
 
 
 def _exit_with(parent: int) -> None:
@@ -209,5 +226,6 @@ def _finish(
                 group_by=plan.config.group_by,
                 patients_known=plan.records.patients_known,
             ),
+            finished=datetime.now(UTC).date().isoformat(),
         )
     )

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.files import write_arrays
+from cxrtransfer.files import atomic_path, write_arrays
 
 from .documents import Folder, read_arrays, read_document, write_document
+from .file_guide import study_guide
 from .manifests import StudyAudit, StudyManifest
 from .run_folder import RunFolder
 from .summary import StudySummary
@@ -18,8 +19,14 @@ _STUDY_FILES = {
     "manifest": "study.json",
     "audit": "audit.json",
     "summary": "summary.npz",
+    "readme": "README.txt",
     "report": "report.html",
+    "report as Markdown": "report.md",
+    "embedding page": "embedding.html",
+    "metrics": "metrics.csv",
+    "metrics as JSON": "metrics.json",
     "figures": "figures",
+    "tables": "tables",
 }
 
 
@@ -65,6 +72,31 @@ class StudyFolder(Folder):
         return self._file("report")
 
     @property
+    def markdown(self) -> Path:
+        """The report as Markdown."""
+        return self._file("report as Markdown")
+
+    @property
+    def embedding_page(self) -> Path:
+        """Interactive page of the selected run's embedding, beside the report."""
+        return self._file("embedding page")
+
+    @property
+    def metrics_csv(self) -> Path:
+        """Metrics of all runs as a table."""
+        return self._file("metrics")
+
+    @property
+    def metrics_json(self) -> Path:
+        """Metrics of all runs as JSON."""
+        return self._file("metrics as JSON")
+
+    @property
+    def tables(self) -> Path:
+        """Folder of the report's tables."""
+        return self._file("tables")
+
+    @property
     def figures(self) -> Path:
         """Folder of the report's figures."""
         return self._file("figures")
@@ -93,7 +125,9 @@ class StudyFolder(Folder):
         return StudyManifest.from_dict(values)
 
     def write_manifest(self, manifest: StudyManifest) -> None:
-        """Write the manifest, which makes the study finished."""
+        """Write what each file is, and the manifest, which makes the study finished."""
+        with atomic_path(self._file("readme")) as path:
+            path.write_text(study_guide(manifest.title), encoding="utf-8")
         write_document(self._file("manifest"), manifest.to_dict())
 
     def read_audit(self) -> StudyAudit:

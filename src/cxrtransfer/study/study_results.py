@@ -27,6 +27,7 @@ class StudyResults:
         folder: Folder of the study.
         title: Title of the report.
         note: First line of the report.
+        finished: Date (UTC) on which the study was finished.
         runs: The complete runs, in their order.
         failed: Error of each other run, by its name.
         split: How the images were split.
@@ -40,6 +41,7 @@ class StudyResults:
     folder: StudyFolder
     title: str
     note: str
+    finished: str
     runs: tuple[RunResult, ...]
     failed: Mapping[str, str]
     split: SplitSummary
@@ -104,6 +106,7 @@ def load_study(folder: StrPath) -> StudyResults:
         folder=study,
         title=manifest.title,
         note=manifest.note,
+        finished=manifest.finished,
         runs=runs,
         failed=manifest.failed,
         split=manifest.split,

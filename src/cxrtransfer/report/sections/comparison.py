@@ -17,6 +17,7 @@ from cxrtransfer.evaluation import (
     majority_vote,
 )
 from cxrtransfer.files import canonical_json
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Section, Table
 from cxrtransfer.report.wording import (
     counted,
@@ -44,7 +45,7 @@ def seeds_section(study: StudyResults) -> Section | None:
     rows = []
     for runs in repeated.values():
         if len(runs) > 1:
-            name = re.sub(r"_seed-?\d+$", "", runs[0].name)
+            name = re.sub(r",? ?_?seed ?-?\d+$", "", run_label(runs[0]))
             row = {"Configuration": name, "Seeds": str(len(runs))}
             for metric in METRICS_SHOWN:
                 values = [study.tests[run.name][metric].value for run in runs]
@@ -56,10 +57,10 @@ def seeds_section(study: StudyResults) -> Section | None:
         "Run-to-run variability over seeds",
         text=[
             "Mean and range of the test metrics over training seeds, with the same configuration "
-            "and split. This variability of training is not the 95% CI above, which is about new "
+            "and split. This variability of training is not the 95% CI of a run, which is about new "
             "patients and holds for a single seed."
         ],
-        tables=[Table(rows=rows)],
+        tables=[Table(name="seeds", rows=rows)],
     )
 
 
@@ -67,7 +68,7 @@ def pairs_section(study: StudyResults) -> Section | None:
     """Test the difference in AUROC between every two runs; None with a single run."""
     if len(study.runs) < 2:
         return None
-    tests = {run.name: run.test for run in study.runs}
+    tests = {run_label(run): run.test for run in study.runs}
     comparisons = compare_all(tests, patients=study.patients(study.runs[0].test))
     method = next(iter(comparisons.values())).method  # the same for all pairs
     rows = [
@@ -90,13 +91,14 @@ def pairs_section(study: StudyResults) -> Section | None:
             f"(p < {SIGNIFICANCE_LEVEL}, {method}, Holm-adjusted)."
         )
     return Section(
-        "Comparison of runs",
+        "Pairs of runs",
         text=[
             f"{verdict} Differences that are not significant may be due to sampling. The tests "
             "hold for these trained networks; they do not include the variability over seeds."
         ],
         tables=[
             Table(
+                name="pairs",
                 rows=rows,
                 summary="" if len(rows) <= MAX_UNFOLDED_PAIRS else counted(len(rows), "pair"),
             )
@@ -132,10 +134,17 @@ def ensemble_section(study: StudyResults) -> Section | None:
         "Ensemble of the runs",
         text=[
             f"Of {ensembles} of all {len(study.runs)} runs, the {best} has the highest validation "
-            f"AUROC. Its test AUROC of {number(gain.first)} {verdict} that of {study.chosen.name} "
+            f"AUROC. Its test AUROC of {number(gain.first)} {verdict} that of {run_label(study.chosen)} "
             f"alone (difference {difference})."
         ],
-        tables=[Table(rows=rows, highlighted=list(tests).index(best), summary=ensembles)],
+        tables=[
+            Table(
+                name="ensembles",
+                rows=rows,
+                highlighted=list(tests).index(best),
+                summary=ensembles,
+            )
+        ],
     )
 
 

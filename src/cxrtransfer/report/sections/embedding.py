@@ -1,7 +1,9 @@
 """Embedding of the test images by the features of the network."""
 
 from cxrtransfer.plots import plot_embedding
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section
+from cxrtransfer.report.published import paper_figure
 from cxrtransfer.report.wording import unavailable
 from cxrtransfer.study import StudyResults
 
@@ -12,20 +14,25 @@ def embedding_section(study: StudyResults) -> Section:
     title, coordinates = "t-SNE embedding of the test images", run.embedding()
     if coordinates is None:
         return Section(title, text=[unavailable(run, "embedding")])
-    page = run.folder.embedding_page
     return Section(
         title,
         figures=[
             Figure(
-                name="10",
+                name="embedding",
                 title="t-SNE of the features on the test set",
-                caption=f"Features of {run.name}; circles are correct predictions, triangles "
-                "incorrect ones. Distances between clusters are not meaningful.",
-                alt="Scatter plot of the t-SNE embedding, colored by true class.",
+                caption=f"Features of {run_label(run)}; circles are correct predictions, triangles "
+                "incorrect ones. Distances between clusters are not meaningful. The interactive "
+                "version, a file beside this report, shows the radiograph of each point."
+                + paper_figure(study, 10),
+                alt=f"Scatter plot of the t-SNE embedding of {len(run.test):,} images, colored by "
+                f"true class; {int((run.test.predicted != run.test.labels).sum()):,} predictions "
+                "are incorrect.",
                 axes=plot_embedding(
                     coordinates, run.test.labels, run.test.predicted, run.test.class_names
                 ),
-                link=page.relative_to(study.folder.path).as_posix() if page.exists() else "",
+                link=study.folder.embedding_page.name
+                if run.folder.embedding_page.exists()
+                else "",
             )
         ],
     )

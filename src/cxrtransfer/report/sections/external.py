@@ -1,8 +1,10 @@
 """External validation: performance and image properties at other sites."""
 
 from cxrtransfer.evaluation import METRICS
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Section, Table
 from cxrtransfer.report.wording import (
+    EXTERNAL_METRICS,
     difference_cell,
     external_sentences,
     image_sentences,
@@ -10,11 +12,6 @@ from cxrtransfer.report.wording import (
     value_over_interval,
 )
 from cxrtransfer.study import ExternalTest, StudyResults
-
-SHOWN_METRICS = (
-    "auroc", "balanced_accuracy", "accuracy", "f1_macro", "recall", "specificity", "precision",
-    "brier",
-)  # fmt: skip
 
 
 def external_section(study: StudyResults) -> Section:
@@ -28,14 +25,19 @@ def external_section(study: StudyResults) -> Section:
                 "cxrtransfer external-test RUN FOLDER and write the report again."
             ],
         )
+    labels = {run.name: run_label(run) for run in study.runs}
     return Section(
         title,
         points=[
-            f"{test.run} on {test.site}: {sentence}"
+            f"{labels[test.run]} on {test.site}: {sentence}"
             for test in tests
             for sentence in _points(test)
         ],
-        tables=[table for test in tests for table in (_metrics(test), _properties(test))],
+        tables=[
+            table
+            for test in tests
+            for table in (_metrics(test, labels[test.run]), _properties(test))
+        ],
         notes=[
             "Below each value: 95% CI. Difference: internal minus external; an asterisk marks a "
             "95% CI that excludes zero."
@@ -45,28 +47,30 @@ def external_section(study: StudyResults) -> Section:
 
 def _points(test: ExternalTest) -> list[str]:
     external, internal = test.external, test.internal
+    patients = "" if external.num_patients is None else f" of {external.num_patients:,} patients"
     return [
-        f"{external.num_images:,} images of {external.num_patients:,} patients, prevalence "
-        f"{percent(external.prevalence)} (internal test set: {percent(internal.prevalence)}).",
         *external_sentences(test),
+        f"{external.num_images:,} images{patients}, prevalence {percent(external.prevalence)} "
+        f"(internal test set: {percent(internal.prevalence)}); threshold "
+        f"{external.threshold:.3g}.",
         *image_sentences(test),
     ]
 
 
-def _metrics(test: ExternalTest) -> Table:
+def _metrics(test: ExternalTest, run: str) -> Table:
     rows = []
-    for metric in SHOWN_METRICS:
+    for metric in EXTERNAL_METRICS:
         drop = test.drop(metric)
         difference = difference_cell(drop.drop, drop.low, drop.high)
         rows.append(
             {
-                f"{test.run} on {test.site}": METRICS[metric].label,
+                f"{run} on {test.site}": METRICS[metric].label,
                 "Internal": value_over_interval(drop.reference),
                 "External": value_over_interval(drop.other),
                 "Difference": f"{difference}*" if drop.excludes_zero else difference,
             }
         )
-    return Table(rows=rows)
+    return Table(name=f"external_{test.run}_{test.site}", rows=rows)
 
 
 def _properties(test: ExternalTest) -> Table:
@@ -84,6 +88,7 @@ def _properties(test: ExternalTest) -> Table:
     }
     columns = ("Property", "Internal", "External", "Distance\nKolmogorov-Smirnov")
     return Table(
+        name=f"images_{test.run}_{test.site}",
         rows=[
             dict(zip(columns, (name, *values), strict=True)) for name, values in properties.items()
         ],

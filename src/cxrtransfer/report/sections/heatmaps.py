@@ -10,8 +10,10 @@ from PIL import Image
 
 from cxrtransfer.explain import Cell, RandomizationCheck, Rule, compare_fractions, overlay
 from cxrtransfer.plots import plot_border_fractions, plot_heatmap_grid, plot_randomization
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section
-from cxrtransfer.report.wording import counted, percent, unavailable
+from cxrtransfer.report.published import paper_figure
+from cxrtransfer.report.wording import counted, number, percent, unavailable
 from cxrtransfer.study import Example, Explanations, RunResult, StudyResults
 
 MIN_IMAGES = 10  # of a group; fewer are inconclusive
@@ -40,7 +42,7 @@ def heatmaps_section(study: StudyResults) -> Section:
     if examples is None:
         text.append(f"Example heatmaps. {unavailable(run, 'examples')}.")
     else:
-        figures += _example_figures(run, examples)
+        figures += _example_figures(study, examples)
     if check is None:
         text.append(f"Model-parameter randomization test. {unavailable(run, 'randomization')}.")
     else:
@@ -58,20 +60,23 @@ def heatmaps_section(study: StudyResults) -> Section:
     return Section("Grad-CAM and its sanity checks", text=text, points=points, figures=figures)
 
 
-def _example_figures(run: RunResult, examples: tuple[Example, ...]) -> list[Figure]:
+def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list[Figure]:
+    run = study.chosen
     alt = "Grid of test radiographs with heatmaps, by cell of the confusion matrix"
     return [
         Figure(
-            name="9",
+            name="heatmaps",
+            is_photo=True,
             title="Grad-CAM heatmaps",
-            caption=f"Grad-CAM of the predicted class by {run.name}, for {RULES['confident']} of "
+            caption=f"Grad-CAM of the predicted class by {run_label(run)}, for {RULES['confident']} of "
             "the confusion matrix. A heatmap shows what influenced the score; it is no evidence "
-            "of a lesion.",
+            "of a lesion." + paper_figure(study, 9),
             alt=alt,
             axes=_grid(run, examples, "confident"),
         ),
         Figure(
-            name="9b",
+            name="heatmaps_of_other_images",
+            is_photo=True,
             title="Grad-CAM heatmaps of other images",
             caption="Selected by two other rules, as the most confident predictions need not be "
             "typical.",
@@ -86,8 +91,8 @@ def _grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> Axes:
     for example in examples:
         if example.rule == rule:
             size = example.width, example.height
-            heatmap = _resized(example.heatmap, size).clip(0, 1)
-            overlays[example.cell].append(overlay(_resized(example.image, size), heatmap))
+            heatmap = resized(example.heatmap, size).clip(0, 1)
+            overlays[example.cell].append(overlay(resized(example.image, size), heatmap))
     names, positive = run.test.class_names, run.test.positive_index
     negative = " or ".join(name for index, name in enumerate(names) if index != positive)
     ax = plot_heatmap_grid(overlays, (negative, names[positive]))
@@ -95,7 +100,7 @@ def _grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> Axes:
     return ax
 
 
-def _resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+def resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
@@ -130,11 +135,18 @@ def _randomization_sentence(study: StudyResults, check: RandomizationCheck) -> s
 
 def _randomization_figure(check: RandomizationCheck) -> Figure:
     return Figure(
-        name="9c",
+        name="randomization",
         title="Model-parameter randomization test",
         caption="Layer by layer, beginning at the head, the weights are permuted at random, and "
         "the maps are compared with those of the trained network.",
-        alt="Line plot of the similarity of the maps against the fraction of randomized layers.",
+        alt="Line plot of the rank correlation of the maps by number of randomized layers: "
+        + ", ".join(
+            f"{layers} layers {number(value)}"
+            for layers, value in zip(
+                check.num_randomized, check.rank_correlation.nanmean(dim=1).tolist(), strict=True
+            )
+        )
+        + ".",
         axes=plot_randomization({"Grad-CAM": check}),
     )
 
@@ -153,7 +165,7 @@ def _border_sentences(
     empty = int(np.isnan(fractions).sum())
     excluded = f" {counted(empty, 'image')} with an empty map excluded." if empty else ""
     return [
-        "The paper attributes incorrect predictions to the edges of the image. Fraction of the "
+        f"{_claim(study)}Fraction of the "
         f"saliency in the outer 10% of the image, on {counted(len(fractions), 'test image')}: "
         f"{compared(np.ones(len(fractions), dtype=bool))} CIs resample patients; a uniform map "
         f"has 36%.{excluded} Maps of different classes lie in different places, so compare "
@@ -163,6 +175,13 @@ def _border_sentences(
             for index, name in enumerate(test.class_names)
         ),
     ]
+
+
+def _claim(study: StudyResults) -> str:
+    """Repeat what the paper says of the border of the image, in the paper's study only."""
+    if paper_figure(study, 9):
+        return "The paper attributes incorrect predictions to the edges of the image. "
+    return ""
 
 
 def _comparison(
@@ -190,9 +209,11 @@ def _comparison(
 
 def _border_figure(explanations: Explanations, correct: npt.NDArray[np.bool_]) -> Figure:
     return Figure(
-        name="9d",
+        name="border",
         title="Saliency at the border of the image",
         caption="One point per image; a bar marks the mean of each group.",
-        alt="Strip plot of the border fraction of correct and incorrect predictions.",
+        alt="Strip plot of the border fraction. Mean of correct predictions "
+        f"{percent(float(np.nanmean(explanations.border_fractions[correct])))}, of incorrect ones "
+        f"{percent(float(np.nanmean(explanations.border_fractions[~correct])))}.",
         axes=plot_border_fractions(explanations.border_fractions, correct),
     )

@@ -1,7 +1,10 @@
 """Images: samples, class balance and brightness of the data set."""
 
+import numpy as np
+
 from cxrtransfer.plots import plot_class_balance, plot_image_statistics, plot_samples
 from cxrtransfer.report.page import Figure, Section
+from cxrtransfer.report.published import paper_figure
 from cxrtransfer.study import StudyResults
 
 
@@ -17,30 +20,40 @@ def images_section(study: StudyResults) -> Section:
         "Images",
         figures=[
             Figure(
-                name="1",
+                name="samples",
+                is_photo=True,
                 title="Sample images",
                 caption="Images of the training split by class, drawn at random with a fixed "
-                "seed.",
+                "seed." + paper_figure(study, 1),
                 alt="Grid of sample radiographs by class.",
                 axes=plot_samples(list(summary.samples), summary.sample_labels, names),
             ),
             Figure(
-                name="2",
+                name="class_balance",
                 title="Number of images",
                 caption="Images of each class in each split. Where the prevalence differs between "
-                "validation and test, accuracy and F1 differ as well, whatever the network.",
-                alt="Bar chart of the number of images of each class in each split.",
+                "validation and test, accuracy and F1 differ as well, whatever the network."
+                + paper_figure(study, 2),
+                alt="Bar chart of the number of images: "
+                + "; ".join(
+                    f"{split} {', '.join(f'{count:,} {name}' for name, count in counts.items())}"
+                    for split, counts in study.chosen.manifest.counts.items()
+                )
+                + ".",
                 axes=plot_class_balance(dict(summary.labels.items()), names),
             ),
             Figure(
-                name="3",
+                name="brightness",
                 title="Mean intensity by class",
                 caption="Distribution of the mean intensity of each image. If the distributions "
                 "of the classes are separate, a network can classify by brightness alone, "
-                "without recognizing any lesion.",
-                alt="Distribution of the mean image intensity of each class.",
+                "without recognizing any lesion." + paper_figure(study, 3),
+                alt="Distribution of the mean image intensity. Medians: "
+                + ", ".join(
+                    f"{name} {float(np.median(values)):.0f}" for name, values in brightness.items()
+                )
+                + ".",
                 axes=plot_image_statistics(brightness),
             ),
         ],
-        folded=True,
     )

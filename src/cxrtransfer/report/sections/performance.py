@@ -1,19 +1,20 @@
-"""Performance on the test set: the metrics of every run, curves and confusion matrices."""
+"""Performance on the test set: ROC curve and confusion matrix, and the metrics of every run."""
 
-from matplotlib.axes import Axes
-
-from cxrtransfer.evaluation import METRICS, curve_band
+from cxrtransfer.evaluation import METRICS, OperatingPoint, curve_band
 from cxrtransfer.plots import (
     plot_confusion_matrix,
     plot_forest,
     plot_metric_bars,
-    plot_results_table,
     plot_roc_curves,
 )
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section, Table
-from cxrtransfer.report.published import NUM_TEST_IMAGES, published_for
-from cxrtransfer.report.wording import counted, number, value_over_interval
+from cxrtransfer.report.published import NUM_TEST_IMAGES, paper_figure, published_for
+from cxrtransfer.report.wording import counted, number, percent, value_over_interval, with_interval
 from cxrtransfer.study import StudyResults
+
+from .thresholds import operating_results
+from .weighting import weighting_sentences
 
 
 def headline_metrics() -> list[str]:
@@ -22,14 +23,67 @@ def headline_metrics() -> list[str]:
     return sorted(names, key=lambda name: name != "auroc")  # the primary metric first
 
 
+def curves_section(study: StudyResults) -> Section:
+    """Draw ROC curve and confusion matrix of the selected run side by side."""
+    evaluation, label = study.chosen_test, run_label(study.chosen)
+    figures, text = [], []
+    if evaluation["auroc"].value == evaluation["auroc"].value:
+        figures.append(_roc_figure(study))
+    else:
+        text.append(f"No ROC curve: the AUROC is {with_interval(evaluation['auroc'])}.")
+    matrix = evaluation.confusion_matrix
+    cells = "; ".join(
+        f"{matrix[i, j]:,} {true} predicted {predicted}"
+        for i, true in enumerate(evaluation.class_names)
+        for j, predicted in enumerate(evaluation.class_names)
+    )
+    figures.append(
+        Figure(
+            name="confusion_matrix",
+            title="Confusion matrix on the test set",
+            caption=f"{label}, {_decision(study)}. Percentages of each true class."
+            + paper_figure(study, 8),
+            alt=f"Confusion matrix: {cells}.",
+            axes=plot_confusion_matrix(study.chosen.test),
+        )
+    )
+    return Section("ROC curve and confusion matrix", text=text, figures=figures, side_by_side=True)
+
+
+def _decision(study: StudyResults) -> str:
+    return "threshold 0.5" if study.chosen.test.num_classes == 2 else "most probable class"
+
+
+def _roc_figure(study: StudyResults) -> Figure:
+    test, label, evaluation = study.chosen.test, run_label(study.chosen), study.chosen_test
+    points = [OperatingPoint(0.5, "default")] if test.num_classes == 2 else []
+    points += [result.point for result in operating_results(study)[1:2]]
+    return Figure(
+        name="roc",
+        title="ROC curve on the test set",
+        caption="Sensitivity against the false-positive rate over all thresholds, with a "
+        "pointwise 95% confidence band; marks show thresholds, of which none was chosen on the "
+        "test set." + paper_figure(study, 6),
+        alt=f"Receiver operating characteristic curve of {label}: AUROC "
+        f"{with_interval(evaluation['auroc'])}; sensitivity "
+        f"{number(evaluation['recall'].value)} and specificity "
+        f"{number(evaluation['specificity'].value)} at {_decision(study)}.",
+        axes=plot_roc_curves(
+            {label: test},
+            {label: curve_band(test, patients=study.patients(test))},
+            thresholds=points,
+        ),
+    )
+
+
 def performance_section(study: StudyResults) -> Section:
     """Tabulate the headline metrics of each run, beside the published ones where there are any."""
-    names = [run.name for run in study.runs]
+    runs = {run.name: run_label(run) for run in study.runs}
     published = _published(study)
     printed = [name for name in METRICS if any(name in values for values in published.values())]
     rows = []
     for run in study.runs:
-        row = {"Run": run.name}
+        row = {"Run": run_label(run)}
         for metric in headline_metrics():
             row[METRICS[metric].label] = value_over_interval(study.tests[run.name][metric])
         row[f"{METRICS['auroc'].label}\nvalidation"] = number(run.val_metrics["auroc"])
@@ -38,22 +92,83 @@ def performance_section(study: StudyResults) -> Section:
             cell = "" if values is None else number(values.get(metric))
             row[f"{METRICS[metric].label}\npublished"] = cell
         rows.append(row)
-    forest = Figure(
-        name="A",
-        title="Test AUROC of each run",
-        caption="Points with 95% CIs. Overlapping intervals do not imply that runs do not differ: "
-        "they were tested on the same images, so compare them in pairs (below)."
-        if len(names) > 1
-        else "Point with its 95% CI.",
-        alt=f"Forest plot of the test AUROC of {counted(len(names), 'run')} with 95% CIs.",
-        axes=plot_forest({name: study.tests[name]["auroc"] for name in names}),
-    )
+    several = len(runs) > 1
     return Section(
-        "Performance on the test set",
-        tables=[Table(rows=rows, highlighted=names.index(study.chosen.name))],
-        figures=[forest],
+        "Comparison of runs" if several else "All test metrics",
+        text=weighting_sentences(study),
+        tables=[Table(name="runs", rows=rows, highlighted=list(runs).index(study.chosen.name))]
+        if several or published
+        else [_metrics_table(study)],
+        figures=_figures(study, runs, published),
         notes=_notes(study, with_published=bool(published)),
     )
+
+
+def _metrics_table(study: StudyResults) -> Table:
+    """Tabulate every metric of the only run."""
+    rows = [
+        {"Metric": METRICS[name].label, "Test\n95% CI": value_over_interval(estimate)}
+        for name, estimate in study.chosen_test.estimates().items()
+    ]
+    return Table(name="metrics", rows=rows)
+
+
+def _figures(
+    study: StudyResults, runs: dict[str, str], published: dict[str, dict[str, float]]
+) -> list[Figure]:
+    figures = []
+    aurocs = {label: study.tests[name]["auroc"] for name, label in runs.items()}
+    values = "; ".join(f"{label} {with_interval(auroc)}" for label, auroc in aurocs.items())
+    if len(runs) > 1:
+        figures.append(
+            Figure(
+                name="auroc_by_run",
+                title="Test AUROC of each run",
+                caption="Points with 95% CIs. Overlapping intervals do not imply that runs do not "
+                "differ: they were tested on the same images, so compare them in pairs (below).",
+                alt=f"Forest plot of the test AUROC: {values}.",
+                axes=plot_forest(aurocs),
+            )
+        )
+        if all(auroc.value == auroc.value for auroc in aurocs.values()):
+            figures.append(
+                Figure(
+                    name="roc_by_run",
+                    title="ROC curves of all runs",
+                    caption="Sensitivity against the false-positive rate on the test set.",
+                    alt=f"Receiver operating characteristic curves; AUROC: {values}.",
+                    axes=plot_roc_curves({runs[run.name]: run.test for run in study.runs}),
+                )
+            )
+        figures.append(
+            Figure(
+                name="confusion_matrices",
+                title="Confusion matrices of all runs",
+                caption=f"Test set, {_decision(study)}.",
+                alt="Confusion matrix. Accuracy: "
+                + "; ".join(
+                    f"{label} {percent(study.tests[name]['accuracy'].value)}"
+                    for name, label in runs.items()
+                ),
+                axes=[plot_confusion_matrix(run.test, title=runs[run.name]) for run in study.runs],
+            )
+        )
+    if published:
+        figures.append(
+            Figure(
+                name="published",
+                title="Measured and published metrics",
+                caption="Bars show the measured values, diamonds the published ones."
+                + paper_figure(study, 7),
+                alt=f"Bar chart of the test metrics of {counted(len(runs), 'run')}, with the "
+                "published values of the table as diamonds.",
+                axes=plot_metric_bars(
+                    {runs[run.name]: run.test_metrics for run in study.runs},
+                    {runs[name]: values for name, values in published.items()},
+                ),
+            )
+        )
+    return figures
 
 
 def _published(study: StudyResults) -> dict[str, dict[str, float]]:
@@ -77,70 +192,16 @@ def _notes(study: StudyResults, *, with_published: bool) -> list[str]:
         f"Positive class: {positive.name}{default}. Decision threshold 0.5. "
         "Accuracy depends on the threshold and on the prevalence; AUROC on neither, so it is the "
         "primary metric.",
-        "Each run was tested once, with the weights of the epoch selected on the validation set. "
-        "The highlighted run has the highest validation AUROC; it was not selected on the test "
-        "set.",
     ]
+    if len(study.runs) > 1:
+        notes.append(
+            "Each run was tested once, with the weights of the epoch selected on the validation "
+            "set. The highlighted run has the highest validation AUROC; it was not selected on "
+            "the test set."
+        )
     if with_published:
         notes.append(
             f"The published values were measured on the {NUM_TEST_IMAGES} original test images; "
             "compare them with runs on those images only."
         )
     return notes
-
-
-def curves_section(study: StudyResults) -> Section:
-    """Draw the ROC curves, the metrics and the confusion matrices in the format of the paper."""
-    chosen = study.chosen
-    tests = {run.name: run.test for run in study.runs}
-    metrics = {run.name: run.test_metrics for run in study.runs}
-    band = curve_band(chosen.test, patients=study.patients(chosen.test))
-    runs = counted(len(tests), "run")
-    return Section(
-        "ROC curves, metrics and confusion matrices",
-        figures=[
-            Figure(
-                name="6",
-                title="ROC curves on the test set",
-                caption="Sensitivity against the false-positive rate over all thresholds, with a "
-                f"pointwise 95% confidence band for {chosen.name}.",
-                alt=f"Receiver operating characteristic curves of {runs} on the test set.",
-                axes=plot_roc_curves(tests, {chosen.name: band}),
-            ),
-            Figure(
-                name="7",
-                title="Measured and published metrics",
-                caption="Bars show the measured values, diamonds the published ones where there "
-                "are any.",
-                alt=f"Bar chart of the test metrics of {runs}.",
-                axes=plot_metric_bars(metrics, _published(study) or None),
-            ),
-            Figure(
-                name="8",
-                title="Confusion matrices on the test set",
-                caption="One matrix per run, at threshold 0.5.",
-                alt="Confusion matrix with counts and row percentages",
-                axes=[_titled(plot_confusion_matrix(run.test), run.name) for run in study.runs],
-            ),
-            Figure(
-                kind="Table",
-                name="1",
-                title="Test metrics in the format of the paper",
-                caption="Decision threshold 0.5.",
-                alt=f"Table of the test metrics of {runs}, as above without intervals.",
-                axes=plot_results_table(
-                    [
-                        {"Run": name}
-                        | {METRICS[metric].label: values[metric] for metric in headline_metrics()}
-                        for name, values in metrics.items()
-                    ]
-                ),
-            ),
-        ],
-        folded=True,
-    )
-
-
-def _titled(ax: Axes, title: str) -> Axes:
-    ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    return ax

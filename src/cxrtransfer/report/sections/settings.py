@@ -1,13 +1,14 @@
 """Settings of the runs, software versions and the digest of the data."""
 
+from cxrtransfer.report.names import network_label, run_label
 from cxrtransfer.report.page import Section, Table
 from cxrtransfer.study import RunResult, StudyResults
 
 
 def settings_section(study: StudyResults) -> Section:
     """Tabulate the settings of every run."""
-    table = Table(rows=[_settings(run) for run in study.runs])
-    return Section("Settings", tables=[table], folded=True)
+    table = Table(name="settings", rows=[_settings(run) for run in study.runs])
+    return Section("Settings", tables=[table])
 
 
 def _settings(run: RunResult) -> dict[str, str]:
@@ -15,8 +16,9 @@ def _settings(run: RunResult) -> dict[str, str]:
     weights = config.to_dict()["training"]["class_weights"]
     patience = f" (patience {training.early_stopping})" if training.early_stopping else ""
     return {
-        "Run": run.name,
-        "Model": config.model,
+        "Run": run_label(run),
+        "Folder": run.name,
+        "Network": network_label(config.model),
         "Initial weights": "ImageNet" if config.pretrained else "random",
         "Input": f"{run.manifest.input.size} px",
         "Class weights": str(weights or "none"),
@@ -37,5 +39,4 @@ def versions_section(study: StudyResults) -> Section:
     return Section(
         "Software versions and data digest",
         points=[*points, f"digest of data and split: {manifest.data_digest}"],
-        folded=True,
     )

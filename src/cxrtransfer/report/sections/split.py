@@ -1,24 +1,27 @@
-"""Leakage and split: how the images were split, and what the audit found."""
+"""Split and leakage: how the images were split, and what the audit found."""
 
-from cxrtransfer.report.page import Section
-from cxrtransfer.report.wording import audit_warning, percent
+from collections.abc import Iterator
+
+from cxrtransfer.data import AuditResult
+from cxrtransfer.report.page import Check, Section
+from cxrtransfer.report.wording import counted, percent
 from cxrtransfer.study import StudyResults
+
+MAX_CONFOUND = 0.7  # an AUROC of the class from file properties alone
 
 
 def split_section(study: StudyResults) -> Section:
-    """State how the split was made, and list the results of the leakage audit."""
+    """State how the split was made, and list what the audit checked."""
     audit = study.audit.result
     lines = [str(audit)]
     if study.audit.skipped:
         lines += ["Unreadable images, skipped"]
         lines += [f"  {name}: {reason}" for name, reason in study.audit.skipped.items()]
     return Section(
-        "Leakage and split",
-        text=[
-            _split_sentence(study),
-            audit_warning(audit) or "The audit found no leakage between the splits.",
-        ],
-        listing="\n".join(lines),
+        "Split and leakage",
+        text=[_split_sentence(study)],
+        checks=[*_leakage(audit), *_images(study)],
+        listing={"Audit in full": "\n".join(lines)},
     )
 
 
@@ -26,10 +29,59 @@ def _split_sentence(study: StudyResults) -> str:
     split = study.split
     moved = f"{percent(split.val_fraction)} of the training images were moved to validation"
     if split.group_by is None:
-        return (
-            f"{moved}, image by image: images of one patient may be in more than one split, as "
-            "in the paper."
-        )
+        return f"{moved}, image by image: images of one patient may be in more than one split."
     if split.patients_known:
         return f"{moved}, patient by patient: the images of a patient are all in one split."
     return f"{moved}; no patients are known, so each image was treated as a separate patient."
+
+
+def _leakage(audit: AuditResult) -> Iterator[Check]:
+    for shared in audit.shared_patients:
+        yield Check("found", f"{shared}.")
+    if not audit.patients_known:
+        yield Check(
+            "unknown",
+            "Patients of some or all images are unknown, so a patient may be in more than one "
+            "split, and the confidence intervals may be too narrow.",
+        )
+    elif not audit.shared_patients:
+        yield Check("passed", "No patient is in more than one split.")
+    copies = {"identical files": audit.duplicates, "near-duplicates": audit.near_duplicates}
+    for name, groups in copies.items():
+        crossing = sum(group.crosses_split for group in groups)
+        conflicting = sum(group.crosses_class for group in groups)
+        if not audit.content_read:
+            yield Check("unknown", f"The files were not read, so {name} are unknown.")
+            continue
+        if crossing:
+            yield Check("found", f"{counted(crossing, 'group')} of {name} in more than one split.")
+        else:
+            yield Check("passed", f"No {name} in more than one split.")
+        if conflicting:
+            yield Check("found", f"{counted(conflicting, 'group')} of {name} in two classes.")
+
+
+def _images(study: StudyResults) -> Iterator[Check]:
+    audit = study.audit.result
+    confound = audit.confounds.get("all")
+    if confound is None or confound != confound:
+        yield Check(
+            "unknown", "Whether properties of the image files predict the class is unknown."
+        )
+    elif confound > MAX_CONFOUND:
+        yield Check(
+            "found",
+            f"Properties of the image files (size, mode, format) alone predict the class with an "
+            f"AUROC of {confound:.3f}; the network may use them.",
+        )
+    else:
+        yield Check(
+            "passed",
+            "Properties of the image files (size, mode, format) alone predict the class with an "
+            f"AUROC of at most {MAX_CONFOUND:g} ({confound:.3f}; 0.5 is chance level).",
+        )
+    if audit.blank:
+        yield Check("found", f"{counted(len(audit.blank), 'image')} nearly constant.")
+    if study.audit.skipped:
+        skipped = counted(len(study.audit.skipped), "image")
+        yield Check("found", f"{skipped} unreadable and left out.")

@@ -3,8 +3,9 @@
 from cxrtransfer.data import kermany_patient_id
 from cxrtransfer.evaluation import evaluate_groups
 from cxrtransfer.plots import plot_subgroup_bars
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section
-from cxrtransfer.report.wording import joined
+from cxrtransfer.report.wording import joined, number
 from cxrtransfer.study import StudyResults
 
 GROUPS = ("bacterial", "viral", "normal")
@@ -18,7 +19,7 @@ def subgroups_section(study: StudyResults) -> Section | None:
     accuracies = {}
     for run in study.runs:
         by_group = evaluate_groups(run.test, groups, patients=study.patients(run.test))
-        accuracies[run.name] = {name: by_group[name] for name in GROUPS if name in by_group}
+        accuracies[run_label(run)] = {name: by_group[name] for name in GROUPS if name in by_group}
     counts = joined([f"{groups.count(name):,} {name}" for name in GROUPS if name in groups])
     return Section(
         "Subgroups",
@@ -28,11 +29,17 @@ def subgroups_section(study: StudyResults) -> Section | None:
         ],
         figures=[
             Figure(
-                name="B",
+                name="subgroups",
                 title="Accuracy by subgroup",
                 caption="Sensitivity for the two kinds of pneumonia, specificity for normal "
                 "images; with 95% CIs.",
-                alt="Bar chart of the accuracy of each run on bacterial, viral and normal images.",
+                alt="Bar chart of the accuracy. "
+                + "; ".join(
+                    f"{run}: "
+                    + ", ".join(f"{group} {number(est.value)}" for group, est in values.items())
+                    for run, values in accuracies.items()
+                )
+                + ".",
                 axes=plot_subgroup_bars(accuracies),
             )
         ],

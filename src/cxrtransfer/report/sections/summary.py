@@ -1,50 +1,151 @@
-"""Summary: the main results of the selected run, and their limits."""
+"""Summary: the main result of the selected run, its main weakness, and what to do next."""
 
 import math
 from collections.abc import Iterator
 
-from cxrtransfer.evaluation import metric_drop
-from cxrtransfer.report.page import Section
+from cxrtransfer.evaluation import METRICS, Estimate, metric_drop
+from cxrtransfer.report.names import run_label
+from cxrtransfer.report.page import Section, Tile
 from cxrtransfer.report.wording import (
     audit_warning,
     external_sentences,
+    in_sentence,
+    interval,
+    largest_drop,
     number,
+    percent,
     with_interval,
+    worsening,
 )
-from cxrtransfer.study import StudyResults
+from cxrtransfer.study import ExternalTest, StudyResults
 
 from .calibration import error_when_calibrated
 from .thresholds import operating_results
 
+MAX_STEPS = 4
+MIN_PATIENTS = 100  # of a class; the intervals of fewer are wide
+
 
 def summary_section(study: StudyResults) -> Section:
-    """Summarize performance, validation, calibration and limits of the selected run."""
-    points = [
-        *_performance(study),
-        *_operating_points(study),
-        *_optimism(study),
-        *_calibration(study),
-        *_limits(study),
-    ]
-    return Section("Summary", points=points)
-
-
-def _performance(study: StudyResults) -> Iterator[str]:
-    test = study.chosen_test
-    if _includes_chance(study):
-        yield (
-            f"The 95% CI of the test AUROC of {study.chosen.name} includes 0.5: its performance "
-            "does not differ significantly from chance."
-        )
-    if len(study.runs) > 1:
-        choice = f"{study.chosen.name} had the highest validation AUROC of {len(study.runs)} runs."
-    else:
-        choice = f"{study.chosen.name} is the only {'completed ' if study.failed else ''}run."
-    patients = f" of {test.num_patients:,} patients" if study.patients_known else ""
-    yield (
-        f"{choice} Its test AUROC is {with_interval(test['auroc'])}{_meaning_of_auroc(study)}, "
-        f"on {test.num_images:,} images{patients}."
+    """Summarize performance, weaknesses and limits of the selected run."""
+    return Section(
+        "In short",
+        tiles=_tiles(study),
+        text=[_verdict(study)],
+        points=[
+            *_choice(study),
+            *_operating_point(study),
+            *_optimism(study),
+            *_calibration(study),
+            *_limits(study),
+        ],
+        steps=list(_steps(study))[:MAX_STEPS],
     )
+
+
+def _tiles(study: StudyResults) -> list[Tile]:
+    test, positive = study.chosen_test, study.positive
+    matrix = test.confusion_matrix
+    num_positive = int(matrix[test.positive_index].sum())
+    names = [name for name in test.class_names if name != positive]
+    others = names[0] if len(names) == 1 else "other"
+    patients = f" of {test.num_patients:,} patients" if study.patients_known else ""
+    at = "threshold 0.5" if len(test.class_names) == 2 else f"{positive} against the rest"
+    averaged = "" if len(test.class_names) == 2 else " (mean over the classes)"
+    return [
+        _tile(f"AUROC{averaged}", test["auroc"], f"{test.num_images:,} images{patients}"),
+        _tile("Sensitivity", test["recall"], f"{num_positive:,} {positive} images, {at}"),
+        _tile(
+            "Specificity",
+            test["specificity"],
+            f"{test.num_images - num_positive:,} {others} images, {at}",
+        ),
+    ]
+
+
+def _tile(label: str, estimate: Estimate, measured_on: str) -> Tile:
+    if math.isnan(estimate.low):
+        ends = f"no 95% CI: {estimate.reason}"
+    else:
+        ends = f"95% CI {interval(estimate.low, estimate.high)}"
+    return Tile(label=label, value=number(estimate.value), details=[ends, measured_on])
+
+
+def _verdict(study: StudyResults) -> str:
+    """State whether the run is better than chance, and its main weakness."""
+    auroc, label = study.chosen_test["auroc"], run_label(study.chosen)
+    weakness = f" Main weakness: {_weakness(study)}"
+    if math.isnan(auroc.low):
+        return f"The AUROC of {label}, or its 95% CI, is undefined ({auroc.reason}).{weakness}"
+    if _includes_chance(study):
+        return (
+            f"The 95% CI of the test AUROC of {label} includes 0.5: its performance does not "
+            "differ significantly from chance."
+        )
+    if auroc.high < 0.5:
+        return f"{label} ranks the classes significantly worse than chance.{weakness}"
+    meaning = ""
+    if study.chosen.test.num_classes == 2:
+        meaning = (
+            f": a {study.positive} image scores higher than another image with probability "
+            f"{number(auroc.value)}"
+        )
+    return f"{label} ranks the classes significantly better than chance{meaning}.{weakness}"
+
+
+def _weakness(study: StudyResults) -> str:
+    if study.audit.result.leaks:
+        return (
+            "the splits share patients or images, so the performance on new images may be worse."
+        )
+    if (worst := _worst_external(study)) is not None:
+        test, drop = worst
+        label = in_sentence(METRICS[drop.metric].label)
+        return (
+            f"on {test.site} the {label} is {number(drop.other.value)} instead of "
+            f"{number(drop.reference.value)}."
+        )
+    test = study.chosen_test
+    matrix, positive = test.confusion_matrix, test.positive_index
+    recalls = {
+        label: matrix[label, label] / total
+        for label, total in enumerate(matrix.sum(axis=1))
+        if total
+    }
+    worst_class = min(recalls, key=recalls.__getitem__)
+    total = int(matrix[worst_class].sum())
+    missed = total - int(matrix[worst_class, worst_class])
+    name = test.class_names[worst_class]
+    if not missed:
+        return "none was found on this test set."
+    kind = ""
+    if len(test.class_names) == 2:
+        kind = f" ({'sensitivity' if worst_class == positive else 'specificity'})"
+    return (
+        f"{missed:,} of {total:,} {name} images ({percent(missed / total)}) are misclassified"
+        f"{kind}."
+    )
+
+
+def _worst_external(study: StudyResults) -> tuple[ExternalTest, object] | None:
+    """Return the external test of the selected run with the largest significant drop."""
+    found = [
+        (test, drop)
+        for test in study.external_tests
+        if test.run == study.chosen.name and (drop := largest_drop(test)) is not None
+    ]
+    return max(found, key=lambda pair: worsening(pair[1]), default=None)
+
+
+def _choice(study: StudyResults) -> Iterator[str]:
+    label = run_label(study.chosen)
+    if len(study.runs) > 1:
+        yield (
+            f"{label} had the highest validation AUROC of {len(study.runs)} runs, and is the run "
+            "that this report is about."
+        )
+    elif study.failed:
+        yield f"{label} is the only completed run."
 
 
 def _includes_chance(study: StudyResults) -> bool:
@@ -52,23 +153,13 @@ def _includes_chance(study: StudyResults) -> bool:
     return auroc.low <= 0.5 <= auroc.high
 
 
-def _meaning_of_auroc(study: StudyResults) -> str:
-    auroc = study.chosen_test["auroc"].value
-    if math.isnan(auroc):
-        return ""
-    if study.chosen.test.num_classes > 2:
-        return " (mean over the classes, one versus rest)"
-    return f", the probability that a {study.positive} image scores higher than another image"
-
-
-def _operating_points(study: StudyResults) -> Iterator[str]:
-    for result in operating_results(study)[:2]:
-        rule = "" if result.point.threshold == 0.5 else f" ({result.point.rule})"
+def _operating_point(study: StudyResults) -> Iterator[str]:
+    """State what the threshold chosen on validation gives; 0.5 is in the tiles."""
+    for result in operating_results(study)[1:2]:
         yield (
-            f"At threshold {result.point.threshold:.3g}{rule}: "
+            f"At threshold {number(result.point.threshold)} ({result.point.rule}) instead of 0.5: "
             f"sensitivity {with_interval(result.test['recall'])}, "
-            f"specificity {with_interval(result.test['specificity'])}, "
-            f"accuracy {with_interval(result.test['accuracy'])}."
+            f"specificity {with_interval(result.test['specificity'])}."
         )
 
 
@@ -82,8 +173,12 @@ def _optimism(study: StudyResults) -> Iterator[str]:
         )
 
 
+def _is_miscalibrated(study: StudyResults) -> bool:
+    return bool(study.chosen_test["ece"].value > error_when_calibrated(study))
+
+
 def _calibration(study: StudyResults) -> Iterator[str]:
-    if study.chosen_test["ece"].value > error_when_calibrated(study):
+    if _is_miscalibrated(study):
         ranking = "" if _includes_chance(study) else ", only as a ranking"
         yield f"The predicted probabilities are miscalibrated; do not use them as risks{ranking}."
     elif not _includes_chance(study):
@@ -100,16 +195,52 @@ def _limits(study: StudyResults) -> Iterator[str]:
     if positive.is_doubtful:
         yield (
             f"Caution: {positive.name} is the positive class by default, although its name "
-            "suggests images without disease; sensitivity, specificity and thresholds refer to "
-            "it. If another class is the disease, set it (--positive, RunConfig(positive=...)) "
-            "and rerun with another output folder."
+            "suggests images without disease; sensitivity, specificity and thresholds refer to it."
         )
     for name, error in study.failed.items():
         yield f"Run {name} failed and is not included ({error.splitlines()[0]})."
+    labels = {run.name: run_label(run) for run in study.runs}
     for test in study.external_tests:
-        yield f"{test.run} on {test.site}: {' '.join(external_sentences(test))}"
+        yield f"{labels[test.run]} on {test.site}: {external_sentences(test)[0]}"
+    if not study.external_tests:
+        yield "Internal test set only: performance at other sites is unknown."
+
+
+def _steps(study: StudyResults) -> Iterator[str]:
+    """List what would answer the most, the most important first."""
+    audit, run = study.audit.result, study.chosen
+    if audit.leaks:
+        yield (
+            "Split by patient, remove the copies that the audit lists, and rerun in another "
+            "output folder: until then the numbers above are not those of new patients."
+        )
+    if run.positive_class.is_doubtful:
+        yield (
+            "If another class is the disease, set it (--positive, RunConfig(positive=...)) and "
+            "rerun in another output folder."
+        )
+    if not audit.patients_known:
+        yield "Provide patient identifiers in a table with the column patient_id."
+    if _includes_chance(study):
+        yield "Train for more epochs, from pretrained weights, or on more images."
     if not study.external_tests:
         yield (
-            "Internal test set only: without external validation, performance at other sites is "
-            "unknown."
+            "Test the network on images of another site: cxrtransfer external-test "
+            f"{run.folder.path.name} FOLDER, in the folder of this study."
         )
+    elif _worst_external(study) is not None:
+        yield (
+            "Choose the threshold again on labeled images of the other site before use there, "
+            "and look at the image properties that differ most (External validation)."
+        )
+    if _is_miscalibrated(study) and not _includes_chance(study):
+        yield (
+            "Recalibrate the probabilities on the validation set (fit_platt) before they are "
+            "read as risks."
+        )
+    smallest = int(study.chosen_test.confusion_matrix.sum(axis=1).min())
+    if smallest < MIN_PATIENTS:
+        yield f"Test on more images: the smallest class has {smallest:,}."
+    if len({each.config.training.seed for each in study.runs}) < 2:
+        yield "Repeat the training with other seeds (--seeds 0 1 2) to see the variability."
+    yield "Look at the errors below: do they have something in common?"

@@ -13,6 +13,7 @@ from cxrtransfer.evaluation import (
     threshold_for_youden,
 )
 from cxrtransfer.plots import plot_threshold_sweep
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section, Table
 from cxrtransfer.report.wording import number, value_over_interval
 from cxrtransfer.study import StudyResults
@@ -64,13 +65,18 @@ def thresholds_section(study: StudyResults) -> Section | None:
             f"{number(default.test['accuracy'].value)} at 0.5. No threshold was chosen on the "
             "test set."
         ],
-        tables=[Table(rows=rows, highlighted=1)],
+        tables=[Table(name="thresholds", rows=rows, highlighted=1)],
         figures=[
             Figure(
-                name="C",
-                title=f"Test metrics by threshold, {study.chosen.name}",
+                name="thresholds",
+                title=f"Test metrics by threshold, {run_label(study.chosen)}",
                 caption="Dashed lines mark the thresholds chosen on the validation set.",
-                alt="Line plot of test metrics against the decision threshold.",
+                alt="Line plot of test metrics against the decision threshold. Thresholds marked: "
+                + ", ".join(
+                    f"{result.point.rule} {number(result.point.threshold)}"
+                    for result in results[1:]
+                )
+                + ".",
                 axes=plot_threshold_sweep(
                     study.chosen.test, [result.point for result in results[1:]]
                 ),

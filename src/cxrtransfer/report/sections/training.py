@@ -1,33 +1,41 @@
 """Training: loss and validation accuracy by epoch."""
 
 from cxrtransfer.plots import plot_loss_curves, plot_metric_curves
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section
-from cxrtransfer.report.wording import counted
+from cxrtransfer.report.published import paper_figure
+from cxrtransfer.report.wording import counted, number
 from cxrtransfer.study import StudyResults
 
 
 def training_section(study: StudyResults) -> Section:
     """Draw the learning curves of every run."""
-    histories = {run.name: run.rows for run in study.runs}
+    histories = {run_label(run): run.rows for run in study.runs}
     runs = counted(len(histories), "run")
     return Section(
         "Learning curves",
         figures=[
             Figure(
-                name="4",
+                name="loss",
                 title="Loss by epoch",
                 caption="Weighted mean over the whole split. Losses of runs with different class "
-                "weights are not comparable.",
-                alt=f"Line plot of the training and validation loss of {runs} by epoch.",
+                "weights are not comparable." + paper_figure(study, 4),
+                alt=f"Line plot of the training and validation loss of {runs} by epoch. "
+                f"Validation loss in the last epoch: {_last(study, 'val_loss')}.",
                 axes=plot_loss_curves(histories),
             ),
             Figure(
-                name="5",
+                name="validation_accuracy",
                 title="Validation accuracy by epoch",
-                caption="Accuracy on the validation set at threshold 0.5.",
-                alt=f"Line plot of the validation accuracy of {runs} by epoch.",
+                caption="Accuracy on the validation set at threshold 0.5."
+                + paper_figure(study, 5),
+                alt=f"Line plot of the validation accuracy of {runs} by epoch. In the last epoch: "
+                f"{_last(study, 'val_accuracy')}.",
                 axes=plot_metric_curves(histories, "val_accuracy"),
             ),
         ],
-        folded=True,
     )
+
+
+def _last(study: StudyResults, column: str) -> str:
+    return ", ".join(f"{run_label(run)} {number(run.rows[-1][column])}" for run in study.runs)

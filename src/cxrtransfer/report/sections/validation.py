@@ -52,7 +52,7 @@ def validation_section(study: StudyResults) -> Section:
             f"{prevalences}. Accuracy depends on the prevalence; AUROC and balanced accuracy do "
             "not."
         ],
-        tables=[Table(rows=rows)],
+        tables=[Table(name="validation", rows=rows)],
         notes=["Below each value: 95% CI. Difference: validation minus test."],
     )
 
@@ -102,7 +102,7 @@ def folds_section(study: StudyResults) -> Section | None:
             "One network per fold, each evaluated on patients that it was not trained on.",
             *_anova(study),
         ],
-        tables=[Table(rows=rows)],
+        tables=[Table(name="folds", rows=rows)],
         notes=[
             "The best epoch of each fold was selected on the images that it is evaluated on, so "
             "these values are slightly optimistic for new patients."

@@ -1,0 +1,65 @@
+"""Figures and radiographs as bytes: SVG, PDF and JPEG."""
+
+import base64
+import io
+from typing import cast
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+from PIL import Image
+
+__all__ = ["data_uri", "to_jpeg", "to_pdf", "to_picture", "to_svg"]
+
+# Text and lines of cxrtransfer.plots on a dark background; an image of a page follows its scheme.
+_DARK = """<style>@media (prefers-color-scheme: dark) {
+[style*="fill: #262626"] { fill: #e4e4e4 !important }
+[style*="stroke: #262626"] { stroke: #e4e4e4 !important }
+[style*="stroke: #e6e6e6"] { stroke: #3c4046 !important }
+[style*="fill: #d9d9d9"] { fill: #4a4f57 !important }
+[style*="fill: #595959"] { fill: #b8b8b8 !important }
+[style*="fill: #0072b2"] { fill: #4da6dd !important }
+[style*="stroke: #0072b2"] { stroke: #4da6dd !important }
+}</style>"""
+_PHOTO_DPI = 130
+_MAX_DPI = 300  # of rasterized parts
+
+
+def to_svg(ax: Axes) -> bytes:
+    """Return the figure of Axes as SVG, which adapts to a dark background."""
+    # Without a fixed salt, every file would have other ids.
+    with mpl.rc_context({"svg.hashsalt": "cxrtransfer"}):
+        svg = _saved(ax, "svg", dpi=_MAX_DPI, metadata={"Date": None}, transparent=True)
+    head, end, tail = svg.rpartition(b"</svg>")
+    return head + _DARK.encode() + end + tail
+
+
+def to_pdf(ax: Axes) -> bytes:
+    """Return the figure of Axes as PDF."""
+    return _saved(ax, "pdf", dpi=_MAX_DPI, metadata={"CreationDate": None}, transparent=True)
+
+
+def to_jpeg(ax: Axes) -> bytes:
+    """Return the figure of Axes as JPEG."""
+    quality = {"quality": 88}
+    return _saved(ax, "jpeg", dpi=_PHOTO_DPI, pil_kwargs=quality)
+
+
+def to_picture(image: npt.NDArray[np.uint8]) -> bytes:
+    """Return a gray ``(H, W)`` or color ``(H, W, 3)`` image as JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def data_uri(data: bytes, media_type: str) -> str:
+    """Return an address that contains the data."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _saved(ax: Axes, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    cast("Drawing", ax.figure).savefig(buffer, format=form, bbox_inches="tight", **options)
+    return buffer.getvalue()
