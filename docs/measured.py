@@ -13,6 +13,9 @@ import argparse
 import csv
 import json
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -52,6 +55,7 @@ def main() -> None:
     write_mine(mine)
     write_paper(paper)
     write_overlay(mine)
+    write_readme_output()
 
 
 def rows_of(study: StudyResults) -> Iterable[tuple[RunResult, dict[str, str]]]:
@@ -83,14 +87,30 @@ def write_mine(study: StudyResults) -> None:
     (OUTPUT / "defaults.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     lines += ["| " + " | ".join(row.values()) + " |" for row in rows]
-    text = README.read_text(encoding="utf-8")
-    text = re.sub(
-        r"(<!-- results -->\n).*?(\n<!-- end of results -->)",
-        lambda match: match[1] + "\n".join(lines) + match[2],
-        text,
+    insert("results", "\n".join(lines))
+
+
+def insert(mark: str, text: str) -> None:
+    """Insert text between two comments of the README."""
+    readme = re.sub(
+        rf"(<!-- {mark} -->\n).*?(\n<!-- end of {mark} -->)",
+        lambda match: match[1] + text + match[2],
+        README.read_text(encoding="utf-8").replace(
+            f"-->\n<!-- end of {mark}", f"-->\n\n<!-- end of {mark}"
+        ),
         flags=re.DOTALL,
     )
-    README.write_text(text, encoding="utf-8")
+    README.write_text(readme, encoding="utf-8")
+
+
+def write_readme_output() -> None:
+    """Run the Python code of the README and insert what it prints."""
+    code = README.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+        )
+    insert("output", f"```text\n{done.stdout.strip()}\n```")
 
 
 def write_paper(study: StudyResults) -> None:

@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Iterator
 from typing import ClassVar
 
-from cxrtransfer.cli import options
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from cxrtransfer.cli import options
 
 
 class CommandLine(SphinxDirective):
