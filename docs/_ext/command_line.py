@@ -22,7 +22,7 @@ class CommandLine(SphinxDirective):
         parser: argparse.ArgumentParser = options._parser()  # noqa: SLF001
         subcommands = next(
             action
-            for action in parser._actions
+            for action in parser._actions  # noqa: SLF001
             if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
         )
         lines = [
