@@ -47,7 +47,7 @@ class _Block(SphinxDirective):
 
     @property
     def folder(self) -> Path:
-        """The folder of the page's blocks."""
+        """The folder of this document's blocks."""
         return Path(self.env.srcdir).resolve() / _FOLDERS / self.env.docname
 
     def source(self, code: str, language: str) -> nodes.Node:
@@ -63,7 +63,7 @@ class _Block(SphinxDirective):
         return [nodes.literal_block(shown, shown, language="text", classes=["output"])]
 
     def image(self, path: Path) -> nodes.Node:
-        """Show an image of the page's folder."""
+        """Show an image of this document's folder."""
         uri = "/" + path.relative_to(Path(self.env.srcdir).resolve()).as_posix()
         image = nodes.image(uri=uri, alt=self.options.get("alt", ""))
         if "width" in self.options:

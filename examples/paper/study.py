@@ -46,7 +46,7 @@ else:
         "chance level on children from other sites; these results do not support clinical use."
     )
 
-# %% The runs of the paper's Table I, with the paper's settings or small ones.
+# %% The runs of the paper, with the paper's settings or small ones.
 configs = paper_grid(
     arguments.models,
     seeds=arguments.seeds,
