@@ -102,9 +102,10 @@ def floors(session: nox.Session) -> None:
 
 @nox.session(python=DEFAULT_PYTHON)
 def docs(session: nox.Session) -> None:
-    """Build the documentation; warnings are errors."""
+    """Build the documentation and run its code blocks; warnings and failing blocks are errors."""
     install(session, "docs")
-    shutil.rmtree("docs/reference/generated", ignore_errors=True)
+    for folder in ("docs/gallery", "docs/reference/generated"):
+        shutil.rmtree(folder, ignore_errors=True)
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "docs", "docs/_build/html")
     session.log(f"open {Path('docs/_build/html/index.html').resolve()}")
 

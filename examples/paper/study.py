@@ -40,7 +40,7 @@ logging.basicConfig(level=logging.INFO, format="%(message)s")
 if arguments.weights:
     os.environ["CXRTRANSFER_WEIGHTS"] = str(arguments.weights)
 
-# %% Train, test, explain and embed: the runs of the paper's Table I, or those on drawn images.
+# %% Train, test, explain and embed: the runs of the paper, or those on drawn images.
 failed = None
 try:
     if arguments.data is None:
