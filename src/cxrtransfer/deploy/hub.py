@@ -14,7 +14,7 @@ from .bundle import BUNDLE_FILES
 __all__ = ["HUB_PREFIX", "bundle_folder", "upload"]
 
 HUB_PREFIX = "hf-hub:"
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _TOKEN = re.compile(r"hf_\w+|Bearer \S+")
 
 
@@ -139,5 +139,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _is_transport_error(error: Exception) -> bool:
-    """Return whether an error comes from the HTTP library, httpx or requests."""
-    return type(error).__module__.partition(".")[0] in ("httpx", "httpcore", "requests")
+    """Return whether an error comes from the HTTP library, whichever the hub client uses."""
+    return type(error).__module__.startswith(("httpx", "httpcore", "requests"))
