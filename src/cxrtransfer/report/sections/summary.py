@@ -195,9 +195,7 @@ def _limits(study: StudyResults) -> Iterator[str]:
     if positive.is_doubtful:
         yield (
             f"Caution: {positive.name} is the positive class by default, as the second class by "
-            "name; sensitivity, specificity and thresholds refer to it. If another class is the "
-            "disease, set it (--positive, RunConfig(positive=...)) "
-            "and rerun with another output folder."
+            "name; sensitivity, specificity and thresholds refer to it."
         )
     for name, error in study.failed.items():
         yield f"Run {name} failed and is not included ({error.splitlines()[0]})."
