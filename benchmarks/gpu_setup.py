@@ -77,18 +77,23 @@ class Setup:
         if self.device != "cuda":
             raise NotApplicableError("needs a CUDA GPU")
 
-    def dataset(self, split: Split, *, limit: int | None = None, **options: Any) -> StratifiedResplit:  # noqa: ANN401  (as of StratifiedResplit)
-        """Decode a split, or its first images."""
-        records = self._records().where(split)
-        if limit is not None:
-            step = max(1, len(records) // limit)  # of both classes: they are sorted by class
-            records = records.take(range(0, len(records), step)[:limit])
+    def dataset(
+        self,
+        split: Split,
+        *,
+        limit: int | None = None,
+        augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> StratifiedResplit:
+        """Decode a split, or some of its images, of both classes."""
+        records = _split_records(self.data)
+        own = [index for index, record in enumerate(records) if record.split == split]
+        others = [index for index, record in enumerate(records) if record.split != split]
+        if limit is not None:  # evenly, because they are sorted by class
+            own = own[:: max(1, len(own) // limit)][:limit]
+        spec = InputSpec(size=self.size)
         return StratifiedResplit(
-            records, split, val_fraction=0.0, input_spec=InputSpec(size=self.size), **options
+            records.take(own + others), split, val_fraction=0.0, input_spec=spec, augment=augment
         )
-
-    def _records(self) -> Records:
-        return _split_records(self.data)
 
     def model(self, network: str) -> nn.Module:
         """Build a network, with ImageNet weights if their file exists, on the CPU."""
