@@ -240,13 +240,13 @@ def _recorded(step: Callable[[], None]) -> Callable[[], None]:
             step()
     torch.cuda.current_stream().wait_stream(stream)
     # A cached conversion of a parameter would be recorded once and never repeated.
-    torch.set_autocast_cache_enabled(False)  # noqa: FBT003  (torch has no keyword)
+    torch.set_autocast_cache_enabled(False)
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph):
             step()
     finally:
-        torch.set_autocast_cache_enabled(True)  # noqa: FBT003
+        torch.set_autocast_cache_enabled(True)
     return graph.replay
 
 
@@ -289,9 +289,7 @@ def _infer(model: nn.Module, images: Tensor) -> Tensor:
     return output
 
 
-def _common_gradcam(
-    model: nn.Module, layer: TargetLayer, images: Tensor, *, full: bool
-) -> Tensor:
+def _common_gradcam(model: nn.Module, layer: TargetLayer, images: Tensor, *, full: bool) -> Tensor:
     stored: list[Tensor] = []
 
     def store(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:

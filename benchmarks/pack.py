@@ -27,7 +27,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.data is None or (options.networks and options.weights is None):
         parser.error("pass --data and --weights, or set CXRTRANSFER_DATA and CXRTRANSFER_WEIGHTS")
-    size = pack(options.out, options.data, [options.weights / f"{n}.pth" for n in options.networks])
+    size = pack(
+        options.out, options.data, [options.weights / f"{n}.pth" for n in options.networks]
+    )
     print(f"{options.out}: {size / 1e6:.1f} MB")
     if size > options.limit_mb * 1e6:
         raise SystemExit(
