@@ -7,9 +7,11 @@ from .images import ImageInfo, decode_image, decode_images, decode_with_info, th
 from .records import Record, Records
 from .samplers import EpochSampler, upsampling_sampler, weighted_sampler
 from .sources import (
+    FINDINGS,
     RemoteFile,
     download_kermany,
     download_pneumonia_mnist,
+    draw_patches,
     draw_radiograph,
     draw_radiographs,
     find_images,
@@ -23,6 +25,7 @@ from .splits import fold_records, resplit
 from .transforms import to_model_input
 
 __all__ = [
+    "FINDINGS",
     "AuditResult",
     "Augment",
     "Duplicates",
@@ -40,6 +43,7 @@ __all__ = [
     "decode_with_info",
     "download_kermany",
     "download_pneumonia_mnist",
+    "draw_patches",
     "draw_radiograph",
     "draw_radiographs",
     "find_images",

@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 Column = str | Callable[[Mapping[str, str]], object]
 
 MAX_CLASS_NAME = 200  # characters
+MAX_SHOWN_CLASSES = 5
 _MISSING = {"", "nan", "<na>", "n/a", "#n/a", "null"}  # in lower case; written for missing values
 
 
@@ -112,8 +113,11 @@ class Records(Sequence[Record]):
     def __repr__(self) -> str:
         counts = np.bincount(self.labels, minlength=len(self.class_names))
         classes = ", ".join(
-            f"{count:,} {name}" for count, name in zip(counts, self.class_names, strict=True)
+            f"{count:,} {name}"
+            for count, name in list(zip(counts, self.class_names, strict=True))[:MAX_SHOWN_CLASSES]
         )
+        if len(counts) > MAX_SHOWN_CLASSES:
+            classes += f", ... ({len(counts):,} classes)"
         patients = (
             f"of {len(set(self.patient_ids)):,} patients"
             if self.patients_known

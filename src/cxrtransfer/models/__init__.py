@@ -1,5 +1,6 @@
 """Networks by name, with a new head, pretrained weights and frozen layers."""
 
+from .dilation import refine_maps
 from .factory import build_finetune_model
 from .freezing import freeze, set_train_mode, stages, unfreeze
 from .heads import get_head, replace_head
@@ -18,6 +19,7 @@ __all__ = [
     "input_spec",
     "list_models",
     "parse_name",
+    "refine_maps",
     "replace_head",
     "set_train_mode",
     "stages",

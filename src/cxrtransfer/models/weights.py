@@ -20,6 +20,7 @@ import torchvision
 from torch import Tensor, nn
 
 from cxrtransfer.errors import IncompatibleWeightsError, WeightsNotFoundError
+from cxrtransfer.runtime import non_finite
 from cxrtransfer.types import StrPath
 
 from .heads import classifier_names
@@ -255,11 +256,6 @@ def _mismatch(model: nn.Module, backbone: Mapping[str, Tensor], heads: tuple[str
         for key, value in backbone.items()
         if key in expected and value.shape != expected[key].shape
     ]
-    not_finite = [
-        key
-        for key, value in backbone.items()
-        if value.is_floating_point() and not value.isfinite().all()
-    ]
     dtypes = [
         f"{key} {value.dtype} instead of {expected[key].dtype}"
         for key, value in backbone.items()
@@ -270,7 +266,7 @@ def _mismatch(model: nn.Module, backbone: Mapping[str, Tensor], heads: tuple[str
         "unexpected keys": unexpected,
         "size mismatch": mismatched,
         "dtype mismatch": dtypes,
-        "infinite or NaN values in": not_finite,
+        "infinite or NaN values in": non_finite(backbone),
     }
     return "; ".join(f"{kind} {_listed(keys)}" for kind, keys in problems.items() if keys)
 

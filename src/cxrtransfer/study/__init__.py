@@ -15,6 +15,7 @@ from .study import run_study
 from .study_folder import StudyFolder
 from .study_results import StudyResults, load_study
 from .summary import StudySummary
+from .synthetic import run_synthetic_study
 
 __all__ = [
     "PAPER_MODELS",
@@ -43,4 +44,5 @@ __all__ = [
     "predict_images",
     "run_experiment",
     "run_study",
+    "run_synthetic_study",
 ]

@@ -41,6 +41,7 @@ def analyze(
     spec: InputSpec,
     features: Callable[[], npt.NDArray[np.float32]],
     seed: int,
+    begin: Callable[[str], None] = lambda _stage: None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Embed and explain the test images, and write each result; one that fails leaves the others.
 
@@ -52,6 +53,7 @@ def analyze(
         spec: Input of the network.
         features: Extracts their features, float32 ``(N, F)``.
         seed: Seed of t-SNE.
+        begin: Called with the name of each stage that begins.
 
     Returns:
         The settings of t-SNE with the divergence reached, empty without an embedding; and why
@@ -71,6 +73,7 @@ def analyze(
             return None
 
     settings: dict[str, Any] = {}
+    begin("embedding")
     rows = attempt("features", features)
     embedding = None
     if rows is None:
@@ -85,12 +88,14 @@ def analyze(
         folder.write_embedding(embedding.coordinates)
         settings = {"kl_divergence": embedding.kl_divergence, **embedding.parameters}
 
+    begin("heatmaps")
     examples = attempt("examples", lambda: explain_examples(model, test, predictions))
     if examples is not None:
         folder.write_examples(examples)
     explained = attempt("explanations", lambda: explain_images(model, test, predictions))
     if explained is not None:
         folder.write_explanations(explained[0])
+    begin("randomization test of the heatmaps")
     check = attempt("randomization", lambda: randomization_test(model, test, predictions))
     if check is not None:
         folder.write_randomization(check)

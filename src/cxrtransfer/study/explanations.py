@@ -33,7 +33,7 @@ __all__ = [
 # Limits that keep this short compared with training.
 MAX_EXPLAINED = 1_000
 MAX_RANDOMIZED = 32
-_STEPS = 8
+STEPS = 8
 _EXAMPLES_PER_CELL = 4
 _HEATMAP_SIZE = 32  # of a heatmap on the page of the embedding, in pixels
 
@@ -147,7 +147,7 @@ def randomization_test(
     indices = np.random.default_rng(0).permutation(len(test))[:MAX_RANDOMIZED].tolist()
     images = test[indices][0].to(next(model.parameters()).device)
     predicted = predictions.predicted[indices].tolist()
-    return check_randomization(model, images, predicted, steps=_STEPS)
+    return check_randomization(model, images, predicted, steps=STEPS)
 
 
 def _heatmaps(

@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ from torch import nn
 
 from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
-from cxrtransfer.errors import IncompatibleWeightsError, RunFolderError, WeightsNotFoundError
+from cxrtransfer.errors import (
+    IncompatibleWeightsError,
+    RunFolderError,
+    UnreadableImagesError,
+    WeightsNotFoundError,
+)
 from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.models import build_finetune_model, input_spec
+from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.runtime import (
     current_world,
     join_world,
@@ -237,7 +243,14 @@ def perform(
         with lock_folder(folder.path):
             folder.remove_temporary()
     model = _build(config, len(plan.records.class_names))
-    splits = datasets.prepare(plan, input_spec(model))
+    try:
+        splits = datasets.prepare(plan, input_spec(model))
+    except UnreadableImagesError as error:  # readable when the images were checked
+        raise UnreadableImagesError(
+            error.reasons,
+            "restore them and call again, which resumes; to train without them, choose another "
+            "folder and skip them with on_error='skip' (--skip-unreadable)",
+        ) from None
     trainer = WeightedTrainer(
         model,
         **vars(config.training),
@@ -269,13 +282,16 @@ def _is_intact(folder: RunFolder) -> bool:
 def _build(config: RunConfig, num_classes: int) -> nn.Module:
     with preserve_rng():
         seed_everything(config.training.seed)
-        return build_finetune_model(
+        model = build_finetune_model(
             config.model,
             num_classes=num_classes,
             pretrained=config.pretrained,
             mode=config.mode,
             image_size=config.image_size,
         )
+    if config.fine_maps:
+        refine_maps(model, input_spec(model).size)
+    return model
 
 
 def _write_results(
@@ -291,6 +307,7 @@ def _write_results(
     folder.write_records(plan.records)
     positive = positive_class(plan.config, plan.records.class_names).index
     predictions = {}
+    _announce(trainer, "predictions")
     for split in SPLITS[1:]:
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
@@ -302,6 +319,7 @@ def _write_results(
         spec=input_spec(model),
         features=lambda: trainer.features(splits["test"]),
         seed=plan.config.training.seed,
+        begin=partial(_announce, trainer),
     )
     folder.write_manifest(
         RunManifest(
@@ -322,6 +340,14 @@ def _write_results(
             files=folder.file_digests(),
         )
     )
+
+
+def _announce(trainer: WeightedTrainer, stage: str) -> None:
+    """Tell those callbacks that show it which stage begins."""
+    for callback in trainer.callbacks:
+        begin = getattr(callback, "on_stage", None)
+        if begin is not None:
+            begin(stage)
 
 
 def _counts(records: Records) -> dict[str, dict[str, int]]:

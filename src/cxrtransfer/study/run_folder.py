@@ -16,6 +16,7 @@ from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, Predictions
 from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.files import atomic_path, write_arrays
+from cxrtransfer.runtime import non_finite
 from cxrtransfer.training import History
 from cxrtransfer.types import Split
 
@@ -140,8 +141,19 @@ class RunFolder(Folder):
             predictions.to_csv(path)
 
     def read_weights(self, network: nn.Module) -> None:
-        """Read the tested weights into a network of the same architecture."""
-        load_model(network, self._file("weights"))
+        """Read the tested weights into a network of the same architecture.
+
+        Raises:
+            RunFolderError: If a weight is infinite or NaN.
+        """
+        path = self._file("weights")
+        load_model(network, path)
+        bad = non_finite(network.state_dict())
+        if bad:
+            raise RunFolderError(
+                f"{path} must have finite weights, got infinite or NaN values in {len(bad)} "
+                f"tensor(s), e.g. {bad[0]}; train the run again in another folder"
+            )
 
     def write_weights(self, network: nn.Module) -> None:
         """Write the weights of a network."""

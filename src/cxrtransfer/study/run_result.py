@@ -14,7 +14,7 @@ from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, Predictions, compute_metrics
 from cxrtransfer.explain import RandomizationCheck
-from cxrtransfer.models import build_finetune_model
+from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.types import StrPath
 
 from .explanations import Example, Explanations
@@ -27,6 +27,7 @@ __all__ = ["PositiveClass", "RunResult", "load_network", "load_run", "positive_c
 _HEALTHY = re.compile(
     "normal|healthy|negative|control|benign|without|nofinding|no[ _-]|non[ _e-]", re.IGNORECASE
 )
+_DISEASED = re.compile("pneumon|covid|tubercul|abnormal|positive|disease|malignant", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,14 @@ class PositiveClass:
         index: Its label.
         name: Its name.
         chosen: Whether the configuration names it; if not, it is the second class by name.
+        is_doubtful: Whether nobody chose the class and the names do not suggest that it is a
+            disease: neither is its own name known, nor another one that of healthy patients.
     """
 
     index: int
     name: str
     chosen: bool
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether nobody chose the class and its name suggests a healthy patient."""
-        return not self.chosen and _HEALTHY.match(self.name) is not None
+    is_doubtful: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,12 +180,15 @@ def positive_class(config: RunConfig, class_names: Sequence[str]) -> PositiveCla
         ValueError: If no class has the configured name.
     """
     if config.positive is None:
-        return PositiveClass(1, class_names[1], chosen=False)
+        healthy = [_HEALTHY.match(name) is not None for name in class_names]
+        is_known = not healthy[1] and (any(healthy) or _DISEASED.search(class_names[1]))
+        return PositiveClass(1, class_names[1], chosen=False, is_doubtful=not is_known)
     if config.positive not in class_names:
         raise ValueError(
             f"positive must be one of the classes {tuple(class_names)}, got {config.positive!r}"
         )
-    return PositiveClass(tuple(class_names).index(config.positive), config.positive, chosen=True)
+    index = tuple(class_names).index(config.positive)
+    return PositiveClass(index, config.positive, chosen=True, is_doubtful=False)
 
 
 def load_network(run: RunResult) -> nn.Module:
@@ -205,5 +207,7 @@ def load_network(run: RunResult) -> nn.Module:
         pretrained=False,
         image_size=run.config.image_size,
     )
+    if run.config.fine_maps:
+        refine_maps(network, input_spec(network).size)
     run.folder.read_weights(network)
     return network.eval()

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from cxrtransfer.runtime import require
 from cxrtransfer.types import StrPath
 
-__all__ = ["Callback", "StatefulCallback", "TensorBoard"]
+__all__ = ["Callback", "StatefulCallback", "StepCallback", "TensorBoard"]
 
 
 class Callback(Protocol):
@@ -29,6 +29,14 @@ class StatefulCallback(Callback, Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state that :meth:`state_dict` returned."""
+
+
+@runtime_checkable
+class StepCallback(Callback, Protocol):
+    """A callback that is also called after every optimizer step."""
+
+    def on_step_end(self, num_images: int) -> None:
+        """Process a step on a number of images."""
 
 
 class TensorBoard:

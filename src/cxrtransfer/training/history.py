@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cxrtransfer.config import Select
 from cxrtransfer.files import atomic_path, write_json
 from cxrtransfer.types import StrPath
 
@@ -13,7 +14,7 @@ __all__ = ["History", "best_epoch"]
 
 @dataclass(frozen=True, repr=False)
 class History:
-    """Results per epoch and the best epoch.
+    """Results per epoch, the best epoch and the selected epoch.
 
     Attributes:
         rows: One mapping per epoch with ``epoch`` (from 1), ``train_loss``, ``val_loss``,
@@ -21,13 +22,20 @@ class History:
             ``seconds``. Losses are weighted means over the whole split; ``val_auroc`` is NaN
             where undefined; ``lr`` is that of the epoch's last step; ``seconds`` includes
             validation, ``train_seconds`` does not.
-        best_epoch: The epoch whose weights are in the model.
+        best_epoch: The epoch with the best ``monitor``.
         stopped_early: Whether training ended before its last epoch.
+        select: Whether the model holds the weights of the best or of the last epoch.
     """
 
     rows: tuple[Mapping[str, float], ...]
     best_epoch: int
     stopped_early: bool = False
+    select: Select = "best"
+
+    @property
+    def selected_epoch(self) -> int:
+        """The epoch whose weights are in the model."""
+        return self.best_epoch if self.select == "best" else len(self.rows)
 
     @property
     def best(self) -> Mapping[str, float]:
@@ -59,7 +67,7 @@ class History:
             writer.writerows(self.rows)
 
     def to_json(self, path: StrPath) -> None:
-        """Write the rows, the best epoch and whether training stopped early; NaN becomes null.
+        """Write the rows and the attributes; NaN becomes null.
 
         Args:
             path: The file; replaced if it exists.
@@ -70,7 +78,12 @@ class History:
         ]
         write_json(
             path,
-            {"rows": rows, "best_epoch": self.best_epoch, "stopped_early": self.stopped_early},
+            {
+                "rows": rows,
+                "best_epoch": self.best_epoch,
+                "stopped_early": self.stopped_early,
+                "select": self.select,
+            },
         )
 
 

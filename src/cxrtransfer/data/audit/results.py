@@ -77,7 +77,7 @@ class NearDuplicates(Duplicates):
         return f"{super().__str__()} (mirrored)" if self.mirrored else super().__str__()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditResult:
     """Result of :func:`audit`; ``print`` shows it as text.
 
@@ -156,13 +156,17 @@ class AuditResult:
             }
         )
 
+    def __repr__(self) -> str:
+        return f"AuditResult({self.num_images:,} images, leaks={self.leaks})"
+
     def __str__(self) -> str:
         lines = [f"Audit of {self.num_images:,} images", "", "Classes"]
         for split, counts in self.class_counts.items():
             total = sum(counts.values())
-            classes = ", ".join(
-                f"{count:,} {name} ({count / total:.1%})" for name, count in counts.items()
-            )
+            shown = list(counts.items())[:_MAX_SHOWN]
+            classes = ", ".join(f"{count:,} {name} ({count / total:.1%})" for name, count in shown)
+            if len(counts) > _MAX_SHOWN:
+                classes += f" and {len(counts) - _MAX_SHOWN:,} more classes"
             lines.append(f"  {split}: {total:,} images, {classes}")
         lines += ["Patients", *self._patient_lines()]
         if self.content_read:

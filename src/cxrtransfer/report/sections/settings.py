@@ -17,7 +17,7 @@ def _settings(run: RunResult) -> dict[str, str]:
     return {
         "Run": run.name,
         "Model": config.model,
-        "Initial weights": "ImageNet" if config.pretrained else "random",
+        "Initial weights": "pretrained" if config.pretrained else "random",
         "Input": f"{run.manifest.input.size} px",
         "Class weights": str(weights or "none"),
         "Learning rate": f"{training.lr:g}",

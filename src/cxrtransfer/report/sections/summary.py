@@ -99,9 +99,9 @@ def _limits(study: StudyResults) -> Iterator[str]:
     positive = study.chosen.positive_class
     if positive.is_doubtful:
         yield (
-            f"Caution: {positive.name} is the positive class by default, although its name "
-            "suggests images without disease; sensitivity, specificity and thresholds refer to "
-            "it. If another class is the disease, set it (--positive, RunConfig(positive=...)) "
+            f"Caution: {positive.name} is the positive class by default, as the second class by "
+            "name; sensitivity, specificity and thresholds refer to it. If another class is the "
+            "disease, set it (--positive, RunConfig(positive=...)) "
             "and rerun with another output folder."
         )
     for name, error in study.failed.items():
