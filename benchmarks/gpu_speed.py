@@ -68,7 +68,7 @@ def steps(setup: Setup) -> list[Row]:
 
 
 def idle(setup: Setup) -> list[Row]:
-    """Measure the share of time in which the GPU runs no kernel during training steps.
+    """Measure the fraction of time in which the GPU runs no kernel during training steps.
 
     The kernels of some steps are recorded by torch's profiler. As it slows down the CPU, their
     duration is compared with that of a step in a training without the profiler.
