@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
     from .data import StratifiedResplit
     from .deploy import Classifier
     from .embedding import embed_tsne
@@ -26,8 +27,6 @@ __all__ = [
     "embed_tsne",
 ]
 
-__version__ = version("cxrtransfer")
-
 _HOMES = {
     "Classifier": "deploy",
     "GradCAM": "explain",
@@ -41,6 +40,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name == "__version__":  # not on import: the package may be on the path, not installed
+        return version("cxrtransfer")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
