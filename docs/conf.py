@@ -1,7 +1,13 @@
-"""Sphinx settings; the documentation builds without internet access."""
+"""Sphinx settings; the documentation builds without internet access, and runs its code blocks."""
 
 import os
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+from gallery import FigureScraper
 
 project = "cxrtransfer"
 author = "The cxrtransfer authors"
@@ -13,13 +19,21 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+    "myst_nb",
+    "command_line",
+    "gallery",
+    "public_names",
+    "results",
+    "run_blocks",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_ext", "plots", "gallery/*.ipynb", "gallery/*.py"]
 html_theme = "furo"
 html_title = f"cxrtransfer {release}"
+html_static_path = ["_static"]
+html_css_files = ["output.css"]
 
-autosummary_generate = True
-autosummary_ignore_module_all = False
+autosummary_generate = False  # public_names writes the pages
 autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
@@ -29,6 +43,31 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 # Docstrings have no types, so text before a colon is not parsed as one.
 napoleon_use_rtype = False
+
+# Every cell of a notebook is run; one that fails ends the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 240
+nb_merge_streams = True
+myst_heading_anchors = 3
+
+sphinx_gallery_conf = {
+    "examples_dirs": "plots",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "image_scrapers": (FigureScraper(),),
+    "reset_modules": (),
+    "abort_on_example_error": True,
+    "ignore_repr_types": r"matplotlib",
+    "doc_module": ("cxrtransfer",),
+    "backreferences_dir": "gallery/backreferences",
+    "min_reported_time": 3600,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+    "copyfile_regex": r"$^",
+}
 
 # Links to other projects need their inventories from the internet.
 if os.environ.get("CXRTRANSFER_INTERSPHINX"):

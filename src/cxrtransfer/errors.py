@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = [
+    "BundleError",
     "EmptyHeatmapWarning",
     "IncompatibleWeightsError",
     "MissingExtraError",
@@ -20,6 +21,10 @@ MAX_LISTED_IMAGES = 10
 
 class EmptyHeatmapWarning(UserWarning):
     """Some heatmaps are zero everywhere."""
+
+
+class BundleError(ValueError):
+    """The folder of a saved classifier is damaged, of another format, or inconsistent."""
 
 
 class UnknownModelError(ValueError):

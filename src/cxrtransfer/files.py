@@ -37,7 +37,7 @@ __all__ = [
 
 # Names of temporary files that atomic_path() writes to, by the suffix of the target.
 _TEMPORARY = re.compile(
-    r"\.[\w-]+\.(json|csv|npz|pt|html|md|txt|tex|safetensors|png|svg|pdf)\.[a-z0-9_]{8}"
+    r"\.[\w-]+\.(json|csv|npz|pt|html|md|txt|tex|safetensors|svg|pdf|png)\.[a-z0-9_]{8}"
 )
 _BYTE_ORDER_MARKS = (  # the longer first: UTF-32 begins like UTF-16
     (b"\xff\xfe\0\0", "utf-32"),

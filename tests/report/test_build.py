@@ -59,6 +59,7 @@ def test_the_sections_stand_in_their_order(page: str) -> None:
         "Pairs of runs",
         "Ensemble of the runs",
         "Validation versus test",
+        "Shortcuts",
         "Subgroups",
         "Decision threshold",
         "Calibration of predicted probabilities",

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from cxrtransfer.data import read_folder
+from cxrtransfer.deploy import Classifier
 from cxrtransfer.errors import RunFolderError, UnreadableImagesError
 from cxrtransfer.files import file_digest
 from cxrtransfer.study import (
@@ -20,7 +21,6 @@ from cxrtransfer.study import (
     load_network,
     load_run,
     load_study,
-    predict_images,
     run_experiment,
     run_study,
 )
@@ -214,7 +214,7 @@ def test_black_test_images_leave_the_training(tree: Path, tiny: RunConfig, tmp_p
 
     assert "embedding" in result.missing
     assert len(result.test) == 48
-    assert predict_images(tmp_path / "run", tree / "test").ids
+    assert Classifier.from_run(tmp_path / "run", card=False).predict(tree / "test").ids
 
 
 def test_unfinished_files_of_a_killed_process_are_removed(

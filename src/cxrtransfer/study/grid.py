@@ -22,7 +22,7 @@ def paper_grid(
     pretrained: bool = True,
     group_by: Literal["patient_id"] | None = "patient_id",
 ) -> tuple[RunConfig, ...]:
-    """List the runs of the paper's Table I, for its networks or for others.
+    """List the runs of the paper, for its networks or for others.
 
     Each network is trained with the settings of
     :meth:`cxrtransfer.training.TrainConfig.paper`, without and with class weights; the weighted

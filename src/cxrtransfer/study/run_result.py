@@ -14,8 +14,8 @@ from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, Predictions, compute_metrics
 from cxrtransfer.explain import RandomizationCheck
-from cxrtransfer.models import build_finetune_model
-from cxrtransfer.types import StrPath
+from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
+from cxrtransfer.types import Split, StrPath
 
 from .explanations import Example, Explanations
 from .manifests import RunManifest
@@ -140,6 +140,33 @@ class RunResult:
         """Read the example heatmaps."""
         return self.folder.read_examples()
 
+    def stress(self) -> dict[Split, dict[str, Predictions]] | None:
+        """Read the predictions of the stress tests by split and change, ``"unchanged"`` included.
+
+        See ``cxrtransfer.explain.STRESSES``.
+        """
+        arrays = self.folder.read_stress()
+        if arrays is None:
+            return None
+        results: dict[Split, dict[str, Predictions]] = {}
+        both: tuple[tuple[Split, Predictions], ...] = (("val", self.val), ("test", self.test))
+        for split, plain in both:
+            ids = tuple(arrays.pop(f"{split} ids").tolist())
+            place = {name: index for index, name in enumerate(plain.ids)}
+            rows = [place[name] for name in ids]
+            used = replace(
+                plain,
+                ids=ids,
+                labels=plain.labels[rows],
+                probabilities=plain.probabilities[rows],
+            )
+            results[split] = {"unchanged": used} | {
+                name.removeprefix(f"{split} "): replace(used, probabilities=values)
+                for name, values in arrays.items()
+                if name.startswith(f"{split} ")
+            }
+        return results
+
     def profile(self) -> ImageProfile | None:
         """Read sizes, modes and intensities of the test images."""
         return self.folder.read_profile()
@@ -207,5 +234,7 @@ def load_network(run: RunResult) -> nn.Module:
         pretrained=False,
         image_size=run.config.image_size,
     )
+    if run.config.fine_maps:
+        refine_maps(network, input_spec(network).size)
     run.folder.read_weights(network)
     return network.eval()

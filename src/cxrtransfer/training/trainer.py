@@ -87,7 +87,8 @@ class WeightedTrainer:
         checkpoint_every_s: Seconds between checkpoints within an epoch.
         num_workers: Loader processes for plain datasets; 0 suits images held in memory.
         progress: Whether to show a progress bar.
-        callbacks: Called after every epoch.
+        callbacks: Called after every epoch; a :class:`cxrtransfer.training.FitCallback` also
+            before the first epoch and at the end.
         **settings: Fields of :class:`cxrtransfer.training.TrainConfig`, which lists them with
             their defaults. ``batch_size`` has no effect on a ``DataLoader`` for training.
 
