@@ -19,10 +19,11 @@ nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 
 
+EXTRAS = ".[dicom,onnx,pandas,tensorboard]"
+
+
 def install(session: nox.Session, *groups: str) -> None:
-    session.install(
-        "-e", ".[dicom,tensorboard]", *nox.project.dependency_groups(PYPROJECT, *groups)
-    )
+    session.install("-e", EXTRAS, *nox.project.dependency_groups(PYPROJECT, *groups))
 
 
 @nox.session(python=PYTHONS)
@@ -47,7 +48,7 @@ def minimums(session: nox.Session) -> None:
             "needs uv to resolve the lowest versions; install it with: pip install 'nox[uv]'"
         )
     groups = nox.project.dependency_groups(PYPROJECT, "test")
-    session.install("--resolution=lowest-direct", "-e", ".[dicom,tensorboard]", *groups)
+    session.install("--resolution=lowest-direct", "-e", EXTRAS, *groups)
     # Old releases use functions that newer versions of their dependencies deprecate.
     session.run("pytest", "--numprocesses=auto", "-W", "default", *session.posargs)
 

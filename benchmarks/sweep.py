@@ -48,6 +48,7 @@ from cxrtransfer.models import (
 )
 
 CLASSES = 3
+LIBRARIES = ("torchvision", "timm")  # backbones for radiographs are torchvision's networks
 # Pixels. With fewer the last map of many networks has too few positions; the second is for
 # patches of 14.
 SMALL = (160, 168)
@@ -88,7 +89,8 @@ def main() -> None:
     if options.tables:
         write_tables(rows.values(), options.tables)
         return
-    for name in in_fair_order(list_models(options.pattern)):
+    names = list_models(options.pattern)
+    for name in in_fair_order(n for n in names if parse_name(n).library in LIBRARIES):
         if name not in rows or (options.again and is_open(rows[name], options.max_gmacs)):
             rows[name] = check(name, options.max_gmacs)
             write(options.out, rows.values())

@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from cxrtransfer.cli import main
-from cxrtransfer.cli.options import parse, run_configs
+from cxrtransfer.cli.options import parse
+from cxrtransfer.cli.printing import shell_words
+from cxrtransfer.cli.settings import run_configs
 from cxrtransfer.config import RunConfig
 from cxrtransfer.data import read_folder
+from cxrtransfer.deploy import Classifier, predict_files
 from cxrtransfer.files import read_json
-from cxrtransfer.study import RunFolder, load_run, predict_images
+from cxrtransfer.study import RunFolder, load_run
 
 # A network this small, hardly trained, may have empty heatmaps; a warning says so.
 pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
@@ -26,7 +30,7 @@ def test_train_writes_a_run_and_the_report(
 ) -> None:
     status = main([
         "train", str(image_tree), "--models", "squeezenet1_1", "--random", "--image-size", "32",
-        "--epochs", "1", "--class-weights", "100", "1", "--out", str(tmp_path / "out"),
+        "--epochs", "1", "--class-weights", "100", "1", "--quiet", "--out", str(tmp_path / "out"),
     ])  # fmt: skip
 
     assert status == 0
@@ -51,7 +55,8 @@ def test_train_logs_its_settings_and_the_positive_class_first(
             "32", "--epochs", "1", "--ema-decay", "0.5", "--out", str(tmp_path / "out"),
         ]) == 0  # fmt: skip
 
-    first, second = caplog.messages[:2]
+    first, loading, second = caplog.messages[:3]
+    assert loading == "loading PyTorch ..."
     assert first == (
         "squeezenet1_1: random initialization, all layers, epochs 1, learning rate 0.0001 "
         "(cosine), weight decay 0.01, batch size 32, class weights balanced, no augmentation, "
@@ -65,7 +70,7 @@ def test_a_failed_run_leaves_a_report_on_the_others_and_status_1(
 ) -> None:
     status = main([
         "train", str(image_tree), "--models", "inception_v3", "squeezenet1_1", "--random",
-        "--image-size", "32", "--epochs", "1", "--out", str(tmp_path / "out"),
+        "--image-size", "32", "--epochs", "1", "--quiet", "--out", str(tmp_path / "out"),
     ])  # fmt: skip
 
     assert status == 1
@@ -115,6 +120,7 @@ def test_predict_gives_the_probabilities_of_the_runs_test_set(
 ) -> None:
     tree, run = trained
     words = ["predict", str(run), str(tree / "test"), "--out", str(tmp_path / "p.csv")]
+    words += ["--threshold", "0.5", "--calibration", "none"]
 
     assert main([*words, "--heatmaps", str(tmp_path / "maps")]) == 0
 
@@ -138,7 +144,8 @@ def test_predict_names_every_unreadable_file(
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"no image")
 
-    assert main(["predict", str(trained[1]), str(tmp_path)]) == 1
+    words = ["predict", str(trained[1]), str(tmp_path), "--out", str(tmp_path / "p.csv")]
+    assert main(words) == 1
     message = capsys.readouterr().err
     assert "a.png" in message
     assert "b.png" in message
@@ -175,8 +182,8 @@ def test_only_unreadable_images_are_an_error_even_when_skipped(
         (tmp_path / label).mkdir()
         (tmp_path / label / "a.png").write_bytes(b"no image")
 
-    for command in ("predict", "external-test"):
-        assert main([command, str(trained[1]), str(tmp_path), "--skip-unreadable"]) == 1
+    for command, out in (("predict", ["--out", str(tmp_path / "p.csv")]), ("external-test", [])):
+        assert main([command, str(trained[1]), str(tmp_path), "--skip-unreadable", *out]) == 1
         assert "2 image(s) cannot be read" in capsys.readouterr().err
 
 
@@ -213,7 +220,13 @@ def test_empty_heatmaps_are_named_by_their_images(
     with pytest.warns(
         UserWarning, match=r"6 of 6 heatmaps are empty.*: 00\.png, 01\.png"
     ) as caught:
-        predict_images(run, images, heatmaps=tmp_path / "maps", batch_size=4)
+        predict_files(
+            Classifier.from_run(run, threshold=0.5, calibration="none"),
+            images,
+            out=tmp_path / "p.csv",
+            heatmaps=tmp_path / "maps",
+            batch_size=4,
+        )
     assert len(caught) == 1
 
 
@@ -235,6 +248,21 @@ def test_predict_needs_images(
 ) -> None:
     assert main(["predict", str(trained[1]), str(tmp_path)]) == 1
     assert "at least one image" in capsys.readouterr().err
+
+
+def test_an_exported_classifier_predicts_like_its_run(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, run = trained
+    assert main(["export", str(run), "--out", str(tmp_path / "model")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "model")
+
+    for name, source in (("run", run), ("model", tmp_path / "model")):
+        out = str(tmp_path / f"{name}.csv")
+        assert main(["predict", str(source), str(tree / "test"), "--out", out]) == 0
+
+    assert (tmp_path / "run.csv").read_bytes() == (tmp_path / "model.csv").read_bytes()
+    assert "on validation" in capsys.readouterr().out
 
 
 def test_audit_prints_the_leakage_report_of_a_folder_or_a_table(
@@ -292,7 +320,8 @@ def test_without_options_the_command_trains_with_the_defaults_of_the_classes() -
 def test_every_setting_has_an_option() -> None:
     words = [
         "train", ".", "--models", "timm:resnet10t", "--random", "--features", "--image-size", "64",
-        "--val-fraction", "0.2", "--test-fraction", "0.3", "--image-split", "--split-seed", "5",
+        "--fine-maps", "--val-fraction", "0.2", "--test-fraction", "0.3", "--image-split",
+        "--split-seed", "5",
         "--augment", "--upsample", "--positive", "COVID",
         "--class-weights", "2", "1", "--lr", "0.5", "--weight-decay", "0.25", "--batch-size", "4",
         "--epochs", "7", "--early-stopping", "2", "--seeds", "1", "3", "--precision", "fp32",
@@ -340,6 +369,132 @@ def test_the_folder_may_follow_the_models(tmp_path: Path) -> None:
     assert (options.data, options.models) == (tmp_path, ["resnet18", "resnet50"])
 
 
+def test_the_folder_may_follow_the_class_weights_or_seeds(tmp_path: Path) -> None:
+    for words in (["--class-weights", "2", "1"], ["--seeds", "1", "2"]):
+        options = parse(["train", *words, str(tmp_path)])
+
+        assert options.data == tmp_path
+        assert len(run_configs(options)) == (2 if words[0] == "--seeds" else 1)
+
+
+def test_without_a_test_split_a_fifth_is_held_out_and_the_end_names_results_and_next_steps(
+    image_tree: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    words = [
+        "train", str(image_tree / "train"), "--models", "squeezenet1_1", "--random",
+        "--image-size", "32", "--epochs", "1", "--out", str(tmp_path / "my out"),
+    ]  # fmt: skip
+
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    run = load_run(tmp_path / "my out" / "squeezenet1_1")
+    assert len(run.test) == 8
+    assert any("20% of the images are held out" in message for message in caplog.messages)
+    row = next(line for line in lines if line.startswith("squeezenet1_1"))
+    assert f"{run.test_metrics['auroc']:.3f} (" in row
+    assert f"{run.val_metrics['auroc']:.3f}" in row
+    assert f"  cxrtransfer predict '{run.folder.path}' NEW_IMAGES --heatmaps heatmaps" in lines
+
+    assert main([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["runs"]["squeezenet1_1"]["auroc"]["value"] == run.test_metrics["auroc"]
+
+
+def test_evaluate_gives_the_metrics_of_a_table(
+    trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = trained[1] / "predictions_test.csv"
+
+    assert main(["evaluate", str(table), "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert metrics["auroc"]["value"] == load_run(trained[1]).test_metrics["auroc"]
+    assert main(["evaluate", str(table), "--positive", "COVID"]) == 1
+
+
+def test_split_writes_a_table_without_shared_patients(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "split.csv"
+    for index, path in enumerate(sorted((trained[0] / "train").rglob("*.png"))):
+        copy = tmp_path / "images" / path.parent.name / f"P{index // 2}_{path.name}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    words = ["split", str(tmp_path / "images"), "--val-fraction", "0.25", "--out", str(out)]
+
+    assert main([*words, "--patient-regex", r"^(P\d+)_"]) == 0
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["split"] for row in rows} == {"train", "val", "test"}
+    splits_of = {row["patient_id"]: set() for row in rows}
+    for row in rows:
+        splits_of[row["patient_id"]].add(row["split"])
+    assert len(splits_of) == 16
+    assert all(len(splits) == 1 for splits in splits_of.values())
+    assert main(words) == 1  # it exists
+    assert main([*words, "--overwrite", "--patient-regex", "(X)"]) == 1
+
+
+def test_strict_audit_exits_with_3_and_names_duplicates(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = shutil.copytree(trained[0], tmp_path / "images")
+    shutil.copy(tree / "train" / "NORMAL" / "00.png", tree / "train" / "NORMAL" / "copy.png")
+
+    assert main(["audit", str(tree), "--strict"]) == 3
+    assert "train/NORMAL/00.png, train/NORMAL/copy.png" in capsys.readouterr().out
+    assert main(["audit", str(tree), "--json"]) == 0
+    ids = json.loads(capsys.readouterr().out)["duplicates"][0]["ids"]
+    assert ids == ["train/NORMAL/00.png", "train/NORMAL/copy.png"]
+
+
+def test_columns_of_a_table_can_be_named(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "other.csv"
+    images = shutil.copytree(trained[0] / "train", tmp_path / "train")
+    lines = [
+        f"{path.relative_to(tmp_path)},{path.parent.name}"
+        for path in sorted(images.rglob("*.png"))
+    ]
+    table.write_text("file,finding\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    words = ["audit", str(table), "--label-column", "finding"]
+
+    assert main([*words, "--path-column", "file"]) == 0
+    assert "Audit of 32 images" in capsys.readouterr().out
+    assert main(words) == 1
+    assert "missing columns ['path']" in capsys.readouterr().err
+
+
+def test_embed_and_explain_write_files(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    run, images = str(trained[1]), str(trained[0] / "test")
+
+    assert main(["embed", run, images, "--out", str(tmp_path / "e.csv")]) == 0
+    with (tmp_path / "e.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert {row["label"] for row in rows} == {"NORMAL", "PNEUMONIA"}
+    assert main(["explain", run, images, "--out", str(tmp_path / "maps")]) == 0
+    assert len(list((tmp_path / "maps").rglob("*.png"))) == 12
+
+
+def test_completion_scripts_name_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    assert "external-test" in capsys.readouterr().out
+
+
+def test_messages_use_the_words_of_the_shell() -> None:
+    message = "batch_size=8 is too large; pass pretrained=False, or set test_fraction"
+
+    assert (
+        shell_words(message)
+        == "--batch-size 8 is too large; pass --random, or set --test-fraction"
+    )
+
+
 def test_models_are_listed_by_pattern(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "squeezenet*"]) == 0
     assert "squeezenet1_1" in capsys.readouterr().out
@@ -351,7 +506,8 @@ import contextlib, sys
 from cxrtransfer.cli import main
 for words in (["train", ".", "--nonsense"], ["--help"], ["train", "/nowhere"],
               ["train", ".", "--class-weights", "even"], ["predict", "/nowhere", "x.png"],
-              ["train", ".", "--lr", "0"], ["train", "--help"]):
+              ["train", ".", "--lr", "0"], ["train", "--help"], ["predict", ".", "."],
+              ["train", "src", "--positive", "cxr"], ["train", ".", "--device", "gpu"]):
     with contextlib.suppress(SystemExit):
         main(words)
 print(*sys.modules)
@@ -362,6 +518,9 @@ print(*sys.modules)
 
     assert "no such file or directory: /nowhere" in done.stderr
     assert "lr must be positive and finite, got 0.0" in done.stderr
+    assert ". must be the folder of a finished run" in done.stderr
+    assert "--positive must be one of the classes cxrtransfer, got 'cxr'" in done.stderr
+    assert "must be auto, cpu, cuda, cuda:1 or mps, got 'gpu'" in done.stderr
     assert not {"torch", "numpy", "matplotlib", "PIL"} & set(done.stdout.splitlines()[-1].split())
 
 

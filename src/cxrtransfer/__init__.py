@@ -9,13 +9,16 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
     from .data import StratifiedResplit
+    from .deploy import Classifier
     from .embedding import embed_tsne
     from .explain import GradCAM
     from .models import build_finetune_model
     from .training import WeightedTrainer
 
 __all__ = [
+    "Classifier",
     "GradCAM",
     "StratifiedResplit",
     "WeightedTrainer",
@@ -24,9 +27,8 @@ __all__ = [
     "embed_tsne",
 ]
 
-__version__ = version("cxrtransfer")
-
 _HOMES = {
+    "Classifier": "deploy",
     "GradCAM": "explain",
     "StratifiedResplit": "data",
     "WeightedTrainer": "training",
@@ -38,6 +40,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name == "__version__":  # not on import: the package may be on the path, not installed
+        return version("cxrtransfer")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -13,9 +13,11 @@ from cxrtransfer.types import Precision
 
 __all__ = [
     "ClassWeights",
+    "LossNormalization",
     "Monitor",
     "RunConfig",
     "Schedule",
+    "Select",
     "TrainConfig",
     "TrainSettings",
     "run_name",
@@ -24,6 +26,8 @@ __all__ = [
 ClassWeights = Literal["balanced"] | Sequence[float] | Mapping[str, float] | None
 Monitor = Literal["val_loss", "val_accuracy", "val_f1", "val_auroc", "train_loss"]
 Schedule = Literal["constant", "cosine", "one-cycle"]
+Select = Literal["best", "last"]
+LossNormalization = Literal["split", "batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,13 @@ class TrainConfig:
             it, see :func:`cxrtransfer.models.stages`; ``None`` for one rate.
         unfreeze_every: Gradual unfreezing: train the head first, and one more stage every so many
             epochs; ``None`` for all layers that are not frozen.
+        loss_normalization: What the weighted sum of a batch's losses is divided by. ``"split"``:
+            the number of its images times the mean weight of a training image, so that an image
+            has the same weight in every batch. ``"batch"``: the sum of its own weights, as
+            ``torch.nn.CrossEntropyLoss(weight=...)`` does and the paper did.
         monitor: Quantity that selects the best epoch: the lowest loss, or the highest metric.
+        select: Epoch whose weights are kept: the best by ``monitor``, or the last, as in the
+            paper.
         min_change: Minimum improvement of ``monitor`` that counts.
         reuse_features: ``"auto"`` computes frozen features once where only the head is trained and
             the images are the same in every epoch.
@@ -89,11 +99,13 @@ class TrainConfig:
     warmup_epochs: float = 0.0
     accumulate: int = 1
     max_grad_norm: float | None = None
+    loss_normalization: LossNormalization = "split"
     label_smoothing: float = 0.0
     ema_decay: float | None = None
     layer_decay: float | None = None
     unfreeze_every: int | None = None
     monitor: Monitor = "val_loss"
+    select: Select = "best"
     min_change: float = 0.0
     reuse_features: Literal["auto", "never"] = "auto"
     compile: bool = False
@@ -123,7 +135,10 @@ class TrainConfig:
 
     @classmethod
     def paper(cls, *, weighted: bool = False) -> Self:
-        """Return the paper's settings.
+        """Return the paper's settings, except those of its protocol.
+
+        The paper's protocol also has ``select="last"`` and ``loss_normalization="batch"``, see
+        :func:`cxrtransfer.study.paper_grid`.
 
         Args:
             weighted: Whether to use its class weights [100, 1] and weight decay.
@@ -157,11 +172,13 @@ class TrainSettings(TypedDict, total=False):
     warmup_epochs: float
     accumulate: int
     max_grad_norm: float | None
+    loss_normalization: LossNormalization
     label_smoothing: float
     ema_decay: float | None
     layer_decay: float | None
     unfreeze_every: int | None
     monitor: Monitor
+    select: Select
     min_change: float
     reuse_features: Literal["auto", "never"]
     compile: bool
@@ -179,6 +196,8 @@ class RunConfig:
         pretrained: Whether to start from ImageNet weights instead of random initialization.
         mode: ``"finetune"`` trains all layers, ``"features"`` only the head on frozen features.
         image_size: Side of the square input in pixels; ``None`` for the network's own.
+        fine_maps: Whether to double the resolution of the last feature maps, and thereby of
+            Grad-CAM, by dilation, see :func:`cxrtransfer.models.refine_maps`.
         val_fraction: Fraction of the training images that is held out as validation split.
         test_fraction: Fraction of all images that is held out as test split, for data without
             one; ``None`` for the data's own test split.
@@ -188,6 +207,9 @@ class RunConfig:
             one split.
         augment: Whether to rotate, translate and jitter the intensity of training images at
             random (never flipped), see :class:`cxrtransfer.data.Augment`.
+        augment_strength: ``"light"`` varies images as patients and positioning do; ``"strong"``
+            also varies exposure, resolution, size, borders and markers, against shortcuts, see
+            :meth:`cxrtransfer.data.Augment.strong`.
         upsample: Whether to repeat training images of the smaller classes.
         positive: Name of the positive class; ``None`` for the second in alphabetical order.
         training: Training settings.
@@ -205,11 +227,13 @@ class RunConfig:
     pretrained: bool = True
     mode: Literal["finetune", "features"] = "finetune"
     image_size: int | None = None
+    fine_maps: bool = False
     val_fraction: float = 0.10
     test_fraction: float | None = None
     group_by: Literal["patient_id"] | None = "patient_id"
     split_seed: int = 0
     augment: bool = False
+    augment_strength: Literal["light", "strong"] = "light"
     upsample: bool = False
     positive: str | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -219,6 +243,11 @@ class RunConfig:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
         _check(self, "image_size", "a positive integer", lambda v: v >= 1 and v == int(v))
         _check_choices(self)
+        if self.augment_strength != "light" and not self.augment:
+            raise ValueError(
+                f"augment_strength {self.augment_strength!r} has no effect without augment; "
+                "set augment=True (--augment)"
+            )
 
     def with_training(self, **changes: Unpack[TrainSettings]) -> Self:
         """Return a copy with some training settings changed.

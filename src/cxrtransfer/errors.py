@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = [
+    "BundleError",
     "EmptyHeatmapWarning",
     "IncompatibleWeightsError",
     "MissingExtraError",
@@ -20,6 +21,10 @@ MAX_LISTED_IMAGES = 10
 
 class EmptyHeatmapWarning(UserWarning):
     """Some heatmaps are zero everywhere."""
+
+
+class BundleError(ValueError):
+    """The folder of a saved classifier is damaged, of another format, or inconsistent."""
 
 
 class UnknownModelError(ValueError):
@@ -76,21 +81,27 @@ class UnreadableImagesError(ValueError):
 
     Args:
         reasons: Why each file failed, by path.
+        advice: How to fix it.
 
     Attributes:
         reasons: The same mapping, for callers that want to skip or replace the files.
     """
 
-    def __init__(self, reasons: Mapping[Path, str]) -> None:
-        self.reasons = dict(reasons)
+    def __init__(
+        self,
+        reasons: Mapping[Path, str],
+        advice: str = "replace or remove them, or skip them with on_error='skip' "
+        "(--skip-unreadable)",
+    ) -> None:
+        self.reasons, self._advice = dict(reasons), advice
         lines = [f"{path}: {reason}" for path, reason in self.reasons.items()]
         listed = lines[:MAX_LISTED_IMAGES]
         if len(lines) > len(listed):
             listed.append(f"and {len(lines) - len(listed)} more")
         super().__init__(
-            f"{len(lines)} image(s) cannot be read; replace or remove them, or skip them with "
-            "on_error='skip' (--skip-unreadable):\n  " + "\n  ".join(listed)
+            f"{len(lines)} image(s) cannot be read; {advice}:\n  " + "\n  ".join(listed)
         )
 
-    def __reduce__(self) -> tuple[type["UnreadableImagesError"], tuple[dict[Path, str]]]:
-        return type(self), (self.reasons,)  # by default the message would become the reasons
+    def __reduce__(self) -> tuple[type["UnreadableImagesError"], tuple[dict[Path, str], str]]:
+        # By default the message would become the reasons.
+        return type(self), (self.reasons, self._advice)

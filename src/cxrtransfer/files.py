@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import zlib
@@ -27,12 +28,17 @@ __all__ = [
     "fresh_folder",
     "read_json",
     "read_table",
+    "remove_temporary",
     "text_digest",
     "write_arrays",
     "write_json",
     "write_table",
 ]
 
+# Names of temporary files that atomic_path() writes to, by the suffix of the target.
+_TEMPORARY = re.compile(
+    r"\.[\w-]+\.(json|csv|npz|pt|html|md|txt|tex|safetensors|svg|pdf|png)\.[a-z0-9_]{8}"
+)
 _BYTE_ORDER_MARKS = (  # the longer first: UTF-32 begins like UTF-16
     (b"\xff\xfe\0\0", "utf-32"),
     (b"\0\0\xfe\xff", "utf-32"),
@@ -76,6 +82,13 @@ def atomic_path(target: StrPath) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: StrPath) -> None:
+    """Remove the temporary files of :func:`atomic_path` that a killed process left in a folder."""
+    for path in expand(folder).glob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

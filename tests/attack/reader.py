@@ -17,9 +17,10 @@ import numpy as np
 
 from cxrtransfer.data import Records, decode_images, unpack_medmnist
 from cxrtransfer.data.sources.download import unzip
+from cxrtransfer.deploy import Classifier
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.evaluation import Predictions
-from cxrtransfer.study import load_network, load_run, predict_images
+from cxrtransfer.study import load_network, load_run
 
 
 def digest(parts: Iterable[object]) -> str:
@@ -70,7 +71,7 @@ def _run(path: Path) -> str:
     run = load_run(path)
     weights = [value.numpy() for value in load_network(run).state_dict().values()]
     images = sorted((path.parent / "images").iterdir())
-    answers = predict_images(path, images, device="cpu")
+    answers = Classifier.from_run(path, card=False).predict(images, device="cpu")
     return digest([run.config, run.test.probabilities, *weights, answers.probabilities])
 
 

@@ -167,3 +167,35 @@ def test_it_stays_on_the_device(images: torch.Tensor) -> None:
 
     assert there.device.type == "cuda"
     assert (there.cpu().int() - here).abs().max() <= 1
+
+
+def test_the_strong_preset_varies_what_it_names_and_keeps_the_form() -> None:
+    images = torch.randint(0, 256, (4, 1, 40, 48), dtype=torch.uint8)
+    torch.manual_seed(0)
+    first = Augment.strong()(images)
+
+    assert first.shape == images.shape
+    assert first.dtype == torch.uint8
+    assert not torch.equal(first, images)
+
+
+@pytest.mark.parametrize("name", ["aspect", "gamma", "blur", "corners"])
+def test_new_strengths_change_images_and_leave_other_random_numbers(name: str) -> None:
+    none = dict.fromkeys(
+        ("rotation", "shift", "scale", "brightness", "contrast", "erase", "flip"), 0.0
+    )
+    images = torch.randint(0, 256, (4, 1, 40, 48), dtype=torch.uint8)
+
+    assert torch.equal(Augment(**none)(images), images)
+    assert not torch.equal(Augment(**none, **{name: 1.0})(images), images)
+
+
+def test_masked_corners_hold_no_marker() -> None:
+    none = dict.fromkeys(("rotation", "shift", "scale", "brightness", "contrast"), 0.0)
+    image = torch.full((1, 40, 40), 80, dtype=torch.uint8)
+    image[:, 1:4, 1:4] = 255
+
+    changed = Augment(**none, corners=1.0)(image)
+
+    assert int(changed[:, :8, :8].max()) == int(changed[:, :8, :8].min()) < 120
+    assert torch.equal(changed[:, 8:32, 8:32], image[:, 8:32, 8:32])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrtransfer.data import Record, Records
+from cxrtransfer.data import Record, Records, audit
 
 ROWS = (
     Record(Path("/x/train/A/1.png"), 0, "ann", "train"),
@@ -309,3 +309,13 @@ def test_tables_that_are_not_utf8_are_refused_by_name(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"t\.csv must be a text table in UTF-8"):
         Records.from_csv(tmp_path / "t.csv")
+
+
+def test_repr_of_many_classes_is_short() -> None:
+    names = tuple(f"class {index}" for index in range(836))
+    rows = tuple(Record(Path(f"{index}.png"), index, f"p{index}") for index in range(836))
+    records = Records(rows, names)
+    result = audit(records, read_content=False)
+
+    assert "... (836 classes)" in repr(records)
+    assert max(map(len, (repr(records), repr(result), str(result)))) < 1000

@@ -210,3 +210,19 @@ def test_platt_needs_two_classes_and_images_of_both(draw, binary):
         fit_platt(draw(num_classes=3))
     with pytest.raises(ValueError, match="2 positive of 2"):
         fit_platt(binary([1, 1], [0.4, 0.9]))
+
+
+def test_bins_of_equal_counts_are_those_of_scikit_learn(draw):
+    from sklearn.calibration import calibration_curve
+
+    predictions = draw(num_classes=2)
+    bins = reliability(predictions, bins=10, strategy="quantile")
+    frequency, probability = calibration_curve(
+        predictions.labels == predictions.positive_index,
+        predictions.scores,
+        n_bins=10,
+        strategy="quantile",
+    )
+
+    np.testing.assert_allclose(bins.frequency, frequency)
+    np.testing.assert_allclose(bins.probability, probability)

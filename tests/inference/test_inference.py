@@ -19,6 +19,7 @@ from torchvision.datasets import ImageFolder
 
 from cxrtransfer.inference import (
     View,
+    class_names_of,
     extract_features,
     ids_of,
     labels_of,
@@ -163,6 +164,8 @@ def test_labels_are_read_without_decoding_where_the_dataset_knows_them() -> None
     data = Named()
 
     assert labels_of(ConcatDataset([data, Subset(data, [1])])).tolist() == [0, 1, 1, 0, 1, 1]
+    mixed = ConcatDataset([data, Subset(data, [1])])
+    assert class_names_of(Subset(mixed, [0])) == data.class_names
     assert data.reads == 2 * 3  # the first, middle and last item of each part
 
 

@@ -61,10 +61,23 @@ def test_an_encoder_without_classes_is_no_classifier():
 
 
 def test_an_unknown_prefix_is_refused():
-    with pytest.raises(
-        UnknownModelError, match="must be 'torchvision:' or 'timm:', got 'keras:vgg16'"
-    ):
+    with pytest.raises(UnknownModelError, match=r"must be one of 'torchvision:'.* got 'keras:vgg"):
         parse_name("keras:vgg16")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hf-hub:resnet50", "must be 'hf-hub:user/name'"),
+        ("hf-hub:../../etc/passwd", "must be 'hf-hub:user/name'"),
+        ("local-dir:nowhere", "must name an existing folder"),
+        ("radimagenet:resnet18", "unknown model 'radimagenet:resnet18'; did you mean"),
+        ("torchxrayvision:resnet50", "unknown model"),
+    ],
+)
+def test_names_of_published_networks_are_checked(name, message):
+    with pytest.raises(UnknownModelError, match=message):
+        parse_name(name)
 
 
 def test_the_list_holds_each_network_once_and_every_name_is_known():

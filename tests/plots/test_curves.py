@@ -89,3 +89,22 @@ def test_a_sweep_ends_where_all_and_none_are_positive(predictions):
     ]
     with pytest.raises(ValueError, match=r"got \['auroc'\]"):
         plot_threshold_sweep(predictions, metrics=("auroc",))
+
+
+def test_thresholds_are_marked_on_the_roc_curve(predictions):
+    ax = plot_roc_curves({"run": predictions}, thresholds=[OperatingPoint(0.5, "default")])
+
+    metrics = compute_metrics(predictions)
+    (mark,) = ax.lines[-1].get_xydata().tolist()
+    assert mark == pytest.approx([1 - metrics["specificity"], metrics["recall"]])
+    assert ax.lines[-1].get_label() == "Threshold 0.5 (default)"
+
+
+def test_bins_of_equal_counts_are_drawn_without_bars(predictions):
+    bins = reliability(predictions, bins=4, strategy="quantile")
+
+    ax = plot_reliability(bins)
+
+    assert bins.counts.tolist() == [2, 2, 2, 2]
+    assert not ax.patches
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), bins.probability)

@@ -210,3 +210,30 @@ def test_page_refuses_lists_that_do_not_fit(tmp_path):
             ("a", "b"),
             [np.zeros((8, 8), np.uint8)],
         )
+
+
+def test_page_shows_the_probability_of_the_predicted_class(tmp_path):
+    path = write_embedding_page(
+        tmp_path / "page.html",
+        np.zeros((2, 2)),
+        np.array([0, 0]),
+        np.array([0, 1]),
+        ("a", "b"),
+        [np.zeros((8, 8), np.uint8)] * 2,
+        probabilities=np.array([[0.75, 0.25], [0.125, 0.875]]),
+    )
+    text = path.read_text(encoding="utf-8")
+    points = json.loads(re.search(r"const points = (.*);\n", text)[1])
+
+    assert [point["probability"] for point in points] == ["0.750", "0.875"]
+    assert "Errors only (1 of 2)" in text
+    with pytest.raises(ValueError, match=r"probabilities must have shape \(2, 2\)"):
+        write_embedding_page(
+            path,
+            np.zeros((2, 2)),
+            np.zeros(2, int),
+            np.zeros(2, int),
+            ("a", "b"),
+            [np.zeros((8, 8), np.uint8)] * 2,
+            probabilities=np.zeros((2, 3)),
+        )

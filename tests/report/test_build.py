@@ -7,14 +7,14 @@ import pytest
 
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.report import write_report
-from cxrtransfer.report.build import SECTIONS
+from cxrtransfer.report.build import FOLDED, SECTIONS
 from cxrtransfer.report.page import Section
 from cxrtransfer.study import StudyResults, load_study
 
 
 @pytest.fixture(scope="module")
 def sections(study: StudyResults) -> list[Section]:
-    return [section for build in SECTIONS if (section := build(study)) is not None]
+    return [section for build in (*SECTIONS, *FOLDED) if (section := build(study)) is not None]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_no_section_writes_anything(
     before = _files(tmp_path)
     study = load_study(folder)
 
-    for build in SECTIONS:
+    for build in (*SECTIONS, *FOLDED):
         build(study)
         assert _files(tmp_path) == before, build.__name__
 
@@ -49,39 +49,64 @@ def test_the_page_is_the_same_when_it_is_written_again(kermany_study: Path, page
 
 
 def test_the_sections_stand_in_their_order(page: str) -> None:
-    assert re.findall("<h2>(.*?)</h2>", page) == [
-        "Summary",
-        "Performance on the test set",
+    assert re.findall("<h2 .*?>(.*?)</h2>", page) == [
+        "In short",
+        "ROC curve and confusion matrix",
+        "Split and leakage",
+        "External validation",
+        "Errors",
         "Comparison of runs",
+        "Pairs of runs",
         "Ensemble of the runs",
+        "Validation versus test",
+        "Shortcuts",
         "Subgroups",
         "Decision threshold",
         "Calibration of predicted probabilities",
         "Prevalence",
-        "Validation versus test",
-        "External validation",
-        "Leakage and split",
         "Grad-CAM and its sanity checks",
         "t-SNE embedding of the test images",
-        "ROC curves, metrics and confusion matrices",
         "Learning curves",
         "Images",
         "Settings",
         "Software versions and data digest",
     ]
+    assert page.index("<h2") < page.index('<details class="folded">')
 
 
-def test_each_figure_appears_once_and_is_described(page: str, sections: list[Section]) -> None:
+def test_the_figures_are_numbered_in_their_order_and_described(
+    page: str, sections: list[Section]
+) -> None:
     figures = [figure for section in sections for figure in section.figures]
-    labels = [figure.label for figure in figures]
+    names = [figure.name for figure in figures]
 
-    assert len(set(labels)) == len(labels)
-    assert {"Figure A", "Figure 1", "Figure 10", "Table 1"} <= set(labels)
+    assert len(set(names)) == len(names)
+    numbers = [int(number) for number in re.findall(r"<strong>Figure (\d+)\.", page)]
+    assert numbers == list(range(1, len(figures) + 1))
+    assert "of the paper" not in page
     for figure in figures:
-        assert page.count(f'<figure id="{figure.label.lower().replace(" ", "-")}">') == 1
         assert figure.alt
         assert figure.caption.endswith(".")
         assert not figure.title.endswith((".", "?"))
+
+
+def test_what_a_thesis_needs_is_beside_the_report(
+    kermany_study: Path, page: str, sections: list[Section]
+) -> None:
+    assert page
+    names = {path.name for path in kermany_study.iterdir()}
+    assert names >= {
+        "README.txt", "embedding.html", "figures", "metrics.csv", "metrics.json", "report.md",
+        "tables",
+    }  # fmt: skip
+    guide = (kermany_study / "README.txt").read_text("utf-8")
+    assert {name for name in names if not name.startswith(".")} - {"plain", "weighted"} <= {
+        line.split()[0].rstrip("/") for line in guide.splitlines() if line.startswith("  ")
+    } | {"README.txt"}
+    for path in (kermany_study / "plain").iterdir():
+        assert path.name.startswith(".") or f"  {path.name} " in guide
+    tables = {table.name for section in sections for table in section.tables}
+    assert {path.stem for path in (kermany_study / "tables").iterdir()} == tables
 
 
 def test_all_rows_of_a_table_have_the_same_columns(sections: list[Section]) -> None:
@@ -100,7 +125,12 @@ def test_all_rows_of_a_table_have_the_same_columns(sections: list[Section]) -> N
     ],
 )  # fmt: skip
 def test_the_page_is_written_in_the_terms_of_the_field(page: str, pattern: str) -> None:
-    text = re.sub(r"base64,[^\"]*|<style.*?</style>|<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    text = re.sub(
+        r"base64,[^\"]*|data-name=\"[^\"]*|<style.*?</style>|<pre.*?</pre>|<script.*?</script>",
+        "",
+        page,
+        flags=re.DOTALL,
+    )
 
     assert re.findall(pattern, text) == []
 

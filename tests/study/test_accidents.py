@@ -8,21 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cxrtransfer.data import read_folder
-from cxrtransfer.errors import RunFolderError
+from cxrtransfer.deploy import Classifier
+from cxrtransfer.errors import RunFolderError, UnreadableImagesError
 from cxrtransfer.files import file_digest
 from cxrtransfer.study import (
     RunConfig,
     external_test,
+    load_network,
     load_run,
     load_study,
-    predict_images,
     run_experiment,
     run_study,
 )
 from cxrtransfer.study.image_files import ImageFiles, read_image_files
+from cxrtransfer.study.run import Datasets, Plan, perform, plan_run
+from cxrtransfer.study.run_folder import RunFolder
+from cxrtransfer.study.run_result import positive_class
+from cxrtransfer.study.scheduling import StudyBar, run_all
 
 pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
@@ -208,7 +214,7 @@ def test_black_test_images_leave_the_training(tree: Path, tiny: RunConfig, tmp_p
 
     assert "embedding" in result.missing
     assert len(result.test) == 48
-    assert predict_images(tmp_path / "run", tree / "test").ids
+    assert Classifier.from_run(tmp_path / "run", card=False).predict(tree / "test").ids
 
 
 def test_unfinished_files_of_a_killed_process_are_removed(
@@ -251,3 +257,71 @@ def test_a_resumed_run_has_its_history(tree: Path, tiny: RunConfig, tmp_path: Pa
     run_experiment(tiny, tree, run)
 
     assert (run / "history.json").read_bytes() == expected
+
+
+def test_an_image_damaged_after_the_check_can_be_restored_and_the_run_resumed(
+    tree: Path, tiny: RunConfig, tmp_path: Path
+) -> None:
+    records, folder = read_folder(tree), RunFolder(tmp_path / "run")
+    plan = plan_run(tiny, records, folder, read_image_files(records, ImageFiles({})))
+    plan.claim()
+    path = records[0].path
+    content = path.read_bytes()
+    path.write_bytes(content[:40])
+
+    def perform_here(plan: Plan) -> object:
+        return perform(plan, Datasets(None), device="cpu", callbacks=())
+
+    bar = StudyBar(1, shown=False)
+    with pytest.raises(UnreadableImagesError, match=r"restore them and call again.*\n.*truncated"):
+        run_all([plan], bar, here=perform_here, there=perform_here, n_jobs=1)
+    path.write_bytes(content)
+
+    assert run_all([plan], bar, here=perform_here, there=perform_here, n_jobs=1) == {}
+    assert load_run(folder.path).missing == {}
+
+
+def test_a_repaired_image_is_used_in_a_new_folder_and_not_mixed_into_an_old_one(
+    tree: Path, tiny: RunConfig, tmp_path: Path
+) -> None:
+    path = next((tree / "test" / "NORMAL").iterdir())
+    content = path.read_bytes()
+    path.write_bytes(content[:40])
+    with pytest.warns(UserWarning, match="1 unreadable"):
+        run_study([tiny], tree, tmp_path / "old", progress=False, on_error="skip")
+    path.write_bytes(content)
+
+    with pytest.raises(RunFolderError, match=r"data digest.*choose another folder"):
+        run_study([tiny], tree, tmp_path / "old", progress=False, on_error="skip")
+    (run,) = run_study([tiny], tree, tmp_path / "new", progress=False, on_error="skip")
+
+    assert f"test/NORMAL/{path.name}" in run.test.ids
+
+
+def test_weights_of_a_run_that_are_not_finite_are_refused(run: Path) -> None:
+    folder = RunFolder(run)
+    network = load_network(load_run(run))
+    next(network.parameters()).data[0] = torch.nan
+    folder.write_weights(network)
+
+    with pytest.raises(RunFolderError, match=r"finite weights, got infinite or NaN values in 1 "):
+        folder.read_weights(network)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_doubtful"),
+    [
+        (("NORMAL", "PNEUMONIA"), False),
+        (("NORMAL", "effusion"), False),
+        (("A", "COVID-19"), False),
+        (("krank", "gesund"), True),
+        (("PNEUMONIA", "normal"), True),
+        (("class 0", "class 1"), True),
+        (("COVID", "Normal", "Viral Pneumonia"), True),
+    ],
+)
+def test_the_positive_class_is_doubtful_unless_names_suggest_a_disease(
+    names: tuple[str, ...], is_doubtful: bool, tiny: RunConfig
+) -> None:
+    assert positive_class(tiny, names).is_doubtful is is_doubtful
+    assert not positive_class(replace(tiny, positive=names[1]), names).is_doubtful

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from cxrtransfer.data import read_folder
+from cxrtransfer.deploy import Classifier, predict_files
 from cxrtransfer.errors import RunFolderError, UnreadableImagesError, WeightsNotFoundError
 from cxrtransfer.files import file_digest
 from cxrtransfer.study import (
     RunConfig,
     cross_validate,
     external_test,
-    predict_images,
     run_experiment,
     run_study,
 )
@@ -172,7 +172,12 @@ def test_predictions(study: Path, tree: Path, tmp_path: Path) -> None:
         tmp_path,
         UnreadableImagesError,
         "IM-9000",
-        lambda: predict_images(study / "plain", tree / "test", heatmaps=maps),
+        lambda: predict_files(
+            Classifier.from_run(study / "plain", card=False),
+            tree / "test",
+            out=maps / "p.csv",
+            heatmaps=maps,
+        ),
     )
 
 

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxrtransfer.data import Record, Records
 from cxrtransfer.errors import RunFolderError, RunsFailedError, UnreadableImagesError
-from cxrtransfer.study import RunConfig, load_run, load_study, run_study
+from cxrtransfer.study import RunConfig, RunFolder, load_run, load_study, run_study
+from cxrtransfer.study.progress import StudyBar
+from cxrtransfer.study.run import Plan
 from cxrtransfer.training import TrainConfig
 
 CONFIG = RunConfig(
@@ -113,10 +116,45 @@ def test_where_every_run_fails_there_is_no_study(tree: Path, tmp_path: Path) -> 
         load_study(tmp_path)
 
 
-def test_the_bar_ends_full(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_every_stage_and_epoch_is_a_line(
+    tree: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level("INFO")
+
     run_study([CONFIG.with_training(epochs=3)], tree, tmp_path)
 
-    assert "3/3" in capsys.readouterr().err
+    messages = "\n".join(caplog.messages)
+    stages = ("audit of", ": training", "epoch 3/3", ": embedding", ": heatmaps")
+    positions = [messages.index(stage) for stage in stages]
+    assert positions == sorted(positions)
+    assert f"run 1/1 {CONFIG.name}: training" in messages
+    assert "\r" not in capsys.readouterr().err
+
+
+def test_a_failed_run_does_not_fill_the_bar() -> None:
+    records = Records(
+        tuple(
+            Record(Path(f"{split}{i}"), i % 2, f"{split}{i}", split)
+            for split in ("train", "val", "test")
+            for i in range(4)
+        ),
+        ("A", "B"),
+    )
+    plans = [
+        Plan(replace(CONFIG, name=name), records, "", "", RunFolder(Path(name)))
+        for name in ("a", "b")
+    ]
+    bar = StudyBar(plans, shown=False)
+
+    bar.begin("a")
+    bar.end("a", failed=True)
+    assert bar.fraction == 0
+    bar.begin("b")
+    bar.end("b", failed=False)
+    assert bar.fraction == pytest.approx(0.5)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals")

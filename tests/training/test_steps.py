@@ -75,6 +75,32 @@ def test_one_step_of_sgd_is_the_gradient_of_the_weighted_mean(
         torch.testing.assert_close(after[name], parameter.detach() - 0.5 * parameter.grad)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_batch_normalized_loss_is_torchs_cross_entropy(
+    plain: nn.Module, data: TensorDataset, accumulate: int
+) -> None:
+    """The mean over the batches of a step of ``CrossEntropyLoss(weight=...)``."""
+    model = copy.deepcopy(plain)
+    trainer = WeightedTrainer(
+        model, class_weights=(100, 1), loss_normalization="batch", optimizer="sgd", momentum=0.0,
+        weight_decay=0.0, lr=0.1, schedule="constant", epochs=2, select="last",
+        accumulate=accumulate, device="cpu", precision="fp32", progress=False,
+    )  # fmt: skip
+    trainer.fit(DataLoader(data, batch_size=8), data)  # 5 batches: the last step has one
+
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([100.0, 1.0]))
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    for _ in range(2):
+        batches = list(DataLoader(data, batch_size=8))
+        for first in range(0, len(batches), accumulate):
+            step = batches[first : first + accumulate]
+            optimizer.zero_grad()
+            (sum(loss(plain(images), labels) for images, labels in step) / len(step)).backward()
+            optimizer.step()
+    for expected, value in zip(plain.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_label_smoothing_is_torchs(plain: nn.Module, data: TensorDataset) -> None:
     images, labels = data.tensors
     reference = copy.deepcopy(plain)

@@ -117,6 +117,17 @@ def test_the_best_epoch_is_in_the_model(network: nn.Module, data: TensorDataset)
     assert -np.log(true).mean() == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_the_last_epoch_can_be_selected(network: nn.Module, data: TensorDataset) -> None:
+    opposite = TensorDataset(data.tensors[0], 1 - data.tensors[1])
+    trainer = make(network, epochs=3, select="last")
+    history = trainer.fit(data, opposite)
+    predictions = trainer.predict(opposite)
+
+    assert history.best_epoch < history.selected_epoch == 3
+    true = predictions.probabilities[np.arange(40), predictions.labels]
+    assert -np.log(true).mean() == pytest.approx(history.rows[-1]["val_loss"], rel=1e-6)
+
+
 def test_early_stopping_counts_epochs_without_a_lower_loss(
     network: nn.Module, data: TensorDataset
 ) -> None:

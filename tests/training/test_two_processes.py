@@ -63,10 +63,14 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_weighted_training_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("normalization", ["split", "batch"])
+def test_the_weighted_training_of_two_processes_is_that_of_one(
+    tmp_path: Path, normalization: str
+) -> None:
     """45 images in batches of 11: unequal parts, and a last batch of which one gets no image."""
-    assert run(tmp_path / "one", 1, **SETTINGS) == [0]
-    assert run(tmp_path / "two", 2, **SETTINGS) == [0, 0]
+    settings = {**SETTINGS, "loss_normalization": normalization}
+    assert run(tmp_path / "one", 1, **settings) == [0]
+    assert run(tmp_path / "two", 2, **settings) == [0, 0]
     one, two = result(tmp_path / "one"), result(tmp_path / "two")
 
     for name, value in one["model"].items():

@@ -5,32 +5,47 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from dataclasses import fields, replace
+from typing import Literal
 
 from cxrtransfer.config import RunConfig, TrainConfig
 from cxrtransfer.errors import RunsFailedError
 
-from .options import run_configs
+from .checks import check_run, check_weights, loading
+from .outcome import print_outcome
+from .printing import print_lines
+from .settings import run_configs
+from .source import check_classes, read_source
 
-if TYPE_CHECKING:
-    from cxrtransfer.data import Records
-
-__all__ = ["COMMANDS"]
+__all__ = ["completion", "export", "external_test", "models", "predict", "report", "train"]
 
 _logger = logging.getLogger(__name__)
 
+_TEST_FRACTION = 0.2  # of data without a test split
 
-def _train(options: argparse.Namespace) -> None:
+
+def train(options: argparse.Namespace) -> None:
+    """Train the networks and write the report."""
     configs = run_configs(options)
+    for config in configs[:1]:
+        check_classes(options, config)
+    check_weights(options, configs)
     _logger.info("%s", _summary(configs))
+    loading()
     from cxrtransfer.report import write_report  # noqa: PLC0415
     from cxrtransfer.study import cross_validate, run_study  # noqa: PLC0415
 
     if options.weights:
         os.environ["CXRTRANSFER_WEIGHTS"] = str(options.weights)
-    records = _records(options.data)
+    records = read_source(options)
+    if options.test_fraction is None and not any(row.split == "test" for row in records):
+        _logger.info(
+            "the data have no test split: %.0f%% of the images are held out as test split, %s",
+            100 * _TEST_FRACTION,
+            "by image" if configs[0].group_by is None else "by patient",
+        )
+        configs = tuple(replace(config, test_fraction=_TEST_FRACTION) for config in configs)
+    failed = None
     try:
         run_study(
             configs,
@@ -38,15 +53,16 @@ def _train(options: argparse.Namespace) -> None:
             options.out,
             title=f"Transfer learning on {options.data.resolve().stem}",
             device=options.device,
+            progress=not options.quiet,
             n_jobs=options.jobs,
             cache=options.cache,
             on_error=_on_error(options),
         )
     except RunsFailedError as error:
-        if len(error.failures) < error.num_runs:
-            _print(write_report(options.out).resolve())
-        raise
-    if options.folds:
+        if len(error.failures) == error.num_runs:
+            raise
+        failed = error
+    if options.folds and failed is None:
         cross_validate(
             configs[0],
             records,
@@ -56,7 +72,10 @@ def _train(options: argparse.Namespace) -> None:
             cache=options.cache,
             on_error=_on_error(options),
         )
-    _print(write_report(options.out).resolve())
+    _logger.info("report")
+    print_outcome(options, write_report(options.out).resolve())
+    if failed is not None:
+        raise failed
 
 
 def _summary(configs: Sequence[RunConfig]) -> str:
@@ -82,80 +101,90 @@ def _summary(configs: Sequence[RunConfig]) -> str:
     return f"{models}: {', '.join(settings)}, seed {seeds}"
 
 
-def _records(data: Path) -> "Records":
-    from cxrtransfer.data import Records, read_folder  # noqa: PLC0415
-
-    return Records.from_csv(data) if data.is_file() else read_folder(data)
-
-
 def _on_error(options: argparse.Namespace) -> Literal["raise", "skip"]:
     return "skip" if options.skip_unreadable else "raise"
 
 
-def _audit(options: argparse.Namespace) -> None:
-    from cxrtransfer.data import audit  # noqa: PLC0415
-
-    result = audit(_records(options.data))
-    _print(result)
-    if len(result.unreadable) == result.num_images:
-        raise ValueError(f"none of the {result.num_images:,} images of {options.data} can be read")
-
-
-def _external_test(options: argparse.Namespace) -> None:
+def external_test(options: argparse.Namespace) -> None:
+    """Test a run on images of another site."""
+    check_run(options.run_folder)
+    loading()
     from cxrtransfer.report import external_sentences, image_sentences  # noqa: PLC0415
     from cxrtransfer.study import external_test  # noqa: PLC0415
 
     result = external_test(
         options.run_folder,
-        _records(options.data),
+        read_source(options),
         site=options.site,
         on_error=_on_error(options),
         device=options.device,
     )
     skipped = [f"skipped: {name}: {reason}" for name, reason in result.skipped.items()]
-    _print(result, *external_sentences(result), *image_sentences(result), *skipped)
+    print_lines(result, *external_sentences(result), *image_sentences(result), *skipped)
 
 
-def _predict(options: argparse.Namespace) -> None:
-    from cxrtransfer.study import predict_images  # noqa: PLC0415
+def predict(options: argparse.Namespace) -> None:
+    """Predict images without labels."""
+    loading()
+    from cxrtransfer.deploy import load_classifier, predict_files  # noqa: PLC0415
 
     images = options.images
-    predictions = predict_images(
-        options.run_folder,
+    predictions = predict_files(
+        load_classifier(
+            options.model, threshold=options.threshold, calibration=options.calibration
+        ),
         images[0] if len(images) == 1 and images[0].is_dir() else images,
         out=options.out,
+        json_out=options.json,
+        html_out=options.html,
         heatmaps=options.heatmaps,
+        overwrite=options.overwrite,
+        coverage=options.coverage,
+        false_alarm_rate=options.false_alarm_rate,
         on_error=_on_error(options),
         device=options.device,
+        progress=sys.stderr.isatty(),
     )
     skipped = [f"skipped: {name}: {reason}" for name, reason in predictions.skipped.items()]
-    _print(predictions, *skipped, options.out.resolve())
+    written = [path for path in (options.out, options.json, options.html) if path is not None]
+    print_lines(predictions, *skipped, *(path.resolve() for path in written))
 
 
-def _report(options: argparse.Namespace) -> None:
+def export(options: argparse.Namespace) -> None:
+    """Save a trained network as one folder to share."""
+    check_run(options.run_folder)
+    loading()
+    from cxrtransfer.deploy import Classifier  # noqa: PLC0415
+
+    classifier = Classifier.from_run(
+        options.run_folder,
+        threshold=options.threshold or "youden",
+        calibration=options.calibration or "auto",
+    )
+    print_lines(classifier.save_pretrained(options.out).resolve())
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write the report again."""
+    loading()
     from cxrtransfer.report import write_report  # noqa: PLC0415
 
-    _print(write_report(options.out).resolve())
+    print_lines(write_report(options.out).resolve())
 
 
-def _models(options: argparse.Namespace) -> None:
+def models(options: argparse.Namespace) -> None:
+    """List the available models."""
+    loading()
     from cxrtransfer.models import list_models  # noqa: PLC0415
 
     names = list_models(options.pattern)
     if not names:
         raise ValueError(f"no available model matches {options.pattern!r}; try '*net*'")
-    _print(*names)
+    print_lines(*names)
 
 
-def _print(*lines: object) -> None:
-    sys.stdout.write("\n".join(map(str, lines)) + "\n")
+def completion(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Print a script for the completion of a shell."""
+    import shtab  # noqa: PLC0415
 
-
-COMMANDS = {
-    "train": _train,
-    "audit": _audit,
-    "external-test": _external_test,
-    "predict": _predict,
-    "report": _report,
-    "models": _models,
-}
+    print_lines(shtab.complete(parser, options.shell))

@@ -1,6 +1,7 @@
 """Random augmentation of batches of gray images, on their device."""
 
 from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -28,6 +29,10 @@ class Augment:
         contrast: Maximum change of contrast, as a fraction.
         erase: Probability of masking a rectangle of 2 to 15% of the image with its mean.
         flip: Probability of a horizontal flip.
+        aspect: Maximum change of the aspect ratio, as a fraction.
+        gamma: Maximum change of the logarithm of the exponent of the gray values.
+        blur: Probability of halving the resolution.
+        corners: Probability of masking each corner, with its markers and text, by its mean.
 
     Raises:
         ValueError: If a strength or probability is out of range.
@@ -45,6 +50,30 @@ class Augment:
     contrast: float = 0.1
     erase: float = 0.0
     flip: float = 0.0
+    aspect: float = 0.0
+    gamma: float = 0.0
+    blur: float = 0.0
+    corners: float = 0.0
+
+    @classmethod
+    def strong(cls) -> Self:
+        """Return a preset against shortcuts: acquisition varies more than between scanners.
+
+        Size, aspect ratio, position, exposure, resolution, markers and borders tell little of the
+        class after it.
+        """
+        return cls(
+            rotation=10,
+            shift=0.15,
+            scale=0.3,
+            brightness=0.2,
+            contrast=0.3,
+            erase=0.5,
+            aspect=0.3,
+            gamma=0.3,
+            blur=0.3,
+            corners=0.3,
+        )
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -75,6 +104,7 @@ class Augment:
         values = self._move(images.float())
         values = self._jitter(values)
         values = self._mask(values)
+        values = self._vary_acquisition(values)
         return values.round().clamp(0, 255).to(torch.uint8)
 
     def _move(self, values: Tensor) -> Tensor:
@@ -83,12 +113,16 @@ class Augment:
         size = 1 + self.scale * _uniform(num)
         mirror = 1 - 2 * (torch.rand(num) < self.flip).float()
         across, down = 2 * self.shift * _uniform(num), 2 * self.shift * _uniform(num)
-        if not (self.rotation or self.scale or self.shift or self.flip):
+        if not (self.rotation or self.scale or self.shift or self.flip or self.aspect):
             return values
         cos, sin = angle.cos() / size, angle.sin() / size
+        # Drawn only if used, so that without it the random numbers are those of older versions.
+        wider = ((1 + self.aspect * torch.rand(num)) ** _sign(num)) ** 0.5 if self.aspect else 1.0
         rows = [
-            torch.stack([cos * mirror, -sin * height / width, across], dim=1),
-            torch.stack([sin * width / height * mirror, cos, down], dim=1),
+            torch.stack([cos * mirror, -sin * height / width, across], dim=1)
+            / torch.as_tensor(wider).view(-1, 1),
+            torch.stack([sin * width / height * mirror, cos, down], dim=1)
+            * torch.as_tensor(wider).view(-1, 1),
         ]
         grid = functional.affine_grid(
             torch.stack(rows, dim=1).to(values.device), list(values.shape), align_corners=False
@@ -115,6 +149,33 @@ class Augment:
         masked = rows & columns & (chance < self.erase).view(-1, 1, 1, 1)
         mean = values.mean(dim=(2, 3), keepdim=True)
         return torch.where(masked.to(values.device), mean, values)
+
+    def _vary_acquisition(self, values: Tensor) -> Tensor:
+        num, _, height, width = values.shape
+        if self.gamma:
+            exponent = torch.exp(self.gamma * _uniform(num)).view(-1, 1, 1, 1)
+            values = 255 * (values.clamp(0, 255) / 255) ** exponent.to(values.device)
+        if self.blur:
+            chosen = (torch.rand(num) < self.blur).view(-1, 1, 1, 1).to(values.device)
+            coarse = functional.avg_pool2d(values, 2, ceil_mode=True)
+            soft = functional.interpolate(
+                coarse, (height, width), mode="bilinear", align_corners=False
+            )
+            values = torch.where(chosen, soft, values)
+        if self.corners:
+            values = values.clone()
+            for rows in (slice(None, height // 5), slice(height - height // 5, None)):
+                for columns in (slice(None, width // 5), slice(width - width // 5, None)):
+                    chosen = (torch.rand(num) < self.corners).view(-1, 1, 1, 1).to(values.device)
+                    corner = values[..., rows, columns]
+                    mean = corner.mean(dim=(2, 3), keepdim=True)
+                    values[..., rows, columns] = torch.where(chosen, mean, corner)
+        return values
+
+
+def _sign(num: int) -> Tensor:
+    """Draw -1 or 1."""
+    return 2.0 * (torch.rand(num) < 0.5) - 1
 
 
 def _uniform(num: int) -> Tensor:

@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrtransfer.files import expand, read_table, text_digest, write_table
+from cxrtransfer.tables import data_frame, html_table
 from cxrtransfer.types import Split, StrPath
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Record", "Records", "warn_of_similar_names"]
 
@@ -23,6 +27,8 @@ _log = logging.getLogger(__name__)
 Column = str | Callable[[Mapping[str, str]], object]
 
 MAX_CLASS_NAME = 200  # characters
+MAX_SHOWN_CLASSES = 5
+SPLITS: tuple[Split, ...] = get_args(Split)
 _MISSING = {"", "nan", "<na>", "n/a", "#n/a", "null"}  # in lower case; written for missing values
 
 
@@ -112,8 +118,11 @@ class Records(Sequence[Record]):
     def __repr__(self) -> str:
         counts = np.bincount(self.labels, minlength=len(self.class_names))
         classes = ", ".join(
-            f"{count:,} {name}" for count, name in zip(counts, self.class_names, strict=True)
+            f"{count:,} {name}"
+            for count, name in list(zip(counts, self.class_names, strict=True))[:MAX_SHOWN_CLASSES]
         )
+        if len(counts) > MAX_SHOWN_CLASSES:
+            classes += f", ... ({len(counts):,} classes)"
         patients = (
             f"of {len(set(self.patient_ids)):,} patients"
             if self.patients_known
@@ -240,7 +249,104 @@ class Records(Sequence[Record]):
                                  patient=lambda row: row["Path"].split("/")[2])
         """
         folder = expand(path).parent if root is None else expand(root)
-        columns, table = _read_cells(path)
+        return Records._from_cells(
+            *_read_cells(path), path, folder, class_names, image, label, patient, split
+        )
+
+    @staticmethod
+    def from_frame(
+        frame: "pd.DataFrame",
+        *,
+        root: StrPath = ".",
+        class_names: Sequence[str] | None = None,
+        image: Column = "path",
+        label: Column = "label",
+        patient: Column | None = None,
+        split: Column | None = None,
+    ) -> "Records":
+        """Read a pandas data frame of images, as :meth:`from_csv` reads a table.
+
+        Missing values are empty cells, and integers are read without decimals, so that a
+        patient ``12`` is not ``12.0`` because others are unknown.
+
+        Args:
+            frame: One row per image; its index is not used.
+            root: The folder that image paths are relative to.
+            class_names: As in :meth:`from_csv`.
+            image: As in :meth:`from_csv`.
+            label: As in :meth:`from_csv`.
+            patient: As in :meth:`from_csv`.
+            split: As in :meth:`from_csv`.
+
+        Raises:
+            ValueError: As in :meth:`from_csv`; rows are counted from 2.
+        """
+        columns = tuple(str(name) for name in frame.columns)
+        missing = frame.isna().to_numpy()
+        table = [
+            {
+                name: "" if gone else _cell_text(value)
+                for name, value, gone in zip(columns, values, row_missing, strict=True)
+            }
+            for values, row_missing in zip(
+                frame.itertuples(index=False, name=None), missing, strict=True
+            )
+        ]
+        return Records._from_cells(
+            columns,
+            table,
+            "the data frame",
+            expand(root),
+            class_names,
+            image,
+            label,
+            patient,
+            split,
+        )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the columns of :meth:`to_csv` as a pandas data frame.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        unknown = [
+            not self.patients_known and row.patient_id == name
+            for name, row in zip(self.ids, self.rows, strict=True)
+        ]
+        return data_frame(
+            {
+                "path": self.ids,
+                "label": [self.class_names[row.label] for row in self.rows],
+                "patient_id": [
+                    None if gone else row.patient_id
+                    for gone, row in zip(unknown, self.rows, strict=True)
+                ],
+                "split": [row.split for row in self.rows],
+            }
+        )
+
+    def _repr_html_(self) -> str:
+        splits = [s for s in (*SPLITS, None) if any(row.split == s for row in self.rows)]
+        counts = {
+            split: np.bincount(self.where(split).labels, minlength=len(self.class_names))
+            for split in splits
+        }
+        rows = [[split or "no split", *(f"{n:,}" for n in counts[split])] for split in splits]
+        return html_table(repr(self), ["split", *self.class_names], rows)
+
+    @staticmethod
+    def _from_cells(
+        columns: tuple[str, ...],
+        table: list[dict[str, str]],
+        path: StrPath,
+        folder: Path,
+        class_names: Sequence[str] | None,
+        image: Column,
+        label: Column,
+        patient: Column | None,
+        split: Column | None,
+    ) -> "Records":
         patient = patient or ("patient_id" if "patient_id" in columns else lambda _: None)
         split = split or ("split" if "split" in columns else lambda _: None)
         required = {column for column in (image, label, patient, split) if isinstance(column, str)}
@@ -325,6 +431,10 @@ def _read_cells(path: StrPath) -> tuple[tuple[str, ...], list[dict[str, str]]]:
 def _cell(row: Mapping[str, str], column: Column) -> str | None:
     value = row[column] if isinstance(column, str) else column(row)
     return None if value is None else str(value)  # a function may return a bool or a number
+
+
+def _cell_text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _stripped(cell: str | None) -> str | None:

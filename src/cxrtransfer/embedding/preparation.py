@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxrtransfer.runtime import blas_threads_for
+
 __all__ = ["Preparation", "as_matrix", "fit_preparation"]
 
 Matrix = npt.NDArray[np.float64]
@@ -66,7 +68,8 @@ def fit_preparation(
 
     from sklearn.decomposition import PCA  # noqa: PLC0415  (slow to import)
 
-    fitted = PCA(pca, random_state=seed).fit(scaled)
+    with blas_threads_for(scaled.size):
+        fitted = PCA(pca, random_state=seed).fit(scaled)
     preparation = Preparation(preparation.columns, preparation.mean, preparation.scale, fitted)
     return preparation, np.asarray(fitted.transform(scaled))
 

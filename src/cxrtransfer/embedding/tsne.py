@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cxrtransfer.tables import html_table
+
 from .preparation import Preparation, as_matrix, fit_preparation
 from .quality import neighbor_agreement, trustworthiness
 from .repulsion import gradient
@@ -43,6 +45,17 @@ class Embedding:
     features: npt.NDArray[np.float64]
     preparation: Preparation
     fitted: Any
+
+    def _repr_html_(self) -> str:
+        num_rows, num_components = self.coordinates.shape
+        rows = [
+            ("rows", f"{num_rows:,}"),
+            ("features", f"{self.features.shape[1]:,}"),
+            ("components", num_components),
+            ("KL divergence", f"{self.kl_divergence:.4g}"),
+            *self.parameters.items(),
+        ]
+        return html_table("t-SNE embedding", ["parameter", "value"], rows)
 
     def transform(self, features: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Embed new rows without changing the existing coordinates (Poličar et al. 2023).

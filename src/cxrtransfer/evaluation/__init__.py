@@ -19,6 +19,7 @@ from .comparison import (
     compare_all,
     mcnemar,
 )
+from .conformal import ConformalScores, calibrate_classes
 from .domain_shift import (
     ImageProfile,
     Shift,
@@ -37,6 +38,8 @@ from .ensemble import (
 from .evaluate import Evaluation, evaluate
 from .intervals import Estimate, wilson_interval
 from .metrics import METRICS, Metric, compute_metrics
+from .novelty import TrainingReference, thumbnails
+from .overlap import AdjustedAuroc, adjusted_auroc, fit_propensity, overlap_weights
 from .predictions import Predictions
 from .prior_shift import PriorEstimate, adjust_priors, estimate_priors, weighted_priors
 from .subgroups import evaluate_groups
@@ -54,8 +57,10 @@ from .thresholds import (
 
 __all__ = [
     "METRICS",
+    "AdjustedAuroc",
     "Anova",
     "Comparison",
+    "ConformalScores",
     "CurveBand",
     "Drop",
     "Estimate",
@@ -71,9 +76,12 @@ __all__ = [
     "Reliability",
     "Shift",
     "Temperature",
+    "TrainingReference",
     "adjust_priors",
+    "adjusted_auroc",
     "anova_over_folds",
     "average",
+    "calibrate_classes",
     "compare",
     "compare_all",
     "compare_profiles",
@@ -86,6 +94,7 @@ __all__ = [
     "feature_separability",
     "fit_ensemble_weights",
     "fit_platt",
+    "fit_propensity",
     "fit_temperature",
     "geometric_mean",
     "intensity_quantiles",
@@ -95,6 +104,7 @@ __all__ = [
     "metric_drop",
     "metric_drops",
     "null_calibration_error",
+    "overlap_weights",
     "patient_codes",
     "reliability",
     "resampled_weights",
@@ -104,6 +114,7 @@ __all__ = [
     "threshold_for_sensitivity",
     "threshold_for_youden",
     "threshold_sweep",
+    "thumbnails",
     "weighted_priors",
     "wilson_interval",
 ]

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
+
+from cxrtransfer.tables import data_frame, html_table
 
 from .bootstrap import bootstrap_metrics, jackknife_metrics, patient_codes
 from .calibration import null_calibration_error
@@ -14,6 +17,9 @@ from .intervals import Estimate, auroc_interval, bootstrap_interval, proportion_
 from .metrics import METRICS, weighted_metrics
 from .predictions import Predictions
 from .samples import Confusion, Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -56,6 +62,31 @@ class Evaluation:
     def prevalence(self) -> float:
         """Fraction of the images that are positive."""
         return float(self.confusion_matrix[self.positive_index].sum() / self.num_images)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a pandas data frame with one row per metric.
+
+        Returns:
+            The columns ``metric``, ``value``, ``low``, ``high``, ``method`` and ``reason``.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        estimates = self._estimates.values()
+        return data_frame(
+            {
+                "metric": list(self._estimates),
+                **{
+                    name: [getattr(estimate, name) for estimate in estimates]
+                    for name in ("value", "low", "high", "method", "reason")
+                },
+            }
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [[METRICS[name].label, estimate] for name, estimate in self._estimates.items()]
+        interval = f"estimate ({self.confidence:.0%} CI)"
+        return html_table(str(self).partition("\n")[0], ["metric", interval], rows)
 
     def __str__(self) -> str:
         patients = "" if self.num_patients is None else f" of {self.num_patients:,} patients"

@@ -4,13 +4,17 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrtransfer.files import atomic_path
+from cxrtransfer.tables import data_frame
 from cxrtransfer.types import StrPath
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Predictions", "align"]
 
@@ -125,6 +129,26 @@ class Predictions:
         )
         return (
             f"Predictions({images}, {classes}, positive {self.class_names[self.positive_index]})"
+        )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a pandas data frame with one row per image.
+
+        Returns:
+            The columns ``id``, ``label`` and ``predicted`` (class names), and ``p_CLASS`` for
+            each class.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        names = self.class_names
+        return data_frame(
+            {
+                "id": self.ids,
+                "label": [names[index] for index in self.labels],
+                "predicted": [names[index] for index in self.predicted],
+                **{f"p_{name}": self.probabilities[:, k].tolist() for k, name in enumerate(names)},
+            }
         )
 
     @property

@@ -14,9 +14,11 @@ from .perturbation import PerturbationCurve, deletion_curve, insertion_curve, oc
 from .randomization import RandomizationCheck, RandomizationVerdict, check_randomization
 from .selection import Cell, Rule, select_examples
 from .shifts import average_over_shifts
+from .stress import STRESSES, StressResult, compare_stressed, predict_stressed, stress_test
 from .variants import EigenCAM, GradCAMPlusPlus, HiResCAM
 
 __all__ = [
+    "STRESSES",
     "Cell",
     "EigenCAM",
     "FractionComparison",
@@ -27,11 +29,13 @@ __all__ = [
     "RandomizationCheck",
     "RandomizationVerdict",
     "Rule",
+    "StressResult",
     "average_over_shifts",
     "border_fraction",
     "boxes_to_mask",
     "check_randomization",
     "compare_fractions",
+    "compare_stressed",
     "corner_fraction",
     "deletion_curve",
     "energy_inside",
@@ -39,5 +43,7 @@ __all__ = [
     "occlusion",
     "overlay",
     "pointing_game",
+    "predict_stressed",
     "select_examples",
+    "stress_test",
 ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.models import TargetLayer, default_target_layer, find_overwritten, to_map
-from cxrtransfer.runtime import freed_memory_kept, model_lock
+from cxrtransfer.runtime import freed_memory_kept, model_lock, threads_for
 
 from .hooks import LayerTap, Reading, bare_network, read_layers
 from .maps import normalize_maps, resize_maps
@@ -193,7 +193,7 @@ class GradCAM:
                 f"images must have the shape (N, C, H, W) with N >= 1, got {tuple(images.shape)}"
             )
 
-        with model_lock(self.model):
+        with model_lock(self.model), threads_for(images.numel()):
             if not self._found:
                 self._remove_taps()
                 self._taps = [LayerTap(target) for target in self.find_targets(images)]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from cxrtransfer.runtime import eval_mode
+from cxrtransfer.runtime import eval_mode, threads_for
 
 from .scores import ClassIndex, class_indices
 
@@ -264,7 +264,8 @@ def class_probabilities(model: nn.Module, images: Tensor, batch_size: int = 64) 
     Returns:
         Probabilities, float32, ``(N, K)``.
     """
-    with eval_mode(model), torch.inference_mode():
+    batch = min(batch_size, len(images))
+    with eval_mode(model), torch.inference_mode(), threads_for(images[:batch].numel()):
         starts = range(0, len(images), batch_size)
         logits = torch.cat([model(images[start : start + batch_size]) for start in starts]).float()
         if logits.ndim == 1:

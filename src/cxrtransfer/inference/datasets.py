@@ -40,10 +40,22 @@ def ids_of(data: ImageData, count: int) -> tuple[str, ...]:
 
 
 def class_names_of(data: ImageData) -> tuple[str, ...] | None:
-    """Return the dataset's ``class_names``, torchvision's ``classes``, or None."""
+    """Return the dataset's ``class_names``, torchvision's ``classes``, or None.
+
+    Raises:
+        ValueError: If concatenated datasets have different names.
+    """
     dataset = data.dataset if isinstance(data, DataLoader) else data
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
+    if isinstance(dataset, Subset):
+        return class_names_of(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        first, *others = dict.fromkeys(class_names_of(part) for part in dataset.datasets)
+        if others and None not in (first, *others):
+            raise ValueError(
+                f"concatenated datasets must have the same class names, got {first} and "
+                f"{others[0]}"
+            )
+        return None if others else first
     names = getattr(dataset, "class_names", getattr(dataset, "classes", None))
     return tuple(str(name) for name in names) if names is not None else None
 

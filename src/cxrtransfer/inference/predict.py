@@ -1,6 +1,7 @@
 """Predictions of a network for every image of a dataset."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -18,6 +19,7 @@ from cxrtransfer.runtime import (
     preserve_rng,
     resolve_device,
     resolve_precision,
+    threads_for,
     to_device,
 )
 
@@ -216,12 +218,16 @@ def forward(
         from tqdm.auto import tqdm  # noqa: PLC0415  (only for a progress bar)
 
         batches = tqdm(batches, desc="predict", unit="batch", leave=False)
-    with eval_mode(model), torch.inference_mode(), freed_memory_kept():
+    with ExitStack() as stack:
+        for context in (eval_mode(model), torch.inference_mode(), freed_memory_kept()):
+            stack.enter_context(context)
         with torch.inference_mode(mode=False):  # parameters stay ordinary tensors
             to_device(model, device)
-        for batch in batches:
+        for number, batch in enumerate(batches):
             check_pair(batch, "a batch")
             images, labels = batch
+            if number == 0 and device.type == "cpu":
+                stack.enter_context(threads_for(images.numel()))
             images = images.to(device, non_blocking=True)
             if images.ndim == 4:
                 images = images.contiguous(memory_format=torch.channels_last)

@@ -1,6 +1,7 @@
 """Classifiers by name, with pretrained weights and a new head."""
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,9 @@ from cxrtransfer.types import InputSpec, StrPath
 
 from .freezing import freeze
 from .heads import free_logits
+from .hub import published_weights, read_published
 from .inputs import attach_input_spec, spec_from_timm, take_gray
-from .names import ModelName, parse_name
+from .names import ModelName, attach_architecture, parse_name
 from .weights import (
     download_torchvision,
     find_weights,
@@ -24,9 +26,14 @@ from .weights import (
     read_weights,
     require_reachable,
     torchvision_weights,
+    xray_weights,
 )
+from .xray import XRAY_BACKBONES
 
 __all__ = ["build_finetune_model"]
+
+# The network, its input, and the names of the convolutions whose input is the image.
+Built = tuple[nn.Module, InputSpec, tuple[str, ...]]
 
 
 def build_finetune_model(
@@ -35,20 +42,25 @@ def build_finetune_model(
     *,
     pretrained: bool | StrPath = True,
     mode: Literal["finetune", "features"] = "finetune",
-    in_chans: Literal[1, 3] = 3,
+    in_chans: Literal[1, 3] | None = None,
     image_size: int | None = None,
 ) -> nn.Module:
     """Build a classifier by name, with a pretrained backbone and a new head.
 
     Args:
         name: Any classifier of torchvision or timm. A name without a prefix is torchvision's if
-            both have it; ``"timm:resnet50"`` and ``"torchvision:resnet50"`` select one.
+            both have it; ``"timm:resnet50"`` and ``"torchvision:resnet50"`` select one. Backbones
+            pretrained on radiographs are ``"torchxrayvision:..."`` and ``"radimagenet:..."``, see
+            :func:`list_models`. ``"hf-hub:user/name"`` is a network on the Hugging Face hub and
+            ``"local-dir:path"`` one in a folder, if their ``config.json`` is timm's, or that of
+            DINOv2 in transformers.
         num_classes: Number of logits.
         pretrained: ``True`` looks for weights in the folder ``CXRTRANSFER_WEIGHTS``, then in the
             library's own cache, then downloads them; a path loads that file; ``False`` initializes
             randomly. Random initialization is never a fallback.
         mode: ``"finetune"`` trains all parameters, ``"features"`` only those of the head.
-        in_chans: 3 repeats the gray image; 1 sums the kernels of the first convolution over their
+        in_chans: By default the number of the weights, which is 3 except for torchxrayvision's.
+            3 repeats the gray image; 1 sums the kernels of the first convolution over their
             channels, so that the logits for a gray image stay the same except for effects of the
             image border.
         image_size: Height and width in pixels, by default those of the pretrained weights.
@@ -62,7 +74,7 @@ def build_finetune_model(
         mode.
 
     Raises:
-        UnknownModelError: If neither library has the model.
+        UnknownModelError: If no library has the model.
         WeightsNotFoundError: If pretrained weights are requested but not available.
         IncompatibleWeightsError: If a weights file does not fit the network.
         ValueError: If an argument is out of range.
@@ -76,16 +88,24 @@ def build_finetune_model(
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
     if mode not in ("finetune", "features"):
         raise ValueError(f"mode must be 'finetune' or 'features', got {mode!r}")
-    if in_chans not in (1, 3):
+    if in_chans not in (None, 1, 3):
         raise ValueError(f"in_chans must be 1 or 3, got {in_chans!r}")
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
     which = parse_name(name)
-    build = _build_torchvision if which.library == "torchvision" else _build_timm
-    model, spec, image_layers = build(which, num_classes, pretrained, image_size)
-    if in_chans == 1:
+    model, spec, image_layers = _BUILDERS[which.library](
+        which, num_classes, pretrained, image_size
+    )
+    if in_chans == 1 and spec.channels == 3:
         spec = take_gray(model, image_layers, spec)
+    elif in_chans is not None and in_chans != spec.channels:
+        raise ValueError(
+            f"in_chans must be {spec.channels} for {name!r}, whose weights take as many channels, "
+            f"got {in_chans}; omit it"
+        )
     attach_input_spec(model, spec)
+    if which.library not in ("hf-hub", "local-dir"):
+        attach_architecture(model, which)
     if image_size is not None:
         _try_image_size(model, spec, image_layers)
     if mode == "features":
@@ -95,22 +115,75 @@ def build_finetune_model(
 
 def _build_torchvision(
     which: ModelName, num_classes: int, pretrained: bool | StrPath, image_size: int | None
-) -> tuple[nn.Module, InputSpec, tuple[str, ...]]:
-    preset = torchvision_weights(which.name)[0].transforms()
-    spec = InputSpec(
-        size=image_size or preset.crop_size[0],
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-        interpolation="bicubic" if preset.interpolation.value == "bicubic" else "bilinear",
-    )
+) -> Built:
+    spec = _torchvision_spec(which.name, image_size)
     model = _torchvision_network(which.name, num_classes, spec.size)
     if pretrained is not False:
         path = find_weights(which) if pretrained is True else pretrained
         weights = download_torchvision(which) if path is None else read_weights(path)
         load_backbone(model, weights, source=str(path or "torchvision's file"))
     free_logits(model)
-    first = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
+    return model, spec, (_first_convolution(model),)
+
+
+def _torchvision_spec(name: str, image_size: int | None) -> InputSpec:
+    preset = torchvision_weights(name)[0].transforms()
+    return InputSpec(
+        size=image_size or preset.crop_size[0],
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        interpolation="bicubic" if preset.interpolation.value == "bicubic" else "bilinear",
+    )
+
+
+def _first_convolution(model: nn.Module) -> str:
+    layers: Iterator[tuple[str, nn.Module]] = model.named_modules()
+    return next(name for name, layer in layers if isinstance(layer, nn.Conv2d))
+
+
+def _build_xray(
+    which: ModelName, num_classes: int, pretrained: bool | StrPath, image_size: int | None
+) -> Built:
+    backbone = XRAY_BACKBONES[str(which)]
+    spec = replace(backbone.spec, size=image_size or backbone.spec.size)
+    model = _torchvision_network(backbone.architecture, num_classes, spec.size)
+    first = _first_convolution(model)
+    if spec.channels == 1:
+        _make_gray(model, first)
+    if pretrained is not False:
+        path = xray_weights(which) if pretrained is True else pretrained
+        load_backbone(model, read_weights(path), source=str(path))
     return model, spec, (first,)
+
+
+def _build_published(
+    which: ModelName, num_classes: int, pretrained: bool | StrPath, image_size: int | None
+) -> Built:
+    published = read_published(which)
+    architecture = parse_name(published.architecture)
+    spec = replace(published.spec, size=image_size or published.spec.size)
+    if architecture.library == "timm":
+        options = {**published.arguments, "in_chans": spec.channels, "num_classes": num_classes}
+        model, first = _timm_network(architecture.name, spec.size, options)
+    else:
+        model = _torchvision_network(architecture.name, num_classes, spec.size)
+        first = (_first_convolution(model),)
+        if spec.channels == 1:
+            _make_gray(model, *first)
+    if pretrained is not False:
+        path = published_weights(which) if pretrained is True else pretrained
+        load_backbone(model, read_weights(path), source=str(path))
+    # It is rebuilt without the folder, unless the name of the architecture is not enough.
+    attach_architecture(model, which if published.arguments else architecture)
+    return model, spec, first
+
+
+def _make_gray(model: nn.Module, first: str) -> None:
+    """Give the first convolution one input channel, for weights that have one."""
+    conv = model.get_submodule(first)
+    assert isinstance(conv, nn.Conv2d)  # noqa: S101
+    conv.weight = nn.Parameter(conv.weight.detach().sum(dim=1, keepdim=True))
+    conv.in_channels = 1
 
 
 def _torchvision_network(name: str, num_classes: int, size: int) -> nn.Module:
@@ -139,7 +212,7 @@ def _torchvision_network(name: str, num_classes: int, size: int) -> nn.Module:
 
 def _build_timm(
     which: ModelName, num_classes: int, pretrained: bool | StrPath, image_size: int | None
-) -> tuple[nn.Module, InputSpec, tuple[str, ...]]:
+) -> Built:
     import timm  # noqa: PLC0415  (slow to import, not needed for torchvision)
 
     config = asdict(timm.get_pretrained_cfg(which.name) or timm.models.PretrainedCfg())
@@ -147,17 +220,34 @@ def _build_timm(
     options: dict[str, Any] = {"num_classes": num_classes}
     if image_size is not None:
         spec = replace(spec, size=image_size)
-        if config["fixed_input_size"]:
-            options["img_size"] = image_size
     path = find_weights(which) if pretrained is True else pretrained
     if path is None:
+        if image_size is not None and config["fixed_input_size"]:
+            options["img_size"] = image_size
         model = _download_timm(which, config, options)
-    else:
-        model = timm.create_model(which.name, pretrained=False, **options)
-        if path is not False:
-            load_backbone(model, read_weights(path), source=str(path))
-    first = config["first_conv"] or ()
-    return model, spec, (first,) if isinstance(first, str) else tuple(first)
+        return model, spec, _first_layers(model)
+    model, first = _timm_network(which.name, image_size, options)
+    if path is not False:
+        load_backbone(model, read_weights(path), source=str(path))
+    return model, spec, first
+
+
+def _timm_network(
+    name: str, size: int | None, options: dict[str, Any]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Build with random initialization, for a size that may differ from the published one."""
+    import timm  # noqa: PLC0415
+
+    config = timm.get_pretrained_cfg(name)
+    if size is not None and config is not None and config.fixed_input_size:
+        options = {**options, "img_size": size}
+    model: nn.Module = timm.create_model(name, pretrained=False, **options)
+    return model, _first_layers(model)
+
+
+def _first_layers(model: nn.Module) -> tuple[str, ...]:
+    first = model.pretrained_cfg.get("first_conv") or ()  # type: ignore[union-attr, operator]
+    return (first,) if isinstance(first, str) else tuple(first)
 
 
 def _download_timm(which: ModelName, config: dict[str, Any], options: dict[str, Any]) -> nn.Module:
@@ -200,3 +290,13 @@ def _try_image_size(model: nn.Module, spec: InputSpec, image_layers: tuple[str, 
             f"this {type(model).__name__} does not run on images of image_size={spec.size} pixels "
             f"({error}); omit image_size to use the published size"
         ) from error
+
+
+_BUILDERS = {
+    "torchvision": _build_torchvision,
+    "timm": _build_timm,
+    "torchxrayvision": _build_xray,
+    "radimagenet": _build_xray,
+    "hf-hub": _build_published,
+    "local-dir": _build_published,
+}

@@ -1,29 +1,39 @@
-"""Names of the available models: the classifiers of torchvision and timm."""
+"""Names of the available models: torchvision, timm, backbones for radiographs, the hub."""
 
 import difflib
 import fnmatch
 import inspect
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torchvision
+from torch import nn
 
 from cxrtransfer.errors import UnknownModelError
+from cxrtransfer.files import expand
 
-__all__ = ["ModelName", "list_models", "parse_name"]
+from .xray import XRAY_BACKBONES
+
+__all__ = ["ModelName", "architecture_of", "attach_architecture", "list_models", "parse_name"]
+
+_ATTRIBUTE = "cxr_architecture"
+
+
+Library = Literal["torchvision", "timm", "torchxrayvision", "radimagenet", "hf-hub", "local-dir"]
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """One architecture of one library.
+    """A network and where it is published.
 
     Attributes:
-        library: The library that defines the network.
-        name: Its name in the library; a timm name may have a tag that selects pretrained weights,
-            as in ``"resnet50.a1_in1k"``.
+        library: The library that publishes the network, the hub, or a local folder.
+        name: Its name there; a timm name may have a tag that selects pretrained weights, as in
+            ``"resnet50.a1_in1k"``.
     """
 
-    library: Literal["torchvision", "timm"]
+    library: Library
     name: str
 
     def __str__(self) -> str:
@@ -37,10 +47,13 @@ def parse_name(name: str) -> ModelName:
     ``"torchvision:"`` or ``"timm:"`` selects one. timm is imported only if needed.
 
     Args:
-        name: Such as ``"resnet50"``, ``"timm:resnet50"`` or ``"vit_tiny_patch16_224"``.
+        name: Such as ``"resnet50"``, ``"timm:resnet50"``, ``"vit_tiny_patch16_224"``,
+            ``"torchxrayvision:densenet121-res224-all"``, ``"hf-hub:user/repository"`` or
+            ``"local-dir:path/to/folder"``.
 
     Raises:
-        UnknownModelError: If the name is unknown; the message suggests similar names.
+        UnknownModelError: If the name is unknown; the message suggests similar names. Whether a
+            repository of the hub exists is not checked.
 
     Example:
         >>> parse_name("resnet50")
@@ -49,13 +62,26 @@ def parse_name(name: str) -> ModelName:
     library, colon, bare = name.partition(":")
     if not colon:
         library, bare = "", name
-    elif library not in ("torchvision", "timm"):
+    elif library not in get_args(Library):
+        prefixes = ", ".join(f"'{prefix}:'" for prefix in get_args(Library))
         raise UnknownModelError(
-            f"the prefix of a model name must be 'torchvision:' or 'timm:', got {name!r}"
+            f"the prefix of a model name must be one of {prefixes}, got {name!r}"
         )
-    if library != "timm" and bare in _torchvision_names():
+    if library == "hf-hub":
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", bare):
+            raise UnknownModelError(f"a name on the hub must be 'hf-hub:user/name', got {name!r}")
+        return ModelName("hf-hub", bare)
+    if library == "local-dir":
+        if not expand(bare).is_dir():
+            raise UnknownModelError(f"'local-dir:' must name an existing folder, got {name!r}")
+        return ModelName("local-dir", bare)
+    if name in XRAY_BACKBONES:
+        return ModelName(
+            "torchxrayvision" if library == "torchxrayvision" else "radimagenet", bare
+        )
+    if library in ("", "torchvision") and bare in _torchvision_names():
         return ModelName("torchvision", bare)
-    if library != "torchvision" and _is_timm_model(bare):
+    if library in ("", "timm") and _is_timm_model(bare):
         return ModelName("timm", bare)
     names = list_models()
     similar = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
@@ -75,8 +101,9 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
         pattern: Shell-style wildcard pattern that the names must match.
 
     Returns:
-        The names in alphabetical order. If both libraries have a name, it denotes torchvision's
-        model, and timm's is listed with its prefix.
+        The names in alphabetical order. If both torchvision and timm have a name, it denotes
+        torchvision's model, and timm's is listed with its prefix. The backbones for radiographs
+        have the prefix ``torchxrayvision:`` or ``radimagenet:``.
 
     Example:
         >>> list_models("mobilenet_v*")
@@ -90,7 +117,30 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
         for name in timm.list_models()
         if _is_classifier(name)
     ]
-    return tuple(sorted(fnmatch.filter([*torchvision_names, *timm_names], pattern)))
+    return tuple(
+        sorted(fnmatch.filter([*torchvision_names, *timm_names, *XRAY_BACKBONES], pattern))
+    )
+
+
+def attach_architecture(model: nn.Module, name: ModelName) -> None:
+    """Store the name of its architecture as an attribute of a network."""
+    setattr(model, _ATTRIBUTE, str(name))
+
+
+def architecture_of(model: nn.Module) -> str:
+    """Return the name a network was built with, for :func:`build_finetune_model`.
+
+    Args:
+        model: A network from :func:`build_finetune_model`, or any of timm's.
+
+    Returns:
+        Such as ``"torchvision:resnet50"``; empty if it is unknown.
+    """
+    name = getattr(model, _ATTRIBUTE, "")
+    config = getattr(model, "pretrained_cfg", None)
+    if not name and isinstance(config, dict) and config.get("architecture"):
+        name = f"timm:{config['architecture']}"
+    return str(name)
 
 
 def _torchvision_names() -> list[str]:

@@ -9,7 +9,8 @@ import pickle
 import re
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -20,10 +21,13 @@ import torchvision
 from torch import Tensor, nn
 
 from cxrtransfer.errors import IncompatibleWeightsError, WeightsNotFoundError
+from cxrtransfer.runtime import non_finite
 from cxrtransfer.types import StrPath
 
 from .heads import classifier_names
+from .layouts import layouts
 from .names import ModelName
+from .xray import XRAY_BACKBONES
 
 __all__ = [
     "download_torchvision",
@@ -33,6 +37,7 @@ __all__ = [
     "read_weights",
     "require_reachable",
     "torchvision_weights",
+    "xray_weights",
 ]
 
 WEIGHTS_VARIABLE = "CXRTRANSFER_WEIGHTS"
@@ -100,8 +105,16 @@ def read_weights(path: StrPath) -> dict[str, Tensor]:
         pickle.UnpicklingError,
         safetensors.SafetensorError,
     ) as error:
+        objects = "Unsupported global" in str(error)
         raise IncompatibleWeightsError(
-            f"{path} cannot be read as a weights file: {error}"
+            f"{path} cannot be read as a weights file: "
+            + (
+                "it holds other objects than tensors, which would run code; load it with the "
+                "library that wrote it, and save its state dict with "
+                "safetensors.torch.save_file(model.state_dict(), ...)"
+                if objects
+                else str(error)
+            )
         ) from error
     if isinstance(content, Mapping):
         content = content.get("state_dict", content.get("model", content))
@@ -118,7 +131,8 @@ def read_weights(path: StrPath) -> dict[str, Tensor]:
 def load_backbone(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
     """Load pretrained weights into a network, except those of the head, in place.
 
-    Weights of the head are ignored even if they fit.
+    Weights of the head are ignored even if they fit. Keys may be those of another library, see
+    :func:`~cxrtransfer.models.layouts.layouts`; a warning names a removed prefix.
 
     Args:
         model: The network, with any number of classes.
@@ -130,28 +144,59 @@ def load_backbone(model: nn.Module, weights: Mapping[str, Tensor], *, source: st
             or dtype does not match, or a value is infinite or NaN. The network is then unchanged.
     """
     heads = tuple(f"{name}." for name in classifier_names(model))
-    backbone = {
-        key: value
-        for key, value in map(_modern_name, weights, weights.values())
-        if not key.startswith((*heads, *_AUXILIARY))
-    }
-    problems = _mismatch(model, backbone, heads)
+    problems = ""
+    for prefix, candidate in _candidates(model, weights):
+        backbone = {
+            key: value
+            for key, value in map(_modern_name, candidate, candidate.values())
+            if not key.startswith((*heads, *_AUXILIARY))
+        }
+        mismatch = _mismatch(model, backbone, heads)
+        if not mismatch:
+            if prefix:
+                warnings.warn(
+                    f"all keys of {source} start with {prefix!r}, which was removed; the rest "
+                    "matches the network",
+                    stacklevel=4,
+                )
+            model.load_state_dict(backbone, strict=False)
+            return
+        problems = problems or mismatch
+    raise IncompatibleWeightsError(
+        f"{source} does not fit this {type(model).__name__}: {problems} (only keys of the "
+        "head may be missing)"
+    )
+
+
+def _candidates(
+    model: nn.Module, weights: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """Yield the weights in the layouts that may fit, the file's own first."""
     convert = _timm_converter(model)
-    if problems and convert is not None:
-        # Published in another format, or for another image size, which timm can convert.
-        try:
-            converted = convert(dict(weights), model)
-        except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError):
-            pass  # not a format that timm converts; the mismatch is the better message
-        else:
-            backbone = {k: v for k, v in converted.items() if not k.startswith(heads)}
-            problems = _mismatch(model, backbone, heads)
-    if problems:
-        raise IncompatibleWeightsError(
-            f"{source} does not fit this {type(model).__name__}: {problems} (only keys of the "
-            "head may be missing)"
+    for prefix, layout in layouts(model, weights):
+        yield prefix, layout
+        if convert is not None:
+            # Published in another format, or for another image size, which timm can convert.
+            try:
+                converted = convert(dict(layout), model)
+            except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError):
+                continue  # not a format that timm converts; the first mismatch is the message
+            yield prefix, converted
+
+
+def xray_weights(name: ModelName) -> Path:
+    """Return the file of a backbone for radiographs from the folder ``CXRTRANSFER_WEIGHTS``.
+
+    Raises:
+        WeightsNotFoundError: If there is none; says how to obtain it. It is never downloaded.
+    """
+    path = find_weights(name)
+    if path is None:
+        raise WeightsNotFoundError(
+            f"no weights for {str(name)!r}: looked for {', '.join(_file_names(name))}"
+            f"{_where()}; {XRAY_BACKBONES[str(name)].source}"
         )
-    model.load_state_dict(backbone, strict=False)
+    return path
 
 
 def torchvision_weights(name: str) -> tuple[torchvision.models.WeightsEnum, ...]:
@@ -180,15 +225,19 @@ def download_torchvision(name: ModelName) -> dict[str, Tensor]:
 
 def not_found(name: ModelName, url: str, *, cache: Path | None = None) -> WeightsNotFoundError:
     """Return the error for missing weights: which file, from where, and where to put it."""
-    folder = os.environ.get(WEIGHTS_VARIABLE)
-    looked = f" in {WEIGHTS_VARIABLE}={folder}" if folder else f" ({WEIGHTS_VARIABLE} is not set)"
     cached = f" or in {cache}" if cache else ""
+    names = ", ".join(_file_names(name))
     return WeightsNotFoundError(
-        f"no weights for {str(name)!r}: looked for {', '.join(_file_names(name))}{looked}{cached}"
-        f", and {url} cannot be reached; download it on another machine and save it under one of "
+        f"no weights for {str(name)!r}: looked for {names}{_where()}{cached}, and {url} cannot be "
+        "reached; download it on another machine and save it under one of "
         f"these names in the folder {WEIGHTS_VARIABLE} (--weights), or pass pretrained=False "
         "(--random) for random initialization"
     )
+
+
+def _where() -> str:
+    folder = os.environ.get(WEIGHTS_VARIABLE)
+    return f" in {WEIGHTS_VARIABLE}={folder}" if folder else f" ({WEIGHTS_VARIABLE} is not set)"
 
 
 def require_reachable(name: ModelName, url: str, *cached: Path) -> None:
@@ -212,6 +261,11 @@ def require_reachable(name: ModelName, url: str, *cached: Path) -> None:
 
 
 def _file_names(name: ModelName) -> tuple[str, ...]:
+    if name.library in ("torchxrayvision", "radimagenet"):
+        return XRAY_BACKBONES[str(name)].files
+    if name.library == "hf-hub":
+        repository = name.name.partition("@")[0]
+        return (f"{repository}/config.json",)
     ours = (f"{name.name}.pth", f"{name.name}.safetensors")
     if name.library == "torchvision":
         urls = [member.url for member in torchvision_weights(name.name)]
@@ -255,11 +309,6 @@ def _mismatch(model: nn.Module, backbone: Mapping[str, Tensor], heads: tuple[str
         for key, value in backbone.items()
         if key in expected and value.shape != expected[key].shape
     ]
-    not_finite = [
-        key
-        for key, value in backbone.items()
-        if value.is_floating_point() and not value.isfinite().all()
-    ]
     dtypes = [
         f"{key} {value.dtype} instead of {expected[key].dtype}"
         for key, value in backbone.items()
@@ -270,7 +319,7 @@ def _mismatch(model: nn.Module, backbone: Mapping[str, Tensor], heads: tuple[str
         "unexpected keys": unexpected,
         "size mismatch": mismatched,
         "dtype mismatch": dtypes,
-        "infinite or NaN values in": not_finite,
+        "infinite or NaN values in": non_finite(backbone),
     }
     return "; ".join(f"{kind} {_listed(keys)}" for kind, keys in problems.items() if keys)
 

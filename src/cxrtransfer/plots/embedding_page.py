@@ -103,7 +103,7 @@ def write_embedding_page(
     # "</script" or "<!--<script" inside a string would change where the script ends.
     data = json.dumps(points).replace("<", "\\u003c")
     key = " ".join(
-        f'<span style="color:{color(index)}">&#9679; {escape(name)}</span>'
+        f'<span class="key"><i style="background:{color(index)}"></i>{escape(name)}</span>'
         for index, name in enumerate(class_names)
     )
     page = _PAGE.substitute(
@@ -165,7 +165,8 @@ _PAGE = Template("""<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+  content="default-src 'none'; img-src data:;
+  style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>$title</title>
 <style>
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ccc; }
@@ -181,7 +182,9 @@ svg .incorrect { stroke: var(--ink); stroke-width: .8; }
 svg [data-index] { cursor: pointer; outline: none; }
 svg .open { stroke: var(--ink); stroke-width: 2.5; opacity: 1; }
 .errors-only circle { display: none; }
-.key { background: #fff; color: #222; border-radius: 4px; padding: 0 .4rem; margin-right: .4rem; }
+.key { margin-right: 1rem; }
+.key i { display: inline-block; width: .7em; height: .7em; border-radius: 50%;
+  margin-right: .4em; }
 aside { position: sticky; top: 1rem; align-self: start; min-height: 12em; }
 .picture { position: relative; margin-bottom: .8rem; max-width: 26rem; }
 .picture img { width: 100%; display: block; }
@@ -190,10 +193,12 @@ aside p { overflow-wrap: anywhere; margin: .3rem 0; }
 </style>
 </head>
 <body>
+<header>
 <h1>$title</h1>
 <p>$key</p>
 <p>Dots: correct predictions. Triangles: incorrect predictions. The axes have no unit.
 <label><input type="checkbox" id="errors"> Errors only ($num_errors of $num_points)</label></p>
+</header>
 <main>
 <svg viewBox="0 0 $side $side" role="group" aria-label="$title">
 $marks

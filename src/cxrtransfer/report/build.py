@@ -24,6 +24,7 @@ from .sections.images import images_section
 from .sections.performance import curves_section, performance_section
 from .sections.prevalence import prevalence_section
 from .sections.settings import settings_section, versions_section
+from .sections.shortcuts import shortcuts_section
 from .sections.split import split_section
 from .sections.subgroups import subgroups_section
 from .sections.summary import summary_section
@@ -50,6 +51,7 @@ FOLDED: tuple[Builder, ...] = (
     ensemble_section,
     validation_section,
     folds_section,
+    shortcuts_section,
     subgroups_section,
     thresholds_section,
     calibration_section,

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from typing import cast
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -59,7 +59,7 @@ def data_uri(data: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _saved(ax: Axes, form: str, **options: object) -> bytes:
+def _saved(ax: Axes, form: str, **options: Any) -> bytes:  # noqa: ANN401  (as savefig)
     buffer = io.BytesIO()
     cast("Drawing", ax.figure).savefig(buffer, format=form, bbox_inches="tight", **options)
     return buffer.getvalue()

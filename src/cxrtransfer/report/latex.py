@@ -13,18 +13,18 @@ _ESCAPED = {
 
 
 def latex_table(table: Table) -> str:
-    """Return a ``tabular`` environment; the highlighted row is bold.
+    r"""Return a ``tabular`` environment; the highlighted row is bold.
 
     Example:
-        >>> print(latex_table(Table(name="a", rows=[{"Run": "x_1", "AUROC": "0.9\\n0.8-1"}])))
-        % needs \\usepackage{booktabs}
-        \\begin{tabular}{lr}
-        \\toprule
-        Run & AUROC \\\\
-        \\midrule
-        x\\_1 & 0.9 (0.8-1) \\\\
-        \\bottomrule
-        \\end{tabular}
+        >>> print(latex_table(Table(name="a", rows=[{"Run": "x_1", "AUROC": "0.9\n0.8-1"}])))
+        % needs \usepackage{booktabs}
+        \begin{tabular}{lr}
+        \toprule
+        Run & AUROC \\
+        \midrule
+        x\_1 & 0.9 (0.8-1) \\
+        \bottomrule
+        \end{tabular}
         <BLANKLINE>
     """
     columns = list(table.rows[0])

@@ -42,13 +42,13 @@ def _section(section: Section, numbers: dict[str, int], figures: str) -> Iterato
         steps = enumerate(section.steps, start=1)
         yield from ("", "What to do next:", "")
         yield from (f"{number}. {_plain(step)}" for number, step in steps)
+    for table in section.tables:
+        yield from ("", *_table(table))
     for figure in section.figures:
         for name in figure.parts():
             yield from ("", f"![{_plain(figure.alt)}]({figures}/{name}.svg)")
         label = f"**Figure {numbers[figure.name]}. {_plain(figure.title)}.**"
         yield from ("", f"{label} {_plain(figure.caption)}")
-    for table in section.tables:
-        yield from ("", *_table(table))
     for case in section.cases:
         yield from ("", f"- {_plain('; '.join(case.lines))}")
     for note in section.notes:

@@ -110,8 +110,8 @@ class Section:
         points: A list.
         checks: A checklist.
         steps: What to do next, in this order.
-        figures: Figures.
         tables: Tables.
+        figures: Figures.
         cases: Images with their classification.
         notes: Small print: how to read the above.
         listing: Preformatted text by the text to click on to see it.
@@ -125,8 +125,8 @@ class Section:
     points: Sequence[str] = ()
     checks: Sequence[Check] = ()
     steps: Sequence[str] = ()
-    figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
     cases: Sequence[Case] = ()
     notes: Sequence[str] = ()
     listing: Mapping[str, str] | None = None

@@ -113,11 +113,12 @@ def audit_warning(audit: AuditResult) -> str:
     return ""
 
 
-def external_sentences(test: ExternalTest) -> list[str]:
-    """Caution about an external test where necessary, and state what differs from the internal one.
+def external_sentences(test: ExternalTest, *, name_drop: bool = True) -> list[str]:
+    """Caution about an external test where necessary, and compare it with the internal one.
 
     Args:
         test: The external test.
+        name_drop: Whether to state the largest significant drop of any metric.
     """
     num_images, num_skipped = test.external.num_images, len(test.skipped)
     sentences = []
@@ -133,13 +134,13 @@ def external_sentences(test: ExternalTest) -> list[str]:
         )
     drop = test.drop("auroc")
     largest = largest_drop(test)
-    if largest is not None:
+    if name_drop and largest is not None:
         sentences.append(f"{_drop_sentence(test, largest)} {_AUROC_IS_RANKING[drop.low > 0]}")
     difference = f"difference {difference_with_interval(drop.drop, drop.low, drop.high)}"
     if math.isnan(drop.low):
         reason = drop.reference.reason or drop.other.reason
         sentences.append(
-            f"No conclusion on the AUROC: it or its CI is undefined for one set ({reason})."
+            f"No conclusion on generalization: an AUROC or its CI is undefined ({reason})."
         )
     elif drop.low > 0 and largest is not None and largest.metric != "auroc":
         sentences.append(f"The external AUROC is lower than the internal one ({difference}).")
@@ -190,8 +191,9 @@ def _drop_sentence(test: ExternalTest, drop: Drop) -> str:
 
 
 def in_sentence(label: str) -> str:
-    """Return a display name as it is written within a sentence: abbreviations stay as they are."""
-    return label if label[:2].isupper() else label[:1].lower() + label[1:]
+    """Return a display name as within a sentence; abbreviations and names of persons stay."""
+    stays = label[:2].isupper() or label.startswith(("Brier", "Matthews"))
+    return label if stays else label[:1].lower() + label[1:]
 
 
 def image_sentences(test: ExternalTest) -> list[str]:

@@ -15,12 +15,15 @@ from .locks import lock_folder
 from .memory import freed_memory_kept
 from .modes import eval_mode, model_lock
 from .seeding import preserve_rng, rng_state, seed_everything, set_rng_state
+from .tensors import non_finite
+from .threads import blas_threads_for, threads_for
 
 __all__ = [
     "Interrupt",
     "Precision",
     "World",
     "autocast",
+    "blas_threads_for",
     "current_world",
     "deferred_interrupt",
     "eval_mode",
@@ -29,6 +32,7 @@ __all__ = [
     "lock_folder",
     "main_first",
     "model_lock",
+    "non_finite",
     "preserve_rng",
     "require",
     "resolve_device",
@@ -36,6 +40,7 @@ __all__ = [
     "rng_state",
     "seed_everything",
     "set_rng_state",
+    "threads_for",
     "to_device",
     "training_autocast",
 ]

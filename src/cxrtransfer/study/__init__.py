@@ -7,14 +7,15 @@ from .explanations import Example, Explanations
 from .external import ExternalTest, external_test
 from .grid import PAPER_MODELS, paper_grid
 from .manifests import RunManifest, SplitSummary, StudyAudit
-from .predict import ImagePredictions, predict_images
 from .run import run_experiment
 from .run_folder import RunFolder
 from .run_result import PositiveClass, RunResult, load_network, load_run
+from .shortcuts import adjust_validation
 from .study import run_study
 from .study_folder import StudyFolder
 from .study_results import StudyResults, load_study
 from .summary import StudySummary
+from .synthetic import run_synthetic_study
 
 __all__ = [
     "PAPER_MODELS",
@@ -22,7 +23,6 @@ __all__ = [
     "Example",
     "Explanations",
     "ExternalTest",
-    "ImagePredictions",
     "PositiveClass",
     "RunConfig",
     "RunFolder",
@@ -33,6 +33,7 @@ __all__ = [
     "StudyFolder",
     "StudyResults",
     "StudySummary",
+    "adjust_validation",
     "cross_validate",
     "external_test",
     "load_cross_validation",
@@ -40,7 +41,7 @@ __all__ = [
     "load_run",
     "load_study",
     "paper_grid",
-    "predict_images",
     "run_experiment",
     "run_study",
+    "run_synthetic_study",
 ]

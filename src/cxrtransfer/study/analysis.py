@@ -12,7 +12,7 @@ from torch import nn
 from cxrtransfer.data import StratifiedResplit
 from cxrtransfer.embedding import embed_tsne
 from cxrtransfer.errors import EmptyHeatmapWarning
-from cxrtransfer.evaluation import Predictions
+from cxrtransfer.evaluation import Predictions, TrainingReference
 from cxrtransfer.plots import write_embedding_page
 from cxrtransfer.types import InputSpec
 
@@ -21,6 +21,7 @@ from .explanations import (
     explain_examples,
     explain_images,
     randomization_test,
+    stress_predictions,
 )
 from .profiles import profile_files
 from .run_folder import RunFolder
@@ -35,23 +36,29 @@ T = TypeVar("T")
 def analyze(
     folder: RunFolder,
     model: nn.Module,
+    val: StratifiedResplit,
     test: StratifiedResplit,
     predictions: Predictions,
     *,
     spec: InputSpec,
     features: Callable[[], npt.NDArray[np.float32]],
+    reference: Callable[[], TrainingReference],
     seed: int,
+    begin: Callable[[str], None] = lambda _stage: None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Embed and explain the test images, and write each result; one that fails leaves the others.
 
     Args:
         folder: Folder of the run.
         model: The trained network.
+        val: The validation images.
         test: The test images.
         predictions: Predictions on them.
         spec: Input of the network.
         features: Extracts their features, float32 ``(N, F)``.
+        reference: Describes the training images.
         seed: Seed of t-SNE.
+        begin: Called with the name of each stage that begins.
 
     Returns:
         The settings of t-SNE with the divergence reached, empty without an embedding; and why
@@ -71,6 +78,7 @@ def analyze(
             return None
 
     settings: dict[str, Any] = {}
+    begin("embedding")
     rows = attempt("features", features)
     embedding = None
     if rows is None:
@@ -85,18 +93,27 @@ def analyze(
         folder.write_embedding(embedding.coordinates)
         settings = {"kl_divergence": embedding.kl_divergence, **embedding.parameters}
 
+    begin("heatmaps")
     examples = attempt("examples", lambda: explain_examples(model, test, predictions))
     if examples is not None:
         folder.write_examples(examples)
     explained = attempt("explanations", lambda: explain_images(model, test, predictions))
     if explained is not None:
         folder.write_explanations(explained[0])
+    begin("randomization test of the heatmaps")
     check = attempt("randomization", lambda: randomization_test(model, test, predictions))
     if check is not None:
         folder.write_randomization(check)
+    stressed = attempt("stress", lambda: stress_predictions(model, val, test))
+    if stressed is not None:
+        folder.write_stress(stressed)
     profile = attempt("profile", lambda: profile_files(test.records, spec))
     if profile is not None:
         folder.write_profile(profile)
+
+    described = attempt("reference", reference)
+    if described is not None:
+        folder.write_reference(described)
 
     if embedding is None:
         missing["embedding_page"] = "the embedding is missing"

@@ -56,6 +56,7 @@ def audit_images(
     except RunFolderError:  # none yet, or damaged
         result = None
     if result is None or result.digest != digest:
+        _logger.info("audit of %d images", len(divided))
         findings = audit(divided)
         skipped = dict(findings.unreadable)
         if skipped and on_error == "skip":

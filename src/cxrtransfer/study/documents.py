@@ -1,6 +1,5 @@
 """Folders whose documents and arrays are checked for damage when they are read."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.files import canonical_json, file_digest, read_json, text_digest, write_json
+from cxrtransfer.files import (
+    canonical_json,
+    file_digest,
+    read_json,
+    remove_temporary,
+    text_digest,
+    write_json,
+)
 
 from .image_files import ImageFiles
 
@@ -30,10 +36,6 @@ __all__ = [
 FORMAT = 2  # of every document
 _OWN = ("format", "sha256")
 _IMAGES = "images.json"
-# As atomic_path() names a file before it moves it.
-_TEMPORARY = re.compile(
-    r"\.[\w-]+\.(json|csv|npz|pt|html|md|txt|tex|safetensors|svg|pdf)\.[a-z0-9_]{8}"
-)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -129,6 +131,5 @@ class Folder:
 
     def remove_temporary(self, *subfolders: Path) -> None:
         """Remove the unfinished files of a killed process from the folder and from subfolders."""
-        for path in (path for folder in (self.path, *subfolders) for path in folder.glob(".*")):
-            if _TEMPORARY.fullmatch(path.name) and path.is_file():
-                path.unlink(missing_ok=True)
+        for folder in (self.path, *subfolders):
+            remove_temporary(folder)

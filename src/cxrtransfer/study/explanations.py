@@ -18,8 +18,10 @@ from cxrtransfer.explain import (
     Rule,
     border_fraction,
     check_randomization,
+    predict_stressed,
     select_examples,
 )
+from cxrtransfer.types import Split
 
 __all__ = [
     "Example",
@@ -28,12 +30,14 @@ __all__ = [
     "explain_examples",
     "explain_images",
     "randomization_test",
+    "stress_predictions",
 ]
 
 # Limits that keep this short compared with training.
 MAX_EXPLAINED = 1_000
 MAX_RANDOMIZED = 32
-_STEPS = 8
+STEPS = 8
+MAX_STRESSED = 400  # of each split; ten changes each
 _EXAMPLES_PER_CELL = 4
 _HEATMAP_SIZE = 32  # of a heatmap on the page of the embedding, in pixels
 
@@ -147,7 +151,26 @@ def randomization_test(
     indices = np.random.default_rng(0).permutation(len(test))[:MAX_RANDOMIZED].tolist()
     images = test[indices][0].to(next(model.parameters()).device)
     predicted = predictions.predicted[indices].tolist()
-    return check_randomization(model, images, predicted, steps=_STEPS)
+    return check_randomization(model, images, predicted, steps=STEPS)
+
+
+def stress_predictions(
+    model: nn.Module, val: StratifiedResplit, test: StratifiedResplit
+) -> dict[Split, dict[str, Predictions]]:
+    """Predict up to 400 validation and 400 test images, drawn at random, after each change.
+
+    Args:
+        model: The trained network.
+        val: The validation images.
+        test: The test images.
+    """
+    splits: tuple[tuple[Split, StratifiedResplit], ...] = (("val", val), ("test", test))
+    return {
+        split: predict_stressed(
+            model, data, np.random.default_rng(0).permutation(len(data))[:MAX_STRESSED]
+        )
+        for split, data in splits
+    }
 
 
 def _heatmaps(

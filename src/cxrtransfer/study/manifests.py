@@ -80,6 +80,7 @@ class RunManifest:
                     tuple(map(none_as_nan, history["rows"])),
                     history["best_epoch"],
                     history["stopped_early"],
+                    history["select"],
                 ),
                 "val_metrics": none_as_nan(values["val_metrics"]),
                 "test_metrics": none_as_nan(values["test_metrics"]),

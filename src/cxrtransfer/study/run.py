@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ from torch import nn
 
 from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
-from cxrtransfer.errors import IncompatibleWeightsError, RunFolderError, WeightsNotFoundError
+from cxrtransfer.errors import (
+    IncompatibleWeightsError,
+    RunFolderError,
+    UnreadableImagesError,
+    WeightsNotFoundError,
+)
 from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.models import build_finetune_model, input_spec
+from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.runtime import (
     current_world,
     join_world,
@@ -32,6 +38,7 @@ from cxrtransfer.types import InputSpec, Split, StrPath
 from .analysis import analyze
 from .image_files import ImageFiles, read_image_files
 from .manifests import RunManifest
+from .reference import fit_reference
 from .run_folder import RunFolder
 from .run_result import RunResult, load_run, positive_class
 
@@ -150,7 +157,7 @@ class Datasets:
         """Return the three splits of a run, decoded only if they differ from the last ones."""
         config = plan.config
         train_only: dict[str, Any] = {
-            "augment": Augment() if config.augment else None,
+            "augment": _augment(config),
             "upsample": config.upsample,
         }
         shared: dict[str, Any] = {
@@ -168,6 +175,12 @@ class Datasets:
                 self._splits[split] = StratifiedResplit(plan.records, split, **shared, **extra)
             self._settings = settings
         return self._splits
+
+
+def _augment(config: RunConfig) -> Augment | None:
+    if not config.augment:
+        return None
+    return Augment.strong() if config.augment_strength == "strong" else Augment()
 
 
 def run_experiment(
@@ -251,7 +264,14 @@ def perform(
         with lock_folder(folder.path):
             folder.remove_temporary()
     model = _build(config, len(plan.records.class_names))
-    splits = datasets.prepare(plan, input_spec(model))
+    try:
+        splits = datasets.prepare(plan, input_spec(model))
+    except UnreadableImagesError as error:  # readable when the images were checked
+        raise UnreadableImagesError(
+            error.reasons,
+            "restore them and call again, which resumes; to train without them, choose another "
+            "folder and skip them with on_error='skip' (--skip-unreadable)",
+        ) from None
     trainer = WeightedTrainer(
         model,
         **vars(config.training),
@@ -285,13 +305,16 @@ def _is_intact(folder: RunFolder) -> bool:
 def _build(config: RunConfig, num_classes: int) -> nn.Module:
     with preserve_rng():
         seed_everything(config.training.seed)
-        return build_finetune_model(
+        model = build_finetune_model(
             config.model,
             num_classes=num_classes,
             pretrained=config.pretrained,
             mode=config.mode,
             image_size=config.image_size,
         )
+    if config.fine_maps:
+        refine_maps(model, input_spec(model).size)
+    return model
 
 
 def _write_results(
@@ -307,17 +330,22 @@ def _write_results(
     folder.write_records(plan.records)
     positive = positive_class(plan.config, plan.records.class_names).index
     predictions = {}
+    _announce(trainer, "predictions")
     for split in SPLITS[1:]:
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
+    folder.record_test_opening(plan.digest, len(predictions["test"]))
     embedding, missing = analyze(
         folder,
         model,
+        splits["val"],
         splits["test"],
         predictions["test"],
         spec=input_spec(model),
         features=lambda: trainer.features(splits["test"]),
+        reference=lambda: fit_reference(model, splits["train"], splits["val"], input_spec(model)),
         seed=plan.config.training.seed,
+        begin=partial(_announce, trainer),
     )
     folder.write_manifest(
         RunManifest(
@@ -338,6 +366,14 @@ def _write_results(
             files=folder.file_digests(),
         )
     )
+
+
+def _announce(trainer: WeightedTrainer, stage: str) -> None:
+    """Tell those callbacks that show it which stage begins."""
+    for callback in trainer.callbacks:
+        begin = getattr(callback, "on_stage", None)
+        if begin is not None:
+            begin(stage)
 
 
 def _counts(records: Records) -> dict[str, dict[str, int]]:

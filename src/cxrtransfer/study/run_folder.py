@@ -1,7 +1,9 @@
 """The folder of a run: every name and format of its files."""
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from torch import nn
 
 from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.evaluation import ImageProfile, Predictions
+from cxrtransfer.evaluation import ImageProfile, Predictions, TrainingReference
 from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.files import atomic_path, write_arrays
+from cxrtransfer.runtime import non_finite
 from cxrtransfer.training import History
 from cxrtransfer.types import Split
 
@@ -49,8 +52,11 @@ _RUN_FILES = {
     "examples": "heatmaps.npz",
     "explanations": "explanations.npz",
     "randomization": "randomization.npz",
+    "stress": "stress.npz",
     "profile": "profile.npz",
+    "reference": "reference.npz",
 }
+_TEST_OPENINGS = "test-openings.csv"  # grows if a run is repeated, so it has no digest
 _EXTERNAL = "external"  # a folder per site
 _EXTERNAL_FILES = {
     "result": "external.json",
@@ -144,9 +150,45 @@ class RunFolder(Folder):
         with atomic_path(self._file(split)) as path:
             predictions.to_csv(path)
 
+    def record_test_opening(self, digest: str, num_images: int) -> None:
+        """Record that the network of the run was evaluated on the test split, once more.
+
+        Args:
+            digest: SHA-256 of ids, classes, patients and splits of the images.
+            num_images: Number of test images.
+        """
+        path = self.path / _TEST_OPENINGS
+        is_new = not path.exists()
+        with path.open("a", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            if is_new:
+                rows.writerow(("time", "run", "data_digest", "num_images"))
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            rows.writerow((now, self.name, digest, num_images))
+
+    @property
+    def num_test_openings(self) -> int:
+        """How often the run was evaluated on the test split."""
+        path = self.path / _TEST_OPENINGS
+        if not path.exists():
+            return 0
+        with path.open(encoding="utf-8", newline="") as file:
+            return sum(1 for _ in csv.DictReader(file))
+
     def read_weights(self, network: nn.Module) -> None:
-        """Read the tested weights into a network of the same architecture."""
-        load_model(network, self._file("weights"))
+        """Read the tested weights into a network of the same architecture.
+
+        Raises:
+            RunFolderError: If a weight is infinite or NaN.
+        """
+        path = self._file("weights")
+        load_model(network, path)
+        bad = non_finite(network.state_dict())
+        if bad:
+            raise RunFolderError(
+                f"{path} must have finite weights, got infinite or NaN values in {len(bad)} "
+                f"tensor(s), e.g. {bad[0]}; train the run again in another folder"
+            )
 
     def write_weights(self, network: nn.Module) -> None:
         """Write the weights of a network."""
@@ -217,6 +259,18 @@ class RunFolder(Folder):
         columns = {name: np.stack([getattr(e, name) for e in examples]) for name in names}
         self._write("examples", columns)
 
+    def read_stress(self) -> Arrays | None:
+        """Read ids and probabilities of the stress tests, by split."""
+        return self._read("stress")
+
+    def write_stress(self, predictions: Mapping[Split, Mapping[str, Predictions]]) -> None:
+        """Write the predictions of the stress tests, by split and change."""
+        arrays: Arrays = {}
+        for split, stressed in predictions.items():
+            arrays[f"{split} ids"] = np.array(next(iter(stressed.values())).ids)
+            arrays |= {f"{split} {name}": one.probabilities for name, one in stressed.items()}
+        self._write("stress", arrays)
+
     def read_profile(self) -> ImageProfile | None:
         """Read sizes, modes and intensities of the test images."""
         arrays = self._read("profile")
@@ -228,6 +282,15 @@ class RunFolder(Folder):
     def write_profile(self, profile: ImageProfile) -> None:
         """Write sizes, modes and intensities of the test images."""
         self._write("profile", {**vars(profile), "modes": np.array(profile.modes)})
+
+    def read_reference(self) -> TrainingReference | None:
+        """Read what the training images look like."""
+        arrays = self._read("reference")
+        return None if arrays is None else TrainingReference.from_arrays(arrays)
+
+    def write_reference(self, reference: TrainingReference) -> None:
+        """Write what the training images look like."""
+        self._write("reference", reference.to_arrays())
 
     def external(self, site: str) -> "ExternalFolder":
         """Return the folder of the external test on a site's images."""

@@ -14,8 +14,8 @@ from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, Predictions, compute_metrics
 from cxrtransfer.explain import RandomizationCheck
-from cxrtransfer.models import build_finetune_model
-from cxrtransfer.types import StrPath
+from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
+from cxrtransfer.types import Split, StrPath
 
 from .explanations import Example, Explanations
 from .manifests import RunManifest
@@ -27,6 +27,7 @@ __all__ = ["PositiveClass", "RunResult", "load_network", "load_run", "positive_c
 _HEALTHY = re.compile(
     "normal|healthy|negative|control|benign|without|nofinding|no[ _-]|non[ _e-]", re.IGNORECASE
 )
+_DISEASED = re.compile("pneumon|covid|tubercul|abnormal|positive|disease|malignant", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,14 @@ class PositiveClass:
         index: Its label.
         name: Its name.
         chosen: Whether the configuration names it; if not, it is the second class by name.
+        is_doubtful: Whether nobody chose the class and the names do not suggest that it is a
+            disease: neither is its own name known, nor another one that of healthy patients.
     """
 
     index: int
     name: str
     chosen: bool
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether nobody chose the class and its name suggests a healthy patient."""
-        return not self.chosen and _HEALTHY.match(self.name) is not None
+    is_doubtful: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +140,33 @@ class RunResult:
         """Read the example heatmaps."""
         return self.folder.read_examples()
 
+    def stress(self) -> dict[Split, dict[str, Predictions]] | None:
+        """Read the predictions of the stress tests by split and change, ``"unchanged"`` included.
+
+        See ``cxrtransfer.explain.STRESSES``.
+        """
+        arrays = self.folder.read_stress()
+        if arrays is None:
+            return None
+        results: dict[Split, dict[str, Predictions]] = {}
+        both: tuple[tuple[Split, Predictions], ...] = (("val", self.val), ("test", self.test))
+        for split, plain in both:
+            ids = tuple(arrays.pop(f"{split} ids").tolist())
+            place = {name: index for index, name in enumerate(plain.ids)}
+            rows = [place[name] for name in ids]
+            used = replace(
+                plain,
+                ids=ids,
+                labels=plain.labels[rows],
+                probabilities=plain.probabilities[rows],
+            )
+            results[split] = {"unchanged": used} | {
+                name.removeprefix(f"{split} "): replace(used, probabilities=values)
+                for name, values in arrays.items()
+                if name.startswith(f"{split} ")
+            }
+        return results
+
     def profile(self) -> ImageProfile | None:
         """Read sizes, modes and intensities of the test images."""
         return self.folder.read_profile()
@@ -181,12 +207,15 @@ def positive_class(config: RunConfig, class_names: Sequence[str]) -> PositiveCla
         ValueError: If no class has the configured name.
     """
     if config.positive is None:
-        return PositiveClass(1, class_names[1], chosen=False)
+        healthy = [_HEALTHY.match(name) is not None for name in class_names]
+        is_known = not healthy[1] and (any(healthy) or _DISEASED.search(class_names[1]))
+        return PositiveClass(1, class_names[1], chosen=False, is_doubtful=not is_known)
     if config.positive not in class_names:
         raise ValueError(
             f"positive must be one of the classes {tuple(class_names)}, got {config.positive!r}"
         )
-    return PositiveClass(tuple(class_names).index(config.positive), config.positive, chosen=True)
+    index = tuple(class_names).index(config.positive)
+    return PositiveClass(index, config.positive, chosen=True, is_doubtful=False)
 
 
 def load_network(run: RunResult) -> nn.Module:
@@ -205,5 +234,7 @@ def load_network(run: RunResult) -> nn.Module:
         pretrained=False,
         image_size=run.config.image_size,
     )
+    if run.config.fine_maps:
+        refine_maps(network, input_spec(network).size)
     run.folder.read_weights(network)
     return network.eval()

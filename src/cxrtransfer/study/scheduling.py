@@ -2,16 +2,16 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from joblib import Parallel, delayed, effective_n_jobs
-from tqdm.auto import tqdm
 
 from cxrtransfer.errors import MissingExtraError, NonFiniteLossError, UnreadableImagesError
 
+from .progress import StudyBar
 from .run import Plan
 
-__all__ = ["StudyBar", "run_all"]
+__all__ = ["run_all"]
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ Run = Callable[[Plan], object]
 
 def run_all(
     plans: Sequence[Plan],
-    bar: "StudyBar",
+    bar: StudyBar,
     *,
     here: Run,
     there: Run,
@@ -63,18 +63,16 @@ def run_all(
     else:
         jobs = (delayed(_attempt)(there, plan) for plan in plans)
         outcomes = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
-    epochs = {plan.config.name: plan.config.training.epochs for plan in plans}
-    failures, done = {}, 0
+    failures = {}
     for name, failure in outcomes:
-        done += epochs[name]
-        bar.end(done)
+        bar.end(name, failed=failure is not None)
         if failure is not None:
             failures[name] = failure
     return failures
 
 
 def _one_by_one(
-    plans: Sequence[Plan], bar: "StudyBar", run: Run
+    plans: Sequence[Plan], bar: StudyBar, run: Run
 ) -> Iterator[tuple[str, str | None]]:
     for plan in plans:
         bar.begin(plan.config.name)
@@ -96,34 +94,3 @@ def _attempt(run: Run, plan: Plan) -> tuple[str, str | None]:
         _logger.exception("run %r failed", name)
         return name, f"{type(error).__name__}: {error}"
     return name, None
-
-
-class StudyBar:
-    """Progress bar over all epochs of all runs, with tqdm's estimate of the remaining time.
-
-    Args:
-        total_epochs: Number of epochs of all runs.
-        shown: Whether to show the bar.
-    """
-
-    def __init__(self, total_epochs: int, *, shown: bool) -> None:
-        self._bar = tqdm(total=total_epochs, unit="epoch", disable=not shown)
-
-    def begin(self, name: str) -> None:
-        """Show the name of the current run."""
-        self._bar.set_description(name)
-
-    def on_epoch_end(self, row: Mapping[str, float]) -> None:
-        """Count an epoch of a run in this process."""
-        self._bar.update()
-        self._bar.set_postfix(
-            val_loss=f"{row['val_loss']:.3f}", val_auroc=f"{row['val_auroc']:.3f}"
-        )
-
-    def end(self, epochs: int) -> None:
-        """Advance to a number of epochs; early stopping and resuming save some."""
-        self._bar.update(epochs - int(self._bar.n))
-
-    def close(self) -> None:
-        """Close the bar."""
-        self._bar.close()

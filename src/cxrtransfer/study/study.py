@@ -23,9 +23,10 @@ from cxrtransfer.types import InputSpec, StrPath
 from .auditing import audit_images, leave_out
 from .image_files import read_image_files
 from .manifests import SplitSummary, StudyManifest
+from .progress import StudyBar
 from .run import Datasets, Plan, check_config, perform, plan_run
 from .run_result import PositiveClass, RunResult, load_run, positive_class
-from .scheduling import StudyBar, run_all
+from .scheduling import run_all
 from .study_folder import StudyFolder
 from .summary import summarize
 
@@ -67,7 +68,8 @@ def run_study(
         title: Title of the report.
         note: First line of the report: what a reader must know before any number.
         device: Device to run on.
-        progress: Whether to show a bar over all epochs with the remaining time.
+        progress: Whether to show a bar over all stages with the remaining time; plain lines are
+            logged where standard error is no terminal.
         n_jobs: Number of simultaneous runs, as in scikit-learn: -1 for one per core; None for
             one, unless ``joblib.parallel_config`` is active. Each process decodes the images for
             itself.
@@ -82,8 +84,9 @@ def run_study(
         The results, in the order of ``configs``.
 
     Warns:
-        UserWarning: If images are skipped; or if nobody chose the positive class and its name
-            suggests a healthy patient. Other findings of the audit are logged and in the report.
+        UserWarning: If images are skipped; or if nobody chose the positive class and the
+            names of the classes do not suggest that it is a disease. Other findings of the audit
+            are logged and in the report.
 
     Raises:
         ValueError: If there is no configuration, two have the same name, the images cannot be
@@ -109,9 +112,7 @@ def run_study(
     plans = _prepare(configs, records, folder, on_error, is_main=world.is_main)
     if world.is_main:
         world.barrier()
-    bar = StudyBar(
-        sum(config.training.epochs for config in configs), shown=progress and world.is_main
-    )
+    bar = StudyBar(plans, shown=progress and world.is_main)
     datasets = Datasets(cache)
     failures = run_all(
         plans,

@@ -3,18 +3,22 @@
 from cxrtransfer.config import TrainConfig, TrainSettings
 
 from .averaging import average_weights
-from .callbacks import Callback, StatefulCallback, TensorBoard
+from .callbacks import Callback, FitCallback, StatefulCallback, TensorBoard
 from .history import History
 from .losses import resolve_class_weights, weighted_cross_entropy
+from .tracking import MLflow, WandB
 from .trainer import WeightedTrainer
 
 __all__ = [
     "Callback",
+    "FitCallback",
     "History",
+    "MLflow",
     "StatefulCallback",
     "TensorBoard",
     "TrainConfig",
     "TrainSettings",
+    "WandB",
     "WeightedTrainer",
     "average_weights",
     "resolve_class_weights",

@@ -1,12 +1,15 @@
-"""Callbacks: code that runs after every epoch."""
+"""Callbacks: code that runs before training, after every epoch, and at the end."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from cxrtransfer.runtime import require
 from cxrtransfer.types import StrPath
 
-__all__ = ["Callback", "StatefulCallback", "TensorBoard"]
+if TYPE_CHECKING:
+    from .history import History
+
+__all__ = ["Callback", "FitCallback", "StatefulCallback", "StepCallback", "TensorBoard"]
 
 
 class Callback(Protocol):
@@ -21,6 +24,25 @@ class Callback(Protocol):
 
 
 @runtime_checkable
+class FitCallback(Callback, Protocol):
+    """A callback that is also called when training starts or resumes, and when it ends."""
+
+    def on_fit_start(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Prepare for the first epoch; the state of a resumed run has been restored already.
+
+        Args:
+            hyperparameters: The fields of :class:`cxrtransfer.training.TrainConfig`.
+        """
+
+    def on_fit_end(self, history: "History | None") -> None:
+        """Finish, also after an error.
+
+        Args:
+            history: All epochs; ``None`` if training was interrupted or failed.
+        """
+
+
+@runtime_checkable
 class StatefulCallback(Callback, Protocol):
     """A callback whose state is saved in every checkpoint and restored on resuming."""
 
@@ -29,6 +51,14 @@ class StatefulCallback(Callback, Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state that :meth:`state_dict` returned."""
+
+
+@runtime_checkable
+class StepCallback(Callback, Protocol):
+    """A callback that is also called after every optimizer step."""
+
+    def on_step_end(self, num_images: int) -> None:
+        """Process a step on a number of images."""
 
 
 class TensorBoard:

@@ -13,7 +13,7 @@ from cxrtransfer.files import atomic_path
 __all__ = ["CHECKPOINT_NAME", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT_NAME = "checkpoint.pt"
-_FORMAT = 3
+_FORMAT = 4
 
 
 def save_checkpoint(run_dir: Path, state: Mapping[str, Any]) -> None:

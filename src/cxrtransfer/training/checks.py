@@ -102,7 +102,7 @@ def check_outputs(
     val: ImageData,
     num_classes: int,
     precision: Literal["fp32", "bf16", "fp16"],
-) -> None:
+) -> int:
     """Raise if the network does not return logits ``(n, num_classes)`` of a few validation images.
 
     Args:
@@ -110,6 +110,9 @@ def check_outputs(
         val: The validation split.
         num_classes: Number of classes.
         precision: Number format of the forward pass.
+
+    Returns:
+        Number of values of an image.
     """
     loader = val if isinstance(val, DataLoader) else DataLoader(val)
     dataset: Any = loader.dataset
@@ -129,6 +132,7 @@ def check_outputs(
             "the network must return logits, got probabilities; remove its last softmax or "
             "sigmoid, which is part of the loss"
         )
+    return images[0].numel()
 
 
 def check_weights(model: nn.Module) -> None:

@@ -4,16 +4,22 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from cxrtransfer.config import Select
 from cxrtransfer.files import atomic_path, write_json
+from cxrtransfer.tables import data_frame, html_table
 from cxrtransfer.types import StrPath
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["History", "best_epoch"]
 
 
 @dataclass(frozen=True, repr=False)
 class History:
-    """Results per epoch and the best epoch.
+    """Results per epoch, the best epoch and the selected epoch.
 
     Attributes:
         rows: One mapping per epoch with ``epoch`` (from 1), ``train_loss``, ``val_loss``,
@@ -21,13 +27,20 @@ class History:
             ``seconds``. Losses are weighted means over the whole split; ``val_auroc`` is NaN
             where undefined; ``lr`` is that of the epoch's last step; ``seconds`` includes
             validation, ``train_seconds`` does not.
-        best_epoch: The epoch whose weights are in the model.
+        best_epoch: The epoch with the best ``monitor``.
         stopped_early: Whether training ended before its last epoch.
+        select: Whether the model holds the weights of the best or of the last epoch.
     """
 
     rows: tuple[Mapping[str, float], ...]
     best_epoch: int
     stopped_early: bool = False
+    select: Select = "best"
+
+    @property
+    def selected_epoch(self) -> int:
+        """The epoch whose weights are in the model."""
+        return self.best_epoch if self.select == "best" else len(self.rows)
 
     @property
     def best(self) -> Mapping[str, float]:
@@ -44,6 +57,23 @@ class History:
         early = ", stopped early" if self.stopped_early else ""
         return f"History({epochs}{early}; best {self.best_epoch}: {metrics})"
 
+    def _repr_html_(self) -> str:
+        columns = list(self.rows[0]) if self.rows else []
+        rows = [
+            [f"{row['epoch']:g}", *(f"{row[name]:.4g}" for name in columns if name != "epoch")]
+            for row in self.rows
+        ]
+        return html_table(repr(self), columns, rows, note=f"Best epoch: {self.best_epoch}")
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the rows as a pandas data frame.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        names = list(self.rows[0]) if self.rows else []
+        return data_frame({name: [row[name] for row in self.rows] for name in names})
+
     def to_csv(self, path: StrPath) -> None:
         """Write one line per epoch, with a header.
 
@@ -59,7 +89,7 @@ class History:
             writer.writerows(self.rows)
 
     def to_json(self, path: StrPath) -> None:
-        """Write the rows, the best epoch and whether training stopped early; NaN becomes null.
+        """Write the rows and the attributes; NaN becomes null.
 
         Args:
             path: The file; replaced if it exists.
@@ -70,7 +100,12 @@ class History:
         ]
         write_json(
             path,
-            {"rows": rows, "best_epoch": self.best_epoch, "stopped_early": self.stopped_early},
+            {
+                "rows": rows,
+                "best_epoch": self.best_epoch,
+                "stopped_early": self.stopped_early,
+                "select": self.select,
+            },
         )
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ from cxrtransfer.inference import (
 )
 from cxrtransfer.runtime import Interrupt, autocast, eval_mode, seed_everything, set_rng_state
 
-from .callbacks import Callback, StatefulCallback
+from .callbacks import Callback, FitCallback, StatefulCallback, StepCallback
 from .checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
 from .checks import check_batch
 from .history import History
@@ -82,13 +82,21 @@ class FitLoop:
     interrupt: Interrupt
 
     def __call__(self) -> History:
-        """Train until finished and load the best weights into the model."""
-        rng = self._resume()
-        while not self.state.is_finished:
-            self._epoch(rng)
-            rng = None
-        self.state.model.load_state_dict(self.state.best_state)
-        return self._history()
+        """Train until finished and load the selected weights into the model."""
+        rng, history = self._resume(), None
+        observers = [c for c in self.callbacks if isinstance(c, FitCallback)]
+        try:
+            for callback in observers:
+                callback.on_fit_start(asdict(self.state.config))
+            while not self.state.is_finished:
+                self._epoch(rng)
+                rng = None
+            self.state.model.load_state_dict(self.state.selected_state)
+            history = self._history()
+            return history
+        finally:
+            for callback in observers:
+                callback.on_fit_end(history)
 
     def _epoch(self, rng: dict[str, Any] | None) -> None:
         """Train for one epoch or the rest of one; validate; write a checkpoint."""
@@ -98,8 +106,11 @@ class FitLoop:
         if rng is not None:
             set_rng_state(rng)
         saved, checked = time.perf_counter(), len(state.losses)
+        watchers = [c for c in self.callbacks if isinstance(c, StepCallback)]
         for number, (batches, num_images) in enumerate(self._with_bar(steps), start=1):
             state.train_step(batches, num_images=num_images)
+            for watcher in watchers:
+                watcher.on_step_end(num_images)
             if state.device.type != "cpu" and number % _STEPS_BETWEEN_CHECKS:
                 continue
             self._check_finite(checked)
@@ -119,7 +130,7 @@ class FitLoop:
         row |= {"lr": state.optimizer.param_groups[0]["lr"]}
         row |= {"train_seconds": trained, "seconds": time.perf_counter() - started}
         state.rows.append(row)
-        state.keep_if_best()
+        state.keep_if_selected()
         self._save()
         for callback in self.callbacks:
             callback.on_epoch_end(row)
@@ -271,7 +282,12 @@ class FitLoop:
 
     def _history(self) -> History:
         state = self.state
-        return History(tuple(state.rows), state.best_epoch, stopped_early=state.is_out_of_patience)
+        return History(
+            tuple(state.rows),
+            state.best_epoch,
+            stopped_early=state.is_out_of_patience,
+            select=state.config.select,
+        )
 
     def _save(self) -> None:
         """Write a checkpoint and the history; every process takes part, the first one writes."""

@@ -50,7 +50,7 @@ class FitState:
 
     Attributes:
         rows: Results of the finished epochs.
-        best_state: Parameters and buffers after the best of them.
+        selected_state: Parameters and buffers after the selected one of them.
         losses: Weighted loss of each batch of the current epoch, still on the device.
         weights: Sum of the weights of each of those batches.
         seconds: Time spent on the current epoch before it was interrupted.
@@ -82,7 +82,7 @@ class FitState:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.average = _moving_average(model, config)
         self.rows: list[dict[str, float]] = []
-        self.best_state: dict[str, Tensor] = {}
+        self.selected_state: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []
         self.weights: list[Tensor] = []
         self.seconds = 0.0
@@ -136,7 +136,7 @@ class FitState:
         set_lr(self.optimizer, self._lr_factor(step))
         for batch in batches:
             loss, weight = self._loss(batch)
-            self.scaler.scale(loss / (num_images * self.mean_weight)).backward()  # type: ignore[no-untyped-call, unused-ignore]
+            self.scaler.scale(loss / self._normalizer(weight, num_images, len(batches))).backward()  # type: ignore[no-untyped-call, unused-ignore]
             self.losses.append(loss.detach())
             self.weights.append(weight)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -168,8 +168,8 @@ class FitState:
         self.losses, self.weights, self.seconds = [], [], 0.0
         return float(sums[0] / sums[1])
 
-    def keep_if_best(self) -> None:
-        """Copy the network if the last row is the best.
+    def keep_if_selected(self) -> None:
+        """Copy the network if the last row is the best, or the last epoch is to be kept.
 
         Raises:
             ValueError: If ``monitor`` is NaN in every epoch so far.
@@ -180,9 +180,9 @@ class FitState:
                 "nan in epoch 1; val_auroc needs every class in the validation split, a loss may "
                 "need a lower lr"
             )
-        if self.best_epoch == len(self.rows):
+        if self.config.select == "last" or self.best_epoch == len(self.rows):
             state = self.evaluated.state_dict()
-            self.best_state = {name: value.detach().clone() for name, value in state.items()}
+            self.selected_state = {name: value.detach().clone() for name, value in state.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that all processes share, as tensors and plain values."""
@@ -192,7 +192,7 @@ class FitState:
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "rows": self.rows,
-            "best_model": self.best_state,
+            "selected_model": self.selected_state,
             "seconds": self.seconds,
         }
 
@@ -212,7 +212,7 @@ class FitState:
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.rows, self.best_state = state["rows"], state["best_model"]
+        self.rows, self.selected_state = state["rows"], state["selected_model"]
         self.seconds = state["seconds"]
 
     def load_process_state(self, state: dict[str, Any]) -> None:
@@ -226,6 +226,16 @@ class FitState:
         """Buffers that training updates: those of the network and of its moving average."""
         networks = [self.model] if self.average is None else [self.model, self.average.module]
         return [b for network in networks for b in network.buffers() if b.is_floating_point()]
+
+    def _normalizer(
+        self, batch_weight: Tensor, num_images: int, num_batches: int
+    ) -> Tensor | float:
+        """Return what the weighted sum of a batch's losses is divided by."""
+        if self.config.loss_normalization == "split":
+            return num_images * self.mean_weight
+        total = batch_weight.clone()
+        self.world.all_reduce([total])
+        return total * num_batches
 
     def _lr_factor(self, step: int) -> float:
         return lr_factor(

@@ -34,6 +34,7 @@ from cxrtransfer.runtime import (
     preserve_rng,
     resolve_device,
     resolve_precision,
+    threads_for,
     to_device,
 )
 from cxrtransfer.types import StrPath
@@ -86,7 +87,8 @@ class WeightedTrainer:
         checkpoint_every_s: Seconds between checkpoints within an epoch.
         num_workers: Loader processes for plain datasets; 0 suits images held in memory.
         progress: Whether to show a progress bar.
-        callbacks: Called after every epoch.
+        callbacks: Called after every epoch; a :class:`cxrtransfer.training.FitCallback` also
+            before the first epoch and at the end.
         **settings: Fields of :class:`cxrtransfer.training.TrainConfig`, which lists them with
             their defaults. ``batch_size`` has no effect on a ``DataLoader`` for training.
 
@@ -175,8 +177,12 @@ class WeightedTrainer:
             self.world, self.device = join_world(self.device)
             to_device(self.model, self.device)
             self.world.broadcast(self.model.state_dict().values())
-            check_outputs(self.model, val, len(class_names), self.precision)
+            num_values = check_outputs(self.model, val, len(class_names), self.precision)
             features = self._frozen_features(train, val)
+            if features:
+                num_values = features.train.tensors[0][0].numel()
+            if self.device.type == "cpu":
+                stack.enter_context(threads_for(self.config.batch_size * num_values))
             loader, batches = train_loader(
                 features.train if features else train,
                 self.config.batch_size,

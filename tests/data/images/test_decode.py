@@ -203,3 +203,15 @@ def test_equal_pixels_give_one_result_in_every_format(mode: str, size: int) -> N
 
     np.testing.assert_array_equal(gray, decode_image(png.getvalue(), size))
     np.testing.assert_array_equal(gray, decode_image(tiff.getvalue(), size))
+
+
+def test_a_jpeg_with_too_many_scans_is_refused() -> None:
+    file = io.BytesIO()
+    Image.new("L", (32, 32), 9).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    start = data.rfind(b"\xff\xda")
+    scan, end = data[start:-2], data[-2:]
+
+    assert decode_image(data[:-2] + 80 * scan + end, 8).max() == 9
+    with pytest.raises(ValueError, match="at most 100 scans, got 20"):
+        decode_image(data[:-2] + 200 * scan + end, 8)

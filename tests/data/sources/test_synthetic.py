@@ -68,7 +68,7 @@ def test_a_small_network_learns_it(drawn: Records) -> None:
     )
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
 
-    for _ in range(8):
+    for _ in range(14):
         for batch in torch.randperm(len(train)).split(32):
             loss = nn.functional.cross_entropy(net(train[batch]), labels["train"][batch])
             optimizer.zero_grad()

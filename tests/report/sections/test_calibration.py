@@ -23,7 +23,7 @@ def test_recalibration_is_fitted_on_validation(study):
     np.testing.assert_array_equal(scaled.probabilities, expected.probabilities)
     assert "After Platt scaling fitted on the validation set the ECE is" in section.text[1]
     titles = [ax.get_title(loc="left") for ax in section.figures[0].axes]
-    assert [title.split(" (")[0] for title in titles] == ["as predicted", "after Platt scaling"]
+    assert titles == ["As predicted", "After Platt scaling"]
 
 
 def test_overconfident_probabilities_are_called_miscalibrated(study, with_scores):

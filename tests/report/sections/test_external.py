@@ -47,13 +47,13 @@ def test_metrics_and_properties_stand_side_by_side(with_external):
     assert metrics.rows[0]["Difference"].startswith(f"{auroc.drop:+.3f}")
     assert metrics.rows[0]["Difference"].endswith("*") == auroc.excludes_zero
     assert len(properties.rows) == len(test.shifts) + 2
-    assert "40 images of 20 patients, prevalence 50.0%" in section.points[0]
+    assert any("40 images of 20 patients, prevalence 50.0%" in each for each in section.points)
 
 
 @pytest.mark.parametrize(
     ("shift", "statement"),
     [
-        (0.5, "The external AUROC is lower than the internal one (difference +0.500, "),
+        (0.5, "The largest significant decrease is that of the AUROC: "),
         (-0.5, "The external AUROC is higher than the internal one (difference -0.500, "),
         (0.0, "The internal and external AUROCs do not differ significantly"),
         (math.nan, "No conclusion on generalization"),
@@ -62,11 +62,69 @@ def test_metrics_and_properties_stand_side_by_side(with_external):
 def test_the_verdict_follows_the_interval_of_the_difference(with_external, shift, statement):
     (test,) = with_external.external_tests
     drop = replace(test.drop("auroc"), drop=shift, low=shift - 0.1, high=shift + 0.1)
-    others = tuple(other for other in test.drops if other.metric != "auroc")
+    others = tuple(_unchanged(other) for other in test.drops if other.metric != "auroc")
     changed = _replaced(with_external, drops=(drop, *others))
 
-    assert any(statement in point for point in external_section(changed).points)
-    assert any(f"plain on far: {statement}" in point for point in summary_section(changed).points)
+    assert any(f"plain on far: {statement}" in point for point in external_section(changed).points)
+
+
+def _unchanged(drop):
+    return replace(drop, drop=0.0, low=-0.1, high=0.1)
+
+
+def test_the_largest_significant_drop_of_any_metric_comes_first(with_external):
+    (test,) = with_external.external_tests
+    sizes = {
+        "specificity": (0.2, 0.1, 0.3),
+        "accuracy": (0.1, 0.05, 0.2),
+        "recall": (0.4, -0.1, 1),
+    }
+    drops = tuple(
+        replace(drop, **dict(zip(("drop", "low", "high"), sizes[drop.metric], strict=True)))
+        if drop.metric in sizes
+        else replace(_unchanged(drop), drop=-0.9, low=-1.0, high=-0.8)
+        if drop.metric == "f1_macro"  # better outside
+        else _unchanged(drop)
+        for drop in test.drops
+    )
+    changed = _replaced(with_external, drops=drops)
+
+    first, second, *_ = external_section(changed).points
+    assert "largest significant decrease is that of the specificity: " in first
+    assert "(difference +0.200, 95% CI +0.100 to +0.300). The performance at this" in first
+    assert "AUROCs do not differ significantly" in second
+    worse = tuple(
+        replace(drop, drop=-0.3, low=-0.4, high=-0.2) if drop.metric == "brier" else drop
+        for drop in drops
+    )
+    first = external_section(_replaced(with_external, drops=worse)).points[0]
+    assert "largest significant increase is that of the Brier score: " in first
+    assert "it depends on the prevalence" in first
+
+
+def test_the_summary_names_a_drop_once(with_external):
+    (test,) = with_external.external_tests
+    drops = tuple(
+        replace(drop, drop=0.2, low=0.1, high=0.3)
+        if drop.metric == "specificity"
+        else _unchanged(drop)
+        for drop in test.drops
+    )
+    runs = tuple(run for run in with_external.runs if run.name == "plain")
+    clean = replace(
+        with_external.audit.result, shared_patients=(), duplicates=(), near_duplicates=()
+    )
+    changed = replace(
+        _replaced(with_external, drops=drops),
+        runs=runs,
+        audit=replace(with_external.audit, result=clean),
+    )
+    section = summary_section(changed)
+
+    if "Main weakness" in section.text[0]:  # not at chance level
+        assert "on far the specificity is" in section.text[0]
+    assert not any("largest significant" in point for point in section.points)
+    assert any("Choose the threshold again" in step for step in section.steps)
 
 
 @pytest.mark.parametrize(

@@ -72,21 +72,40 @@ def test_published_values_stand_beside_the_measured_ones(study, with_config, mon
     assert "624 original test images" in section.notes[-1]
 
 
-def test_curves_have_a_confusion_matrix_per_run_and_the_table_of_the_paper(study):
-    figures = {figure.label: figure for figure in curves_section(study).figures}
+def test_roc_curve_and_confusion_matrix_are_those_of_the_selected_run(study):
+    roc, matrix = curves_section(study).figures
 
-    titles = [ax.get_title(loc="left") for ax in figures["Figure 8"].axes]
+    assert curves_section(study).side_by_side
+    assert f"{study.chosen_test['auroc'].value:.3f} (95% CI" in roc.alt
+    marks = [line for line in roc.axes.lines if line.get_marker() in "os"]
+    assert marks[0].get_xydata().tolist() == [
+        [1 - study.chosen_test["specificity"].value, study.chosen_test["recall"].value]
+    ]
+    counts = study.chosen_test.confusion_matrix
+    assert f"{counts[1, 0]:,} PNEUMONIA predicted NORMAL" in matrix.alt
+
+
+def test_a_single_run_has_no_figure_for_one_number(study):
+    single = performance_section(replace(study, runs=study.runs[:1]))
+    several = performance_section(study)
+
+    assert single.figures == []
+    assert [figure.name for figure in several.figures] == [
+        "auroc_by_run", "roc_by_run", "confusion_matrices",
+    ]  # fmt: skip
+    titles = [ax.get_title(loc="left") for ax in several.figures[-1].axes]
     assert titles == [run.name for run in study.runs]
-    (table,) = figures["Table 1"].axes.tables
-    header = [table[0, column].get_text().get_text() for column in range(3)]
-    assert header[:2] == ["Run", "AUROC"]
 
 
 def test_an_undefined_auroc_is_a_dash(study, with_scores):
     test = study.chosen.test
     only = with_scores(0 * test.labels + 1, test.probabilities, "NORMAL", "PNEUMONIA")
 
-    (row,) = performance_section(only).tables[0].rows
+    rows = performance_section(only).tables[0].rows
 
     assert math.isnan(only.chosen_test["auroc"].value)
-    assert row["AUROC"] == "\N{EN DASH}"
+    (row,) = (row for row in rows if row["Metric"] == "AUROC")
+    assert row["Test\n95% CI"] == "\N{EN DASH}"
+    section = curves_section(only)
+    assert "No ROC curve" in section.text[0]
+    assert [figure.name for figure in section.figures] == ["confusion_matrix"]

@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from cxrtransfer.data import Duplicates, SharedPatients
+from cxrtransfer.report.page import Check
 from cxrtransfer.report.sections.split import split_section
 
 
@@ -27,12 +29,35 @@ def test_the_audit_is_listed_with_what_was_left_out(study):
 
     section = split_section(replace(study, audit=audit))
 
-    assert section.listing.startswith(str(study.audit.result))
-    assert section.listing.endswith("Unreadable images, skipped\n  a.png: truncated")
+    listing = section.listing["Audit in full"]
+    assert listing.startswith(str(study.audit.result))
+    assert listing.endswith("Unreadable images, skipped\n  a.png: truncated")
+    assert section.checks[-1] == Check("found", "1 image unreadable and left out.")
 
 
 def test_unknown_patients_are_a_warning(study):
     result = replace(study.audit.result, patients_known=False, shared_patients=())
     section = split_section(replace(study, audit=replace(study.audit, result=result)))
 
-    assert "No patient identifiers are known" in section.text[1] or result.leaks
+    assert section.checks[0].status == "unknown"
+    assert "Patients of some or all images are unknown" in section.checks[0].text
+    assert not any(check.text.startswith("No patient") for check in section.checks)
+
+
+def test_what_crosses_the_splits_is_found_and_the_rest_has_passed(study):
+    shared = SharedPatients("train", "test", ("p1",), 3, 48)
+    copies = (Duplicates(("a", "b"), crosses_split=True, crosses_class=False),)
+    clean = replace(
+        study.audit.result, shared_patients=(), duplicates=(), near_duplicates=(), confounds={}
+    )
+    leaking = replace(clean, shared_patients=(shared,), duplicates=copies)
+
+    def statuses(result):
+        audit = replace(study.audit, result=result)
+        return [check.status for check in split_section(replace(study, audit=audit)).checks]
+
+    assert statuses(clean) == ["passed", "passed", "passed", "unknown"]
+    assert statuses(leaking) == ["found", "found", "passed", "unknown"]
+    assert statuses(replace(clean, content_read=False))[1:] == ["unknown"] * 3
+    assert statuses(replace(clean, confounds={"all": 0.71}))[3] == "found"
+    assert statuses(replace(clean, confounds={"all": 0.69}))[3] == "passed"

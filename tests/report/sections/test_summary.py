@@ -3,47 +3,80 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cxrtransfer.data import Duplicates
 from cxrtransfer.report.sections.summary import summary_section
 from cxrtransfer.report.sections.thresholds import operating_results
 from cxrtransfer.report.wording import with_interval
 
 
-def test_performance_comes_first_with_its_interval(study):
-    first, *_ = summary_section(study).points
+def test_three_numbers_come_first_with_interval_and_what_they_were_measured_on(study):
+    tiles = summary_section(study).tiles
 
-    assert f"{study.chosen.name} had the highest validation AUROC of 2 runs." in first
-    assert f"Its test AUROC is {with_interval(study.chosen_test['auroc'])}" in first
-    assert "on 48 images of 24 patients." in first
+    assert [tile.label for tile in tiles] == ["AUROC", "Sensitivity", "Specificity"]
+    for tile, metric in zip(tiles, ("auroc", "recall", "specificity"), strict=True):
+        estimate = study.chosen_test[metric]
+        assert tile.value == f"{estimate.value:.3f}"
+        assert tile.details[0] == f"95% CI {estimate.low:.3f}\N{EN DASH}{estimate.high:.3f}"
+    assert [tile.details[1] for tile in tiles] == [
+        "48 images of 24 patients",
+        "24 PNEUMONIA images, threshold 0.5",
+        "24 NORMAL images, threshold 0.5",
+    ]
 
 
-def test_operating_points_have_sensitivity_specificity_and_accuracy(study):
+def test_the_threshold_chosen_on_validation_is_stated_and_0_5_not_repeated(study):
     points = " ".join(summary_section(study).points)
 
-    for result in operating_results(study)[:2]:
-        assert f"sensitivity {with_interval(result.test['recall'])}" in points
-        assert f"specificity {with_interval(result.test['specificity'])}" in points
-    assert "At threshold 0.5: " in points
-    assert f"({operating_results(study)[1].point.rule}): sensitivity" in points
+    result = operating_results(study)[1]
+    assert f"({result.point.rule}) instead of 0.5: sensitivity " in points
+    assert with_interval(result.test["specificity"]) in points
+    assert "At threshold 0.5" not in points
 
 
-def test_a_run_at_chance_is_called_that_first(study, with_scores):
+def test_a_run_at_chance_is_called_that(study, with_scores):
     labels = study.chosen.test.labels
     at_chance = with_scores(labels, np.full((len(labels), 2), 0.5), "NORMAL", "PNEUMONIA")
 
-    first, second, *others = summary_section(at_chance).points
+    section = summary_section(at_chance)
 
-    assert "includes 0.5: its performance does not differ significantly from chance" in first
-    assert second.startswith("plain is the only run.")
-    assert second.endswith(f"on {len(labels)} images.")  # no patients are known
-    assert not any("calibrat" in point for point in others)
+    assert "includes 0.5: its performance does not differ significantly" in section.text[0]
+    assert section.tiles[0].details[1] == f"{len(labels)} images"  # no patients are known
+    assert not any("calibrat" in point for point in section.points)
+    assert any("Train for more epochs" in step for step in section.steps)
+
+
+def test_the_weakness_is_the_class_with_the_most_errors(study, with_scores):
+    labels = study.chosen.test.labels
+    positive = np.where(labels == 1, 0.9, 0.1) + np.linspace(0, 0.05, len(labels))
+    positive[np.flatnonzero(labels == 1)[:6]] = 0.2  # missed
+    scored = with_scores(labels, np.stack([1 - positive, positive], axis=1), "NORMAL", "PNEUMONIA")
+    clean = replace(study.audit.result, shared_patients=(), duplicates=(), near_duplicates=())
+
+    text = summary_section(replace(scored, audit=replace(study.audit, result=clean))).text[0]
+
+    assert "significantly better than chance" in text
+    assert "6 of 24 PNEUMONIA images (25.0%) are misclassified (sensitivity)." in text
+
+
+def test_leakage_is_the_first_weakness_and_the_first_step(study):
+    copies = (Duplicates(("a", "b"), crosses_split=True, crosses_class=False),)
+    result = replace(study.audit.result, duplicates=copies)
+    leaking = replace(study, audit=replace(study.audit, result=result))
+    section = summary_section(leaking)
+
+    assert "Split by patient" in section.steps[0]
+    assert len(section.steps) <= 4
+    if "Main weakness" in section.text[0]:
+        assert "the splits share patients or images" in section.text[0]
 
 
 def test_the_auroc_of_three_classes_is_a_mean(three_classes):
-    points = summary_section(three_classes).points
+    section = summary_section(three_classes)
 
-    assert "(mean over the classes, one versus rest), on " in points[0]
-    assert not any("scores higher than" in point for point in points)
-    assert not any("At threshold" in point for point in points)
+    assert section.tiles[0].label == "AUROC (mean over the classes)"
+    assert section.tiles[1].details[1].endswith("PNEUMONIA against the rest")
+    assert "scores higher than" not in section.text[0]
+    assert not any("threshold" in point for point in section.points)
 
 
 def test_a_significant_drop_from_validation_to_test_is_reported(study):

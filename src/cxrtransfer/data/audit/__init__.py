@@ -1,14 +1,28 @@
 """Audit of a data set for leakage between splits, duplicates and shortcuts."""
 
+from .acquisition import BORDER_STATISTICS, acquisition_statistics
 from .audit import audit
 from .duplicates import near_pairs
-from .results import AuditResult, Duplicates, NearDuplicates, SharedPatients
+from .results import (
+    Acquisition,
+    AuditResult,
+    AurocEstimate,
+    Duplicates,
+    NearDuplicates,
+    SharedPatients,
+    SplitShift,
+)
 
 __all__ = [
+    "BORDER_STATISTICS",
+    "Acquisition",
     "AuditResult",
+    "AurocEstimate",
     "Duplicates",
     "NearDuplicates",
     "SharedPatients",
+    "SplitShift",
+    "acquisition_statistics",
     "audit",
     "near_pairs",
 ]

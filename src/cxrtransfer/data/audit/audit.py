@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from cxrtransfer.data.images.decode import (
     ImageInfo,
@@ -19,6 +20,8 @@ from cxrtransfer.data.images.decode import (
 from cxrtransfer.data.records import Record, Records
 from cxrtransfer.types import Split
 
+from .acquisition import ACQUISITION_SIZE, acquisition_statistics
+from .acquisition_summary import summarize_acquisition
 from .duplicates import THUMBNAIL_SIZE, near_pairs
 from .results import NO_SPLIT, AuditResult, Duplicates, NearDuplicates, SharedPatients
 from .shortcuts import shortcut_aurocs
@@ -36,6 +39,9 @@ def audit(
     read_content: bool = True,
 ) -> AuditResult:
     """Check a data set for patients and duplicates in several splits, shortcuts and blank images.
+
+    Shortcuts are properties other than the anatomy that predict the class: those of the file, and
+    how the image was acquired (:func:`acquisition_statistics`).
 
     Each file is read once, in parallel threads. Only nearest neighbors are compared pixel by
     pixel, so the time does not grow with the square of the number of images.
@@ -58,6 +64,7 @@ def audit(
         raise ValueError("records must have at least one image, got none")
     contents = list(thread_map(catch_errors(_read), records)) if read_content else []
     readable = [(index, item) for index, item in enumerate(contents) if isinstance(item, _Content)]
+    used = records.take(index for index, _ in readable)
     return AuditResult(
         num_images=len(records),
         patients_known=records.patients_known,
@@ -65,9 +72,7 @@ def audit(
         shared_patients=_shared_patients(records),
         duplicates=_duplicates(records, readable),
         near_duplicates=_near_duplicates(records, readable, max_distance),
-        confounds=shortcut_aurocs(
-            records.take(index for index, _ in readable), [content.info for _, content in readable]
-        )
+        confounds=shortcut_aurocs(used, [content.info for _, content in readable])
         if read_content
         else {},
         blank=tuple(
@@ -81,6 +86,13 @@ def audit(
             if isinstance(item, str)
         },
         content_read=read_content,
+        acquisition=summarize_acquisition(
+            used,
+            tuple(records.ids[index] for index, _ in readable),
+            [content.statistics for _, content in readable],
+        )
+        if readable
+        else None,
     )
 
 
@@ -89,11 +101,21 @@ class _Content:
     digest: bytes
     thumbnail: npt.NDArray[np.uint8]
     info: ImageInfo
+    statistics: dict[str, float]
 
 
 def _read(row: Record) -> _Content:
     data = read_file(row.path)
-    return _Content(hashlib.sha256(data).digest(), *decode_with_info(data, THUMBNAIL_SIZE))
+    pixels, info = decode_with_info(data, ACQUISITION_SIZE)
+    thumbnail = Image.fromarray(pixels).resize(
+        (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR
+    )
+    return _Content(
+        hashlib.sha256(data).digest(),
+        np.asarray(thumbnail),
+        info,
+        acquisition_statistics(pixels, aspect_ratio=info.width / info.height),
+    )
 
 
 def _class_counts(records: Records) -> dict[str, dict[str, int]]:

@@ -4,6 +4,8 @@ Candidate pairs are nearest neighbors in coordinates that are insensitive to cro
 The images of each candidate pair are registered and compared pixel by pixel.
 """
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +13,9 @@ from scipy.linalg import eigh
 from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional
+
+from cxrtransfer.data.images.decode import thread_map
+from cxrtransfer.runtime import blas_threads_for, threads_for
 
 __all__ = ["THUMBNAIL_SIZE", "near_pairs"]
 
@@ -25,6 +30,7 @@ _NUM_FITTED = 2000  # images that the coordinates are fitted to
 _MARGIN = 0.1  # of each half, not compared: markers, borders, cropped parts
 _COMPARED_FRACTION = 0.9  # of the pixels, those with the smallest differences: tolerates text
 _CHUNK = 512
+_NUM_COMPARED = 128  # pairs at a time and thread: 40 MB
 
 Pairs = npt.NDArray[np.int64]
 
@@ -69,13 +75,15 @@ def near_pairs(
         raise ValueError(f"thumbnails must be (N, {side}, {side}), got {thumbnails.shape}")
     if not max_distance > 0:
         raise ValueError(f"max_distance must be positive, got {max_distance}")
-    candidates = _candidates(thumbnails, mirrored)
-    if not len(candidates):
-        return candidates, np.empty(0)
-    parts = [
-        _compare(thumbnails, candidates[start : start + _CHUNK], max_distance, mirrored)
-        for start in range(0, len(candidates), _CHUNK)
-    ]
+    # One thread per operation: the parts are compared in parallel threads of their own.
+    with threads_for(0), blas_threads_for(0):
+        candidates = _candidates(thumbnails, mirrored)
+        if not len(candidates):
+            return candidates, np.empty(0)
+        compare = partial(_compare, thumbnails, max_distance=max_distance, mirrored=mirrored)
+        starts = range(0, len(candidates), _NUM_COMPARED)
+        chunks = (candidates[start : start + _NUM_COMPARED] for start in starts)
+        parts = list(thread_map(compare, chunks))
     pairs = np.concatenate([pairs for pairs, _ in parts])
     distances = np.concatenate([distances for _, distances in parts])
     order = np.argsort(distances, kind="stable")
@@ -83,7 +91,7 @@ def near_pairs(
 
 
 def _compare(
-    thumbnails: npt.NDArray[np.uint8], pairs: Pairs, max_distance: float, mirrored: bool
+    thumbnails: npt.NDArray[np.uint8], pairs: Pairs, *, max_distance: float, mirrored: bool
 ) -> tuple[Pairs, npt.NDArray[np.float64]]:
     """Return the pairs within the maximum distance, pre-selected at half the size."""
     first, second = (_gray(thumbnails[pairs[:, column]]) for column in (0, 1))

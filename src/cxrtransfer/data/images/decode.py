@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from cxrtransfer.errors import MissingExtraError
 from cxrtransfer.types import StrPath
 
-from .dicom import MAX_BYTES, MAX_PIXELS, depth_of, is_dicom, read_dicom
+from .dicom import MAX_BYTES, MAX_PIXELS, check_scans, depth_of, is_dicom, read_dicom
 
 __all__ = [
     "DECODER_VERSION",
@@ -158,6 +158,7 @@ def _read_with_pillow(data: bytes) -> tuple[Image.Image, ImageInfo]:
         raise ValueError("the file is empty")
     if data.startswith(_PNG):
         _check_png(data)
+    check_scans(data)
     try:
         opened = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
@@ -170,9 +171,9 @@ def _read_with_pillow(data: bytes) -> tuple[Image.Image, ImageInfo]:
                 f"got {image.width} x {image.height}"
             )
         # MPO is a JPEG followed by its own preview; other files with several frames are ambiguous.
-        num_frames = getattr(image, "n_frames", 1)
-        if image.format != "MPO" and num_frames > 1:
-            raise ValueError(f"image must have one frame, got {num_frames}; save a single frame")
+        # Not n_frames, which reads all frames to count them.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            raise ValueError("image must have one frame, got several; save a single frame")
         # No Image.draft(), which decodes JPEG at a reduced size: the result is softer than that
         # of the same pixels in another format, from which a network could learn the format.
         # Pillow keeps only the upper 8 of 16 bits of color, and leaves 16-bit gray of a TIFF

@@ -11,12 +11,13 @@ import numpy.typing as npt
 from cxrtransfer.errors import MissingExtraError
 from cxrtransfer.runtime import require
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "depth_of", "is_dicom", "read_dicom"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "check_scans", "depth_of", "is_dicom", "read_dicom"]
 
 Values = npt.NDArray[np.float64]
 
 MAX_PIXELS = 80_000_000  # ten times a large radiograph; guards against decompression bombs
 MAX_BYTES = 2**29
+MAX_SCANS = 100  # of a JPEG; each reads all pixels again, and takes only some bytes
 _DEPTHS = (8, 10, 12, 14, 16)  # bits per pixel of detectors
 _GRAY = ("MONOCHROME1", "MONOCHROME2")
 _COLOR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -33,6 +34,13 @@ def depth_of(values: npt.NDArray[Any]) -> int:
     """Return the smallest bit depth of detectors that holds all values in [0, 65535]."""
     high = values.max(initial=0)
     return next(bits for bits in _DEPTHS if high < 2**bits)
+
+
+def check_scans(data: bytes) -> None:
+    """Raise an error for a JPEG with so many scans that decoding it would hardly end."""
+    num_scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 0
+    if num_scans > MAX_SCANS:
+        raise ValueError(f"JPEG file must have at most {MAX_SCANS} scans, got {num_scans:,}")
 
 
 def read_dicom(data: bytes) -> tuple[npt.NDArray[np.uint8], str]:
@@ -129,6 +137,7 @@ def _pixels(dataset: Any) -> npt.NDArray[Any]:  # noqa: ANN401  (pydicom's Datas
         frame = require("pydicom.encaps", "dicom").get_frame(
             dataset.PixelData, 0, number_of_frames=1
         )
+        check_scans(frame)
         coded = _coded_shape(frame)
         if coded is not None and coded != shape[:2]:
             raise ValueError(f"pixel data must have {shape[:2]} pixels, got {coded}")

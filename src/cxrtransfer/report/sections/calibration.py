@@ -28,9 +28,9 @@ def calibration_section(study: StudyResults) -> Section:
     error, limit = study.chosen_test["ece"].value, error_when_calibrated(study)
     verdict = "are miscalibrated" if error > limit else "show no detectable miscalibration"
     text = [
-        f"The predicted probabilities of {run_label(study.chosen)} {verdict}: expected calibration "
-        f"error (ECE) {number(error)} on the test set; a perfectly calibrated model would show "
-        f"up to {number(limit)} on as many images."
+        f"The predicted probabilities of {run_label(study.chosen)} {verdict}: expected "
+        f"calibration error (ECE) {number(error)} on the test set; a perfectly calibrated "
+        f"model would show up to {number(limit)} on as many images."
     ]
     scaled = recalibrated(study)
     if scaled is not None:

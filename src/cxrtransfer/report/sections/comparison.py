@@ -57,8 +57,8 @@ def seeds_section(study: StudyResults) -> Section | None:
         "Run-to-run variability over seeds",
         text=[
             "Mean and range of the test metrics over training seeds, with the same configuration "
-            "and split. This variability of training is not the 95% CI of a run, which is about new "
-            "patients and holds for a single seed."
+            "and split. This variability of training is not the 95% CI of a run, which is about "
+            "new patients and holds for a single seed."
         ],
         tables=[Table(name="seeds", rows=rows)],
     )
@@ -134,8 +134,8 @@ def ensemble_section(study: StudyResults) -> Section | None:
         "Ensemble of the runs",
         text=[
             f"Of {ensembles} of all {len(study.runs)} runs, the {best} has the highest validation "
-            f"AUROC. Its test AUROC of {number(gain.first)} {verdict} that of {run_label(study.chosen)} "
-            f"alone (difference {difference})."
+            f"AUROC. Its test AUROC of {number(gain.first)} {verdict} that of "
+            f"{run_label(study.chosen)} alone (difference {difference})."
         ],
         tables=[
             Table(

@@ -20,9 +20,9 @@ def embedding_section(study: StudyResults) -> Section:
             Figure(
                 name="embedding",
                 title="t-SNE of the features on the test set",
-                caption=f"Features of {run_label(run)}; circles are correct predictions, triangles "
-                "incorrect ones. Distances between clusters are not meaningful. The interactive "
-                "version, a file beside this report, shows the radiograph of each point."
+                caption=f"Features of {run_label(run)}; circles are correct predictions, "
+                "triangles incorrect ones. Distances between clusters are not meaningful. The "
+                "interactive version, a file beside this report, shows the image of each point."
                 + paper_figure(study, 10),
                 alt=f"Scatter plot of the t-SNE embedding of {len(run.test):,} images, colored by "
                 f"true class; {int((run.test.predicted != run.test.labels).sum()):,} predictions "

@@ -1,6 +1,7 @@
 """Errors: test images that the selected run classified incorrectly, with their heatmaps."""
 
 import numpy as np
+import numpy.typing as npt
 
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.explain import overlay
@@ -12,7 +13,7 @@ from cxrtransfer.study import Example, StudyResults
 from .heatmaps import resized
 
 MAX_CASES = 12
-MAX_ROWS = 100
+MAX_ROWS = 40
 MIN_CONTRAST = 0.05  # standard deviation of a heatmap in [0, 1]; as in the randomization test
 
 
@@ -68,7 +69,9 @@ def errors_section(study: StudyResults) -> Section:
     )
 
 
-def _cases(test: Predictions, wrong: np.ndarray, examples: tuple[Example, ...]) -> list[Case]:
+def _cases(
+    test: Predictions, wrong: npt.NDArray[np.int64], examples: tuple[Example, ...]
+) -> list[Case]:
     """Take turns between the classes, so that a rare kind of error is shown as well."""
     by_id = {example.id: example for example in examples}
     order = [int(index) for index in wrong if test.ids[index] in by_id]

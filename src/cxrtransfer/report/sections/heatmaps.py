@@ -68,9 +68,9 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
             name="heatmaps",
             is_photo=True,
             title="Grad-CAM heatmaps",
-            caption=f"Grad-CAM of the predicted class by {run_label(run)}, for {RULES['confident']} of "
-            "the confusion matrix. A heatmap shows what influenced the score; it is no evidence "
-            "of a lesion." + paper_figure(study, 9),
+            caption=f"Grad-CAM of the predicted class by {run_label(run)}, for "
+            f"{RULES['confident']} of the confusion matrix. A heatmap shows what influenced "
+            "the score; it is no evidence of a lesion." + paper_figure(study, 9),
             alt=alt,
             axes=_grid(run, examples, "confident"),
         ),
@@ -101,6 +101,7 @@ def _grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> Axes:
 
 
 def resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """Resize an image or a heatmap to a width and height."""
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 

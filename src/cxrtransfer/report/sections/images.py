@@ -7,6 +7,8 @@ from cxrtransfer.report.page import Figure, Section
 from cxrtransfer.report.published import paper_figure
 from cxrtransfer.study import StudyResults
 
+SPLITS: dict[str, str] = {"train": "training", "val": "validation", "test": "test"}
+
 
 def images_section(study: StudyResults) -> Section:
     """Draw samples, class balance and brightness by class."""
@@ -36,11 +38,14 @@ def images_section(study: StudyResults) -> Section:
                 + paper_figure(study, 2),
                 alt="Bar chart of the number of images: "
                 + "; ".join(
-                    f"{split} {', '.join(f'{count:,} {name}' for name, count in counts.items())}"
+                    f"{SPLITS[split]} "
+                    + ", ".join(f"{count:,} {name}" for name, count in counts.items())
                     for split, counts in study.chosen.manifest.counts.items()
                 )
                 + ".",
-                axes=plot_class_balance(dict(summary.labels.items()), names),
+                axes=plot_class_balance(
+                    {SPLITS[split]: labels for split, labels in summary.labels.items()}, names
+                ),
             ),
             Figure(
                 name="brightness",

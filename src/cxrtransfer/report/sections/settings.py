@@ -19,7 +19,7 @@ def _settings(run: RunResult) -> dict[str, str]:
         "Run": run_label(run),
         "Folder": run.name,
         "Network": network_label(config.model),
-        "Initial weights": "ImageNet" if config.pretrained else "random",
+        "Initial weights": "pretrained" if config.pretrained else "random",
         "Input": f"{run.manifest.input.size} px",
         "Class weights": str(weights or "none"),
         "Learning rate": f"{training.lr:g}",

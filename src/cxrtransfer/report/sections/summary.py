@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from cxrtransfer.evaluation import METRICS, Estimate, metric_drop
+from cxrtransfer.evaluation import METRICS, Drop, Estimate, metric_drop
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Section, Tile
 from cxrtransfer.report.wording import (
@@ -99,10 +99,10 @@ def _weakness(study: StudyResults) -> str:
             "the splits share patients or images, so the performance on new images may be worse."
         )
     if (worst := _worst_external(study)) is not None:
-        test, drop = worst
+        external, drop = worst
         label = in_sentence(METRICS[drop.metric].label)
         return (
-            f"on {test.site} the {label} is {number(drop.other.value)} instead of "
+            f"on {external.site} the {label} is {number(drop.other.value)} instead of "
             f"{number(drop.reference.value)}."
         )
     test = study.chosen_test
@@ -127,7 +127,7 @@ def _weakness(study: StudyResults) -> str:
     )
 
 
-def _worst_external(study: StudyResults) -> tuple[ExternalTest, object] | None:
+def _worst_external(study: StudyResults) -> tuple[ExternalTest, Drop] | None:
     """Return the external test of the selected run with the largest significant drop."""
     found = [
         (test, drop)
@@ -189,19 +189,22 @@ def _calibration(study: StudyResults) -> Iterator[str]:
 
 
 def _limits(study: StudyResults) -> Iterator[str]:
-    if warning := audit_warning(study.audit.result):
+    if not study.audit.result.leaks and (warning := audit_warning(study.audit.result)):
         yield f"Caution: {warning}"
     positive = study.chosen.positive_class
     if positive.is_doubtful:
         yield (
-            f"Caution: {positive.name} is the positive class by default, although its name "
-            "suggests images without disease; sensitivity, specificity and thresholds refer to it."
+            f"Caution: {positive.name} is the positive class by default, as the second class by "
+            "name; sensitivity, specificity and thresholds refer to it."
         )
     for name, error in study.failed.items():
         yield f"Run {name} failed and is not included ({error.splitlines()[0]})."
     labels = {run.name: run_label(run) for run in study.runs}
+    worst = _worst_external(study)
     for test in study.external_tests:
-        yield f"{labels[test.run]} on {test.site}: {external_sentences(test)[0]}"
+        is_named = worst is not None and test is worst[0]  # in the verdict
+        if sentences := external_sentences(test, name_drop=not is_named):
+            yield f"{labels[test.run]} on {test.site}: {' '.join(sentences)}"
     if not study.external_tests:
         yield "Internal test set only: performance at other sites is unknown."
 

@@ -1,0 +1,33 @@
+"""The command ``demo``: a study of synthetic radiographs in about a minute."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .checks import loading
+from .outcome import print_outcome
+
+__all__ = ["add_demo_command"]
+
+
+def add_demo_command(add: Any) -> None:  # noqa: ANN401  (adds a command, given name and help)
+    """Add the command."""
+    demo = add(
+        "demo",
+        "train one network on synthetic radiographs, with and without transfer, and report",
+        "cxrtransfer demo",
+        _demo,
+    )
+    demo.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), help="folder (default: runs/demo)"
+    )
+    demo.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    loading()
+    from cxrtransfer.report import write_report  # noqa: PLC0415
+    from cxrtransfer.study import run_synthetic_study  # noqa: PLC0415
+
+    run_synthetic_study(options.out, progress=not options.quiet)
+    print_outcome(options, write_report(options.out).resolve())

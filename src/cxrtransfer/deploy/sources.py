@@ -1,0 +1,44 @@
+"""A classifier by the name that a user gives: a run, a saved folder, or a name on the hub."""
+
+from cxrtransfer.files import expand
+from cxrtransfer.types import StrPath
+
+from .bundle import is_bundle
+from .classifier import Classifier
+from .decision import CalibrationName
+from .hub import HUB_PREFIX
+
+__all__ = ["load_classifier"]
+
+
+def load_classifier(
+    name: StrPath,
+    *,
+    threshold: str | float | None = None,
+    calibration: CalibrationName | None = None,
+) -> Classifier:
+    """Load a classifier from the folder of a run, a saved folder, or the hub.
+
+    Args:
+        name: A folder, or ``"hf-hub:user/name"``.
+        threshold: As for :meth:`Classifier.from_run`; by default ``"youden"`` for a run, and the
+            saved threshold for a saved classifier, which accepts numbers only.
+        calibration: As for :meth:`Classifier.from_run`, for runs only.
+
+    Raises:
+        ValueError: If a rule is given for a saved classifier; and as for
+            :meth:`Classifier.from_run` and :meth:`Classifier.from_pretrained`.
+    """
+    if not str(name).startswith(HUB_PREFIX) and not is_bundle(name):
+        return Classifier.from_run(
+            expand(name),
+            threshold="youden" if threshold is None else threshold,
+            calibration=calibration or "auto",
+            card=False,
+        )
+    if calibration is not None:
+        raise ValueError(
+            "the recalibration of a saved classifier is fixed; choose it when exporting the run"
+        )
+    classifier = Classifier.from_pretrained(name)
+    return classifier if threshold is None else classifier.with_threshold(threshold)

@@ -1,0 +1,168 @@
+"""Shortcuts: what acquisition reveals, validation adjusted for it, and stress tests."""
+
+from cxrtransfer.data import Acquisition, AurocEstimate
+from cxrtransfer.evaluation import AdjustedAuroc
+from cxrtransfer.explain import StressResult, compare_stressed
+from cxrtransfer.report.page import Section, Table
+from cxrtransfer.report.wording import (
+    counted,
+    difference_cell,
+    number,
+    percent,
+    unavailable,
+    value_over_interval,
+    with_interval,
+)
+from cxrtransfer.study import RunResult, StudyResults, adjust_validation
+
+
+def shortcuts_section(study: StudyResults) -> Section:
+    """State whether acquisition predicts the class, and whether the chosen run relies on it."""
+    acquisition = study.audit.result.acquisition
+    run = study.chosen
+    adjusted = {own.name: adjust_validation(own, acquisition) for own in study.runs}
+    stressed = {} if run.stress() is None else _stress_results(study, run)
+    tables = [_validation_table(study, adjusted)] if any(adjusted.values()) else []
+    tables += [_stress_table(split, results) for split, results in stressed.items()]
+    if acquisition is not None and acquisition.shifts:
+        tables.append(_shift_table(acquisition))
+    return Section(
+        "Shortcuts",
+        text=[
+            _acquisition_sentence(acquisition),
+            _adjusted_sentence(run.name, adjusted[run.name]),
+            _stress_sentence(run, stressed),
+            _openings_sentence(study),
+        ],
+        tables=tables,
+        notes=[
+            "Below each value: 95% CI. Overlap-weighted: each validation image is weighted by the "
+            "probability, given its acquisition statistics, of the class that it is not of (Li, "
+            "Morgan and Zaslavsky 2018). Within strata: images are compared only with others of "
+            "similar acquisition (Janes and Pepe 2009). Neither uses the test set."
+        ],
+    )
+
+
+def _acquisition_sentence(acquisition: Acquisition | None) -> str:
+    if acquisition is None or acquisition.border.value is None:
+        return "There are too few images to test whether acquisition predicts the class."
+    border, everything = acquisition.border, acquisition.all
+    start = (
+        "The class can be predicted without looking at the lungs"
+        if acquisition.is_shortcut
+        else "Acquisition hardly predicts the class"
+    )
+    return (
+        f"{start}: AUROC {_cell(border)} from the border and the corners alone, "
+        f"{_cell(everything)} from all {len(acquisition.names)} acquisition statistics "
+        "(intensity, contrast, sharpness, noise, border, markers)."
+    )
+
+
+def _adjusted_sentence(name: str, adjusted: AdjustedAuroc | None) -> str:
+    if adjusted is None:
+        return "There are too few images to adjust the validation AUROC for acquisition."
+    if not adjusted.has_overlap:
+        return f"The validation AUROC cannot be adjusted: {adjusted.overlap.reason}."
+    return (
+        f"Expect an AUROC of {name} of about {with_interval(adjusted.overlap)} on images whose "
+        f"acquisition does not reveal the class, rather than {with_interval(adjusted.plain)}."
+    )
+
+
+def _validation_table(study: StudyResults, adjusted: dict[str, AdjustedAuroc | None]) -> Table:
+    return Table(
+        name="adjusted-validation",
+        rows=[
+            {
+                "Run": name,
+                "Validation AUROC": value_over_interval(result.plain),
+                "Overlap-weighted": value_over_interval(result.overlap),
+                "Within strata": value_over_interval(result.strata),
+                "Effective patients\npositive, other": (
+                    f"{result.effective_positive:.0f}, {result.effective_negative:.0f}"
+                ),
+                "Test AUROC": value_over_interval(study.tests[name]["auroc"]),
+            }
+            for name, result in adjusted.items()
+            if result is not None
+        ],
+    )
+
+
+def _stress_results(study: StudyResults, run: RunResult) -> dict[str, tuple[StressResult, ...]]:
+    results: dict[str, tuple[StressResult, ...]] = {}
+    for split, stressed in (run.stress() or {}).items():
+        plain = stressed.pop("unchanged")
+        results[split] = compare_stressed(plain, stressed, patients=study.patients(plain))
+    return results
+
+
+def _stress_sentence(run: RunResult, stressed: dict[str, tuple[StressResult, ...]]) -> str:
+    if not stressed:
+        return unavailable(run, "stress") if "stress" in run.missing else ""
+    found = [result.name for result in stressed["val"] if result.suggests_shortcut]
+    if not found:
+        return f"Stress tests of {run.name} on validation suggest no shortcut."
+    return (
+        f"Stress tests of {run.name} on validation suggest shortcuts: {', '.join(found)}. With "
+        "the lungs hidden the AUROC should be near 0.5, and other changes should hardly matter."
+    )
+
+
+def _stress_table(split: str, results: tuple[StressResult, ...]) -> Table:
+    name = {"val": "Validation images", "test": "Test images"}[split]
+    return Table(
+        name=f"stress-{split}",
+        rows=[
+            {
+                name: result.name,
+                "AUROC": value_over_interval(result.auroc),
+                "Decrease of the AUROC": difference_cell(
+                    result.comparison.difference, result.comparison.low, result.comparison.high
+                ),
+                "Mean change of\nthe probability": number(result.mean_change, signed=True),
+                "Predictions changed": percent(result.changed),
+                "Shortcut": "suspected" if result.suggests_shortcut else "no",
+            }
+            for result in results
+        ],
+        summary="" if split == "val" else "Stress tests on the test images",
+    )
+
+
+def _shift_table(acquisition: Acquisition) -> Table:
+    return Table(
+        name="acquisition-shift",
+        rows=[
+            {
+                "Class": shift.class_name,
+                "Splits": f"{shift.first} and {shift.second}",
+                "AUROC of the split\n0.5: same acquisition": _cell(shift.auroc),
+            }
+            for shift in acquisition.shifts
+        ],
+        summary="Differences of acquisition between the splits, by class",
+    )
+
+
+def _openings_sentence(study: StudyResults) -> str:
+    runs = sum(run.folder.num_test_openings for run in study.runs)
+    folds = sum(
+        fold.folder.num_test_openings
+        for result in study.cross_validations
+        for fold in result.folds
+    )
+    of_folds = f" by its runs and {counted(folds, 'time')} by folds" if folds else ""
+    return (
+        f"The test set has been used {counted(runs, 'time')}{of_folds} in this study "
+        "(test-openings.csv in each run folder). The more often it is used, the less its results "
+        "say about new patients; what is chosen by them is optimistic."
+    )
+
+
+def _cell(auroc: AurocEstimate) -> str:
+    if auroc.value is None:
+        return "undefined"
+    return f"{number(auroc.value)} ({number(auroc.low)} to {number(auroc.high)})"

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+from cxrtransfer import Classifier
+from cxrtransfer.evaluation import evaluate
+from cxrtransfer.study import external_test, load_run
+
+
+def test_the_card_has_the_hubs_header_and_the_test_results_of_the_run(
+    classifier: Classifier, saved: Path, kermany_study: Path
+) -> None:
+    card = huggingface_hub.ModelCard.load(saved / "README.md")
+    run = load_run(kermany_study / "plain")
+    patients = run.patients()
+    test = evaluate(
+        classifier.calibration.apply(run.test),
+        patients=[patients[name] for name in run.test.ids],
+        threshold=classifier.threshold.threshold,
+    )
+
+    assert card.data.library_name == "cxrtransfer"
+    assert card.data.pipeline_tag == "image-classification"
+    results = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert results["auroc"] == pytest.approx(test["auroc"].value, abs=1e-4)
+    assert results["recall"] == pytest.approx(test["recall"].value, abs=1e-4)
+    low, high = test["auroc"].low, test["auroc"].high
+    assert f"(95% CI {low:.3f}\N{EN DASH}{high:.3f})" in card.text
+    for part in ("Not a medical device", "Out-of-scope use", "Shortcuts", "None: performance at"):
+        assert part in card.text
+    assert run.manifest.content_digest in card.text
+
+
+def test_an_external_test_is_in_the_card(kermany_study: Path, draw_chests, tmp_path: Path) -> None:
+    import shutil
+
+    study = shutil.copytree(kermany_study, tmp_path / "study")
+    draw_chests(tmp_path / "other", 24, seed=3, brightness=80)
+    external_test(study / "plain", tmp_path / "other", site="Hospital B")
+
+    card = Classifier.from_run(study / "plain").card
+
+    assert "Hospital B, 48 images" in card
+    assert "None: performance at" not in card
+
+
+def test_a_network_without_a_run_says_that_no_performance_is_known(classifier: Classifier) -> None:
+    card = Classifier.from_model(classifier.network, class_names=("a", "b")).card
+
+    assert huggingface_hub.ModelCard(card).data.eval_results is None
+    assert "No performance is recorded" in card

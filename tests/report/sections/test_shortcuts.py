@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cxrtransfer.data import Acquisition, AurocEstimate
+from cxrtransfer.explain import STRESSES
+from cxrtransfer.report.sections.shortcuts import shortcuts_section
+from cxrtransfer.study import StudyResults, adjust_validation
+
+
+def with_acquisition(study: StudyResults, *, border: float, shift: float) -> StudyResults:
+    """The study with one statistic per image, whose mean differs by class, and an AUROC."""
+    records = study.chosen.records()
+    values = np.random.default_rng(0).normal(shift * records.labels)
+    acquisition = Acquisition(
+        names=("noise",),
+        statistics={
+            name: (value,) for name, value in zip(records.ids, values.tolist(), strict=True)
+        },
+        aurocs={},
+        border=AurocEstimate(border, border - 0.05, border + 0.05),
+        all=AurocEstimate(border, border - 0.05, border + 0.05),
+        shifts=(),
+        extremes={},
+    )
+    result = replace(study.audit.result, acquisition=acquisition)
+    return replace(study, audit=replace(study.audit, result=result))
+
+
+def test_each_stress_test_has_a_row_on_validation_and_on_test(study: StudyResults) -> None:
+    section = shortcuts_section(study)
+
+    val, test = (
+        next(table for table in section.tables if name in table.rows[0])
+        for name in ("Validation images", "Test images")
+    )
+    assert [row["Validation images"] for row in val.rows] == list(STRESSES)
+    assert [row["Test images"] for row in test.rows] == list(STRESSES)
+
+
+def test_every_use_of_the_test_set_is_counted(study: StudyResults) -> None:
+    assert [run.folder.num_test_openings for run in study.runs] == [1] * len(study.runs)
+    text = " ".join(shortcuts_section(study).text)
+    assert f"The test set has been used {len(study.runs)} times" in text
+
+
+@pytest.mark.parametrize(
+    ("border", "sentence"),
+    [(0.9, "The class can be predicted without looking"), (0.5, "Acquisition hardly predicts")],
+)
+def test_the_verdict_on_acquisition(study: StudyResults, border: float, sentence: str) -> None:
+    section = shortcuts_section(with_acquisition(study, border=border, shift=0))
+
+    assert section.text[0].startswith(sentence)
+
+
+def test_few_images_are_not_adjusted(study: StudyResults) -> None:
+    changed = with_acquisition(study, border=0.9, shift=1)
+
+    assert adjust_validation(changed.chosen, changed.audit.result.acquisition) is None
+    assert adjust_validation(changed.chosen, None) is None
+    assert "too few images to adjust" in shortcuts_section(changed).text[1]
