@@ -322,13 +322,14 @@ def test_every_setting_has_an_option() -> None:
         "train", ".", "--models", "timm:resnet10t", "--random", "--features", "--image-size", "64",
         "--fine-maps", "--val-fraction", "0.2", "--test-fraction", "0.3", "--image-split",
         "--split-seed", "5",
-        "--augment", "--upsample", "--positive", "COVID",
+        "--augment", "--augment-strength", "strong", "--upsample", "--positive", "COVID",
         "--class-weights", "2", "1", "--lr", "0.5", "--weight-decay", "0.25", "--batch-size", "4",
         "--epochs", "7", "--early-stopping", "2", "--seeds", "1", "3", "--precision", "fp32",
         "--optimizer", "sgd", "--momentum", "0.5", "--schedule", "constant", "--warmup-epochs",
         "1.5", "--accumulate", "2", "--max-grad-norm", "3", "--label-smoothing", "0.1",
         "--ema-decay", "0.9", "--layer-decay", "0.8", "--unfreeze-every", "2", "--monitor",
-        "val_f1", "--min-change", "0.01", "--reuse-features", "never", "--compile",
+        "val_f1", "--select", "last", "--loss-normalization", "batch",
+        "--min-change", "0.01", "--reuse-features", "never", "--compile",
     ]  # fmt: skip
     config = run_configs(parse(words))[1]
 

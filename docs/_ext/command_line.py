@@ -9,7 +9,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from cxrtransfer.cli import options
+from cxrtransfer.cli.options import build_parser
 
 
 class CommandLine(SphinxDirective):
@@ -19,7 +19,7 @@ class CommandLine(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Write reStructuredText and parse it."""
-        parser: argparse.ArgumentParser = options._parser()  # noqa: SLF001
+        parser = build_parser()
         subcommands = next(
             action
             for action in parser._actions  # noqa: SLF001
@@ -46,6 +46,9 @@ def _describe(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
     usage = command.format_usage().removeprefix("usage: ").rstrip()
     yield from (f"   {line}" for line in usage.splitlines())
     yield ""
+    if command.epilog:
+        example = command.epilog.removeprefix("example: ").replace("%%", "%")
+        yield from ("Example:", "", ".. code-block:: console", "", f"   $ {example}", "")
     for group in command._action_groups:  # noqa: SLF001
         actions = [
             action

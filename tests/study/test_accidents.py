@@ -37,7 +37,8 @@ Draw = Callable[..., Path]
 RUN_FILES = (
     "config.json", "embedding.html", "embedding.npz", "explanations.npz", "features.npz",
     "heatmaps.npz", "history.csv", "history.json", "model.safetensors", "predictions_test.csv",
-    "predictions_val.csv", "profile.npz", "randomization.npz", "split.csv",
+    "predictions_val.csv", "profile.npz", "randomization.npz", "reference.npz", "split.csv",
+    "stress.npz",
 )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_a_damaged_manifest_is_refused(run: Path, damage: Callable[[Path], None]
 def test_no_file_of_a_run_is_without_a_digest(run: Path) -> None:
     names = {path.name for path in run.iterdir() if path.is_file()}
 
-    assert names - {"manifest.json", ".lock"} == set(RUN_FILES)
+    assert names - {"manifest.json", ".lock", "test-openings.csv"} == set(RUN_FILES)
     assert set(load_run(run).manifest.files) == set(RUN_FILES)
 
 
@@ -272,7 +273,7 @@ def test_an_image_damaged_after_the_check_can_be_restored_and_the_run_resumed(
     def perform_here(plan: Plan) -> object:
         return perform(plan, Datasets(None), device="cpu", callbacks=())
 
-    bar = StudyBar(1, shown=False)
+    bar = StudyBar([plan], shown=False)
     with pytest.raises(UnreadableImagesError, match=r"restore them and call again.*\n.*truncated"):
         run_all([plan], bar, here=perform_here, there=perform_here, n_jobs=1)
     path.write_bytes(content)

@@ -11,6 +11,7 @@ from cxrtransfer.evaluation import Predictions
 from cxrtransfer.explain import GradCAM, border_fraction, select_examples
 from cxrtransfer.study import RunConfig, RunFolder, RunManifest, RunResult
 from cxrtransfer.study.analysis import analyze
+from cxrtransfer.study.reference import fit_reference
 from cxrtransfer.training import History
 from cxrtransfer.types import InputSpec
 
@@ -60,9 +61,11 @@ def run(test_images, network, predictions, tmp_path_factory) -> RunResult:
         folder,
         network,
         test_images,
+        test_images,
         predictions,
         spec=SPEC,
         features=lambda: features,
+        reference=lambda: fit_reference(network, test_images, test_images, SPEC),
         seed=0,
     )
     assert missing == {}

@@ -83,7 +83,7 @@ def test_a_checkpoint_of_another_program_is_refused(
 ) -> None:
     torch.save({"state_dict": network.state_dict()}, tmp_path / "checkpoint.pt")
     trainer = WeightedTrainer(network, run_dir=tmp_path, device="cpu", progress=False)
-    with pytest.raises(RunFolderError, match="must be a checkpoint of format 3, got None"):
+    with pytest.raises(RunFolderError, match="must be a checkpoint of format 4, got None"):
         trainer.fit(data, data)
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
     with pytest.raises(RunFolderError, match="is not a readable checkpoint"):

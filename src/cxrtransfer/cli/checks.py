@@ -8,11 +8,12 @@ from pathlib import Path
 
 from cxrtransfer.config import RunConfig
 
-__all__ = ["check_run", "check_weights", "loading"]
+__all__ = ["check_model", "check_run", "check_weights", "loading"]
 
 _logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+_DECISION = "decision.json"  # of an exported classifier
 
 
 def loading() -> None:
@@ -31,6 +32,16 @@ def check_run(folder: Path) -> None:
     runs = sorted(str(path.parent) for path in folder.glob(f"*/{_MANIFEST}"))
     hint = f"; choose one of {', '.join(runs)}" if runs else "; train writes one per network"
     raise ValueError(f"{folder} must be the folder of a finished run{hint}")
+
+
+def check_model(name: str) -> None:
+    """Check that a name is that of a hub repository, an exported classifier or a finished run.
+
+    Raises:
+        ValueError: If it is not; names the runs in the folder.
+    """
+    if not name.startswith("hf-hub:") and not (Path(name) / _DECISION).is_file():
+        check_run(Path(name))
 
 
 def check_weights(options: argparse.Namespace, configs: Sequence[RunConfig]) -> None:

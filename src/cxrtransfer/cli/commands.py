@@ -11,7 +11,7 @@ from typing import Literal
 from cxrtransfer.config import RunConfig, TrainConfig
 from cxrtransfer.errors import RunsFailedError
 
-from .checks import check_run, check_weights, loading
+from .checks import check_model, check_run, check_weights, loading
 from .outcome import print_outcome
 from .printing import print_lines
 from .settings import run_configs
@@ -125,6 +125,7 @@ def external_test(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Predict images without labels."""
+    check_model(options.model)
     loading()
     from cxrtransfer.deploy import load_classifier, predict_files  # noqa: PLC0415
 

@@ -99,7 +99,13 @@ def plot_subgroup_bars(
         ]
         ax.bar(positions, values, 0.92 * width, color=color(index), label=plain(run))
         ax.errorbar(
-            positions, values, ends, fmt="none", ecolor="#262626", linewidth=1.2, capsize=2
+            positions,
+            values,
+            np.maximum(ends, 0),
+            fmt="none",
+            ecolor="#262626",
+            linewidth=1.2,
+            capsize=2,
         )
         for position, value in zip(positions, values, strict=True):
             ax.text(

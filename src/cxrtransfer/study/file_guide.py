@@ -35,9 +35,9 @@ _RUN = {
     "heatmaps.npz": "example radiographs with their Grad-CAM heatmaps",
     "explanations.npz": "fraction of each heatmap at the border of the image",
     "randomization.npz": "model-parameter randomization test of the heatmaps",
-    "stress.npz": "probabilities of the stress tests, by split",
-    "reference.npz": "what the training images look like, to compare new images with",
-    "test-openings.csv": "when the test split was opened",
+    "stress.npz": "predictions of changed validation and test images (stress tests)",
+    "reference.npz": "statistics of the training images, for images unlike them",
+    "test-openings.csv": "one line per evaluation on the test split",
     "profile.npz": "size, mode and intensities of the test images, for external tests",
     "checkpoint.pt": "last state of an unfinished training; removed when the run is complete, "
     "unless keep_checkpoint is set",

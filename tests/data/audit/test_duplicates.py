@@ -48,8 +48,8 @@ def test_copies_are_found_whatever_was_done_to_them(mirrored: bool) -> None:
         [np.asarray(i.resize((48, 48), Image.Resampling.BILINEAR)) for i in [*images, *copies]]
     )
 
-    pairs, _ = near_pairs(thumbnails, max_distance=0.1, mirrored=mirrored)
-    others, _ = near_pairs(thumbnails, max_distance=0.1, mirrored=not mirrored)
+    pairs, _ = near_pairs(thumbnails, max_distance=0.15, mirrored=mirrored)
+    others, _ = near_pairs(thumbnails, max_distance=0.15, mirrored=not mirrored)
 
     expected = {(index, len(images) + index) for index in range(len(copies))}
     assert expected <= set(map(tuple, pairs.tolist()))
