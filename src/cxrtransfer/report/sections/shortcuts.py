@@ -114,7 +114,7 @@ def _stress_sentence(run: RunResult, stressed: dict[str, tuple[StressResult, ...
 def _stress_table(split: str, results: tuple[StressResult, ...]) -> Table:
     name = {"val": "Validation images", "test": "Test images"}[split]
     return Table(
-        name=f"stress-{name.split()[0].lower()}",
+        name=f"stress_{name.split()[0].lower()}",
         rows=[
             {
                 name: result.name,
