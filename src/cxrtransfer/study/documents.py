@@ -33,7 +33,7 @@ __all__ = [
     "write_document",
 ]
 
-FORMAT = 2  # of every document
+FORMAT = 3  # of every document
 _OWN = ("format", "sha256")
 _IMAGES = "images.json"
 

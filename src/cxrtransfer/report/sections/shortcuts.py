@@ -73,7 +73,7 @@ def _adjusted_sentence(name: str, adjusted: AdjustedAuroc | None) -> str:
 
 def _validation_table(study: StudyResults, adjusted: dict[str, AdjustedAuroc | None]) -> Table:
     return Table(
-        name="adjusted-validation",
+        name="adjusted_validation",
         rows=[
             {
                 "Run": name,
@@ -114,7 +114,7 @@ def _stress_sentence(run: RunResult, stressed: dict[str, tuple[StressResult, ...
 def _stress_table(split: str, results: tuple[StressResult, ...]) -> Table:
     name = {"val": "Validation images", "test": "Test images"}[split]
     return Table(
-        name=f"stress-{name.split()[0].lower()}",
+        name=f"stress_{name.split()[0].lower()}",
         rows=[
             {
                 name: result.name,
@@ -134,7 +134,7 @@ def _stress_table(split: str, results: tuple[StressResult, ...]) -> Table:
 
 def _shift_table(acquisition: Acquisition) -> Table:
     return Table(
-        name="acquisition-shift",
+        name="acquisition_shift",
         rows=[
             {
                 "Class": shift.class_name,
