@@ -93,5 +93,7 @@ else:
         (r"py:class", r"cxrtransfer\.(embedding\.preparation|inference\.batches)\.\w+"),
         (r"py:class", r"cxrtransfer\.study\.(documents|manifests|run_folder|study_folder)\.\w+"),
         (r"py:class", r"cxrtransfer\.models\.names\.\w+"),
+        (r"py:class", r"cxrtransfer\.(deploy\.images|evaluation\.novelty)\.\w+"),
+        (r"py:class", r"pd\.DataFrame"),
         (r"py:class", r"cxrtransfer\.evaluation\.samples\.\w+"),  # what a metric is computed from
     ]

@@ -32,7 +32,7 @@ LossNormalization = Literal["split", "batch"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of a training run; :meth:`paper` has those of the paper.
+    """settings of a training run; :meth:`TrainConfig.paper` has those of the paper.
 
     The command ``cxrtransfer train`` has an option for each, with the same default.
 

@@ -66,7 +66,7 @@ def run_synthetic_study(
         progress: Whether to show progress.
 
     Returns:
-        The results of the runs of :func:`synthetic_grid`.
+        The results of the runs of ``synthetic_grid``.
     """
     out = Path(out)
     records = draw_radiographs(out / "drawn", num_images=NUM_IMAGES, size=IMAGE_SIZE)
