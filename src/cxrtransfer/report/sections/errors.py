@@ -41,7 +41,7 @@ def errors_section(study: StudyResults) -> Section:
     else:
         cases = _cases(test, wrong, examples)
         text.append(
-            f"Shown are {counted(len(cases), 'of them')}: radiograph and Grad-CAM heatmap of the "
+            f"Shown are {len(cases):,} of them: radiograph and Grad-CAM heatmap of the "
             "predicted class, the most confident first."
             if len(cases) != 1
             else "One of them is shown, with the Grad-CAM heatmap of the predicted class."
