@@ -7,7 +7,7 @@ from cxrtransfer.evaluation import Predictions
 from cxrtransfer.explain import overlay
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Case, Section, Table
-from cxrtransfer.report.wording import counted, percent, unavailable
+from cxrtransfer.report.wording import percent, unavailable
 from cxrtransfer.study import Example, StudyResults
 
 from .heatmaps import resized
