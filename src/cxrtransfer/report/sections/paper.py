@@ -222,6 +222,7 @@ def _examples(run: RunResult) -> Figure | None:
     ]
     images = [resized(one.image, (one.width, one.height)) for one in drawn]
     axes = plot_samples(images, list(range(len(images))), names)
+    axes.set_title("Prediction / label", loc="left", fontsize=10)
     return Figure(
         name="paper_figure_1",
         is_photo=True,
