@@ -329,7 +329,7 @@ def test_every_setting_has_an_option() -> None:
         "1.5", "--accumulate", "2", "--max-grad-norm", "3", "--label-smoothing", "0.1",
         "--ema-decay", "0.9", "--layer-decay", "0.8", "--unfreeze-every", "2", "--monitor",
         "val_f1", "--select", "last", "--loss-normalization", "batch",
-        "--min-change", "0.01", "--reuse-features", "never", "--compile",
+        "--min-change", "0.01", "--reuse-features", "never", "--compile", "--cuda-graph",
     ]  # fmt: skip
     config = run_configs(parse(words))[1]
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -393,4 +393,11 @@ def _counts(records: Records) -> dict[str, dict[str, int]]:
 
 def _versions() -> dict[str, str]:
     packages = ("cxrtransfer", "torch", "torchvision", "timm", "numpy", "scikit-learn", "openTSNE")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # the source folder on the path, or an optional package
+        return "not installed"
