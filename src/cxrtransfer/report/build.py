@@ -21,6 +21,12 @@ from .sections.errors import errors_section
 from .sections.external import external_section
 from .sections.heatmaps import heatmaps_section
 from .sections.images import images_section
+from .sections.paper import (
+    paper_figures_section,
+    paper_results_section,
+    paper_settings_section,
+)
+from .sections.paper_claims import claims_section
 from .sections.performance import curves_section, performance_section
 from .sections.prevalence import prevalence_section
 from .sections.settings import settings_section, versions_section
@@ -45,6 +51,10 @@ SECTIONS: tuple[Builder, ...] = (
     errors_section,
 )
 FOLDED: tuple[Builder, ...] = (
+    paper_settings_section,
+    paper_results_section,
+    claims_section,
+    paper_figures_section,
     performance_section,
     pairs_section,
     seeds_section,

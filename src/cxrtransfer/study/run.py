@@ -192,6 +192,7 @@ def run_experiment(
     callbacks: Sequence[Callback] = (),
     cache: StrPath | None = None,
     keep_checkpoint: bool = False,
+    metrics_only: bool = False,
 ) -> RunResult:
     """Train, test, embed and explain one network, and write all results into one folder.
 
@@ -210,6 +211,8 @@ def run_experiment(
         keep_checkpoint: Whether to keep the checkpoint of a complete run, which is about four
             times as large as the model. It is needed only to repeat a damaged run without
             training it again.
+        metrics_only: Whether to stop after the predictions, without embedding and explanations.
+            A complete run is never continued, so they cannot be added later.
 
     Returns:
         The result.
@@ -231,6 +234,7 @@ def run_experiment(
         device=device,
         callbacks=callbacks,
         keep_checkpoint=keep_checkpoint,
+        metrics_only=metrics_only,
     )
 
 
@@ -241,6 +245,7 @@ def perform(
     device: str | torch.device,
     callbacks: Sequence[Callback],
     keep_checkpoint: bool = False,
+    metrics_only: bool = False,
 ) -> RunResult:
     """Perform a planned run whose folder is claimed, or load it if it is complete.
 
@@ -254,6 +259,7 @@ def perform(
         device: Device to run on.
         callbacks: Called after every epoch.
         keep_checkpoint: Whether to keep the checkpoint of a complete run.
+        metrics_only: Whether to stop after the predictions.
     """
     world, _ = join_world(resolve_device(device))
     config, folder = plan.config, plan.folder
@@ -283,7 +289,7 @@ def perform(
     history = trainer.fit(splits["train"], splits["val"])
     if world.is_main:
         with lock_folder(folder.path):
-            _write_results(plan, trainer, history, splits)
+            _write_results(plan, trainer, history, splits, metrics_only=metrics_only)
             if not keep_checkpoint:
                 folder.remove_checkpoint()
     world.barrier()  # the others wait until the first process has written everything
@@ -322,6 +328,8 @@ def _write_results(
     trainer: WeightedTrainer,
     history: History,
     splits: dict[Split, StratifiedResplit],
+    *,
+    metrics_only: bool,
 ) -> None:
     started = time.perf_counter()
     folder, model = plan.folder, trainer.model
@@ -335,17 +343,23 @@ def _write_results(
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
     folder.record_test_opening(plan.digest, len(predictions["test"]))
-    embedding, missing = analyze(
-        folder,
-        model,
-        splits["val"],
-        splits["test"],
-        predictions["test"],
-        spec=input_spec(model),
-        features=lambda: trainer.features(splits["test"]),
-        reference=lambda: fit_reference(model, splits["train"], splits["val"], input_spec(model)),
-        seed=plan.config.training.seed,
-        begin=partial(_announce, trainer),
+    embedding, missing = (
+        ({}, {})
+        if metrics_only
+        else analyze(
+            folder,
+            model,
+            splits["val"],
+            splits["test"],
+            predictions["test"],
+            spec=input_spec(model),
+            features=lambda: trainer.features(splits["test"]),
+            reference=lambda: fit_reference(
+                model, splits["train"], splits["val"], input_spec(model)
+            ),
+            seed=plan.config.training.seed,
+            begin=partial(_announce, trainer),
+        )
     )
     folder.write_manifest(
         RunManifest(

@@ -57,8 +57,8 @@ class RunResult:
     Attributes:
         folder: Folder of the run.
         manifest: What the run stores about itself.
-        val: Predictions of the best epoch on the validation split.
-        test: Predictions of the best epoch on the test split.
+        val: Predictions of the tested epoch on the validation split.
+        test: Predictions of the tested epoch on the test split.
     """
 
     folder: RunFolder
@@ -82,9 +82,9 @@ class RunResult:
         return self.manifest.history.rows
 
     @property
-    def best_epoch(self) -> int:
-        """Epoch of the tested weights."""
-        return self.manifest.history.best_epoch
+    def tested_epoch(self) -> int:
+        """Epoch of the tested weights: the best or, with ``select="last"``, the last."""
+        return self.manifest.history.selected_epoch
 
     @property
     def seconds(self) -> float:
