@@ -117,8 +117,8 @@ def _with_code_points(name: str) -> str:
     if missing:
         warnings.warn(
             f"no font of {', '.join(families)} has the letters {''.join(sorted(missing))}: "
-            "figures show their code points; install a font that has them (the report uses it), or name "
-            "one in matplotlib.rcParams['font.family']",
+            "figures show their code points; install a font that has them (the report uses it), "
+            "or name one in matplotlib.rcParams['font.family']",
             stacklevel=1,  # of one place, so that it is shown once
         )
     return "".join(
