@@ -3,6 +3,7 @@
 import logging
 import platform
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
 from cxrtransfer.errors import (
     IncompatibleWeightsError,
+    LeakageWarning,
     RunFolderError,
     UnreadableImagesError,
     WeightsNotFoundError,
@@ -172,7 +174,10 @@ class Datasets:
             self._splits.clear()  # both the old and the new ones may not fit into memory
             for split in SPLITS:
                 extra = train_only if split == "train" else {}
-                self._splits[split] = StratifiedResplit(plan.records, split, **shared, **extra)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", LeakageWarning)  # the audit reports it
+                    dataset = StratifiedResplit(plan.records, split, **shared, **extra)
+                self._splits[split] = dataset
             self._settings = settings
         return self._splits
 
