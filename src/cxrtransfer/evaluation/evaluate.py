@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix
 
 from cxrtransfer.tables import data_frame, html_table
 
@@ -212,9 +211,7 @@ def evaluate(
             estimates[name] = Estimate.missing(reason, values[name])
     return Evaluation(
         _estimates=estimates,
-        confusion_matrix=confusion_matrix(
-            predictions.labels, predicted, labels=np.arange(predictions.num_classes)
-        ).astype(np.int64),
+        confusion_matrix=_confusion_matrix(predictions.labels, predicted, predictions.num_classes),
         class_names=predictions.class_names,
         positive_index=predictions.positive_index,
         num_images=len(predictions),
@@ -222,3 +219,10 @@ def evaluate(
         threshold=threshold,
         confidence=confidence,
     )
+
+
+def _confusion_matrix(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], num_classes: int
+) -> npt.NDArray[np.int64]:
+    cells = np.bincount(num_classes * labels + predicted, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes).astype(np.int64)
