@@ -33,7 +33,7 @@ import recipe_runs as runs
 import torch
 from recipe_runs import RECIPES, Candidate, Workplace
 
-from cxrtransfer.evaluation.ledger import record_test_opening
+from cxrtransfer.evaluation import record_test_opening
 from cxrtransfer.files import atomic_path
 
 SEARCHED = ("squeezenet1_1", "tf_efficientnetv2_b0")

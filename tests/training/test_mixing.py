@@ -33,20 +33,20 @@ def test_the_loss_of_mixed_images_is_that_of_mixed_labels(
     torch.testing.assert_close(mixed.images[0], 0.3 * images[0] + 0.7 * images[4])
 
 
-@pytest.mark.parametrize("share", [0.0, 0.4, 0.9, 1.0])
+@pytest.mark.parametrize("fraction", [0.0, 0.4, 0.9, 1.0])
 def test_the_share_of_cutmix_is_that_of_the_pixels(
-    batch: tuple[torch.Tensor, torch.Tensor], share: float
+    batch: tuple[torch.Tensor, torch.Tensor], fraction: float
 ) -> None:
     images, labels = batch
     for seed in range(20):
         torch.manual_seed(seed)
-        mixed = cut_mix(images, labels, share)
+        mixed = cut_mix(images, labels, fraction)
         own = (mixed.images == images).all(dim=1)
         foreign = (mixed.images == images.roll(1, 0)).all(dim=1)
 
         assert (own | foreign).all()
-        assert own.float().mean(dim=(1, 2)).numpy() == pytest.approx(mixed.share)
-        assert mixed.share >= share - 0.08  # more of the image only if the box is cut off
+        assert own.float().mean(dim=(1, 2)).numpy() == pytest.approx(mixed.fraction)
+        assert mixed.fraction >= fraction - 0.08  # more of the image only if the box is cut off
         assert torch.equal(mixed.others, labels.roll(1))
 
 
@@ -55,10 +55,10 @@ def test_the_share_follows_the_beta_distribution(
 ) -> None:
     torch.manual_seed(0)
     drawn = [mix(*batch, mixup=2.0, cutmix=0.0) for _ in range(400)]
-    shares = np.array([mixed.share for mixed in drawn if mixed is not None])
+    fractions = np.array([mixed.fraction for mixed in drawn if mixed is not None])
 
-    assert shares.mean() == pytest.approx(0.5, abs=0.04)
-    assert shares.var() == pytest.approx(1 / 20, abs=0.01)  # 1 / (4 (2 a + 1)) with a = 2
+    assert fractions.mean() == pytest.approx(0.5, abs=0.04)
+    assert fractions.var() == pytest.approx(1 / 20, abs=0.01)  # 1 / (4 (2 a + 1)) with a = 2
 
 
 def test_both_are_used_if_both_are_wanted(batch: tuple[torch.Tensor, torch.Tensor]) -> None:

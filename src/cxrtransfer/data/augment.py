@@ -153,7 +153,7 @@ class Augment:
         mirror = 1 - 2 * (drawn["flip"] < self.flip).float()
         across, down = (2 * self.shift * _signed(drawn[axis]) for axis in ("across", "down"))
         cos, sin = angle.cos() / size, angle.sin() / size
-        # Both ways alike: as often wider as narrower by the same factor.
+        # As often wider as narrower by the same factor.
         wider = torch.exp(math.log1p(self.aspect) / 2 * _signed(drawn["aspect"]))
         rows = [
             torch.stack([cos * mirror, -sin * height / width, across], dim=1) / wider.view(-1, 1),

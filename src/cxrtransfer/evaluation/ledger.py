@@ -1,19 +1,26 @@
 """Ledger of test openings: every evaluation on a test set, one line each."""
 
 import csv
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cxrtransfer.files import text_digest
+from cxrtransfer.files import expand, text_digest
 from cxrtransfer.types import StrPath
 
-__all__ = ["count_test_openings", "record_test_opening", "test_set_digest"]
+__all__ = ["common_ledger", "count_test_openings", "record_test_opening"]
 
 _COLUMNS = ("time", "run", "purpose", "test_set", "num_images")
 
 
-def test_set_digest(ids: Sequence[str]) -> str:
+def common_ledger() -> Path | None:
+    """Return the ledger of all studies, the file ``CXRTRANSFER_LEDGER``; None if not set."""
+    name = os.environ.get("CXRTRANSFER_LEDGER")
+    return expand(name) if name else None
+
+
+def _digest(ids: Sequence[str]) -> str:
     """Return a SHA-256 of the ids of the test images, independent of their order.
 
     It is the same for all studies of a test set, however they divide the other images.
@@ -42,7 +49,7 @@ def record_test_opening(
         rows = csv.writer(file, lineterminator="\n")
         if not file.tell():
             rows.writerow(_COLUMNS)
-        rows.writerow((now, run, purpose, test_set_digest(ids), len(ids)))
+        rows.writerow((now, run, purpose, _digest(ids), len(ids)))
 
 
 def count_test_openings(ledger: StrPath, ids: Sequence[str]) -> int:
@@ -55,6 +62,6 @@ def count_test_openings(ledger: StrPath, ids: Sequence[str]) -> int:
     path = Path(ledger)
     if not path.exists():
         return 0
-    digest = test_set_digest(ids)
+    digest = _digest(ids)
     with path.open(encoding="utf-8", newline="") as file:
         return sum(row["test_set"] == digest for row in csv.DictReader(file))

@@ -336,7 +336,7 @@ def _write_results(
     for split in SPLITS[1:]:
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
-    folder.record_test_opening(plan.digest, len(predictions["test"]))
+    folder.record_test_opening(predictions["test"])
     embedding, missing = analyze(
         folder,
         model,

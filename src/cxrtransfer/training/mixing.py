@@ -14,16 +14,16 @@ class Mixed(NamedTuple):
     Attributes:
         images: ``(n, C, H, W)``.
         others: Labels of the second image of each pair, int64 ``(n,)``.
-        share: Share of the first image and of its label in each pair.
+        fraction: Fraction of the first image and of its label in each pair.
     """
 
     images: Tensor
     others: Tensor
-    share: float
+    fraction: float
 
     def combine(self, own: Tensor, other: Tensor) -> Tensor:
         """Combine what was computed with the labels of the first and of the second images."""
-        return self.share * own + (1 - self.share) * other
+        return self.fraction * own + (1 - self.fraction) * other
 
 
 def mix(images: Tensor, labels: Tensor, *, mixup: float, cutmix: float) -> Mixed | None:
@@ -35,18 +35,18 @@ def mix(images: Tensor, labels: Tensor, *, mixup: float, cutmix: float) -> Mixed
     Args:
         images: ``(n, C, H, W)``, on any device.
         labels: int64 ``(n,)``.
-        mixup: Parameter of the beta distribution of the share for MixUp; 0 for none.
+        mixup: Parameter of the beta distribution of the fraction for MixUp; 0 for none.
         cutmix: The same for CutMix. If both are positive, each is chosen half of the time.
     """
     if not mixup and not cutmix:
         return None
     is_cut = bool(cutmix) and (not mixup or float(torch.rand(())) < 0.5)
     strength = cutmix if is_cut else mixup
-    share = float(torch.distributions.Beta(strength, strength).sample())
-    return cut_mix(images, labels, share) if is_cut else mix_up(images, labels, share)
+    fraction = float(torch.distributions.Beta(strength, strength).sample())
+    return cut_mix(images, labels, fraction) if is_cut else mix_up(images, labels, fraction)
 
 
-def mix_up(images: Tensor, labels: Tensor, share: float) -> Mixed:
+def mix_up(images: Tensor, labels: Tensor, fraction: float) -> Mixed:
     """Average each image with the one before it (Zhang et al. 2018).
 
     Example:
@@ -54,17 +54,19 @@ def mix_up(images: Tensor, labels: Tensor, share: float) -> Mixed:
         >>> mix_up(images, labels, 0.75).images.flatten().tolist()
         [2.0, 6.0]
     """
-    return Mixed(share * images + (1 - share) * images.roll(1, 0), labels.roll(1, 0), share)
+    return Mixed(
+        fraction * images + (1 - fraction) * images.roll(1, 0), labels.roll(1, 0), fraction
+    )
 
 
-def cut_mix(images: Tensor, labels: Tensor, share: float) -> Mixed:
+def cut_mix(images: Tensor, labels: Tensor, fraction: float) -> Mixed:
     """Replace a rectangle of each image by that of the one before it (Yun et al. 2019).
 
     Its center is uniformly distributed, and what lies outside the image is cut off; the returned
-    share is that of the remaining pixels.
+    fraction is that of the remaining pixels.
     """
     height, width = images.shape[-2:]
-    extent = (1 - share) ** 0.5
+    extent = (1 - fraction) ** 0.5
     center = torch.rand(2).tolist()
     (top, bottom), (left, right) = (
         (
