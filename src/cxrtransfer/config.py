@@ -59,6 +59,10 @@ class TrainConfig:
         max_grad_norm: Maximum L2 norm of the gradient (gradient clipping); ``None`` for no
             clipping.
         label_smoothing: Fraction of each label that is spread evenly over the classes.
+        mixup: Parameter of the beta distribution of MixUp (Zhang et al. 2018), which averages each
+            image and its loss with another of its batch; 0 for none, 0.2 is common.
+        cutmix: The same of CutMix (Yun et al. 2019), which pastes a rectangle of the other image;
+            with both, each batch has one of them at random.
         ema_decay: Decay per step of an exponential moving average of the weights, which is then
             validated and kept; ``None`` for no averaging.
         layer_decay: Factor on the learning rate from one stage of the network to the stage before
@@ -105,6 +109,8 @@ class TrainConfig:
     max_grad_norm: float | None = None
     loss_normalization: LossNormalization = "split"
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     ema_decay: float | None = None
     layer_decay: float | None = None
     unfreeze_every: int | None = None
@@ -118,7 +124,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("lr", "max_grad_norm"):
             _check(self, name, "positive and finite", lambda v: 0 < v < math.inf)
-        for name in ("weight_decay", "warmup_epochs", "min_change"):
+        for name in ("weight_decay", "warmup_epochs", "min_change", "mixup", "cutmix"):
             _check(self, name, "non-negative and finite", lambda v: 0 <= v < math.inf)
         for name in ("batch_size", "epochs", "accumulate", "unfreeze_every", "early_stopping"):
             _check(self, name, "a positive integer", lambda v: v >= 1 and v == int(v))
@@ -179,6 +185,8 @@ class TrainSettings(TypedDict, total=False):
     max_grad_norm: float | None
     loss_normalization: LossNormalization
     label_smoothing: float
+    mixup: float
+    cutmix: float
     ema_decay: float | None
     layer_decay: float | None
     unfreeze_every: int | None
@@ -211,11 +219,11 @@ class RunConfig:
             image, as the paper did.
         split_seed: Seed of the split, separate from the training seed so that several seeds share
             one split.
-        augment: Whether to rotate, translate and jitter the intensity of training images at
-            random (never flipped), see :class:`cxrtransfer.data.Augment`.
-        augment_strength: ``"light"`` varies images as patients and positioning do; ``"strong"``
-            also varies exposure, resolution, size, borders and markers, against shortcuts, see
-            :meth:`cxrtransfer.data.Augment.strong`.
+        augment: Random augmentation of training images (never flipped), see
+            :meth:`cxrtransfer.data.Augment.preset`: ``"light"`` varies images as patients and
+            positioning do; ``"strong"`` also varies exposure, resolution, size, borders and
+            markers, against shortcuts.
+        augment_strengths: Strengths that differ from the preset, by name, such as ``scale`` 0.5.
         upsample: Whether to repeat training images of the smaller classes.
         positive: Name of the positive class; ``None`` for the second in alphabetical order.
         training: Training settings.
@@ -238,8 +246,8 @@ class RunConfig:
     test_fraction: float | None = None
     group_by: Literal["patient_id"] | None = "patient_id"
     split_seed: int = 0
-    augment: bool = False
-    augment_strength: Literal["light", "strong"] = "light"
+    augment: Literal["none", "light", "strong"] = "none"
+    augment_strengths: Mapping[str, float] = field(default_factory=dict)
     upsample: bool = False
     positive: str | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -249,10 +257,10 @@ class RunConfig:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
         _check(self, "image_size", "a positive integer", lambda v: v >= 1 and v == int(v))
         _check_choices(self)
-        if self.augment_strength != "light" and not self.augment:
+        if self.augment_strengths and self.augment == "none":
             raise ValueError(
-                f"augment_strength {self.augment_strength!r} has no effect without augment; "
-                "set augment=True (--augment)"
+                f"augment_strengths {dict(self.augment_strengths)} have no effect without "
+                "augment; set augment='light' or 'strong' (--augment)"
             )
 
     def with_training(self, **changes: Unpack[TrainSettings]) -> Self:

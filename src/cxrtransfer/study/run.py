@@ -75,14 +75,16 @@ class Plan:
 
 
 def check_config(config: RunConfig, records: Records, folder: RunFolder) -> None:
-    """Check the positive class, the class weights and the pretrained weights of a configuration.
+    """Check what a configuration says of the classes, the augmentation and pretrained weights.
 
     Raises:
-        ValueError: If the positive class is unknown, or the class weights do not fit the classes.
+        ValueError: If the positive class or a strength of the augmentation is unknown, or the
+            class weights do not fit the classes.
         WeightsNotFoundError: If the pretrained weights cannot be found.
         IncompatibleWeightsError: If they do not fit the network.
     """
     positive_class(config, records.class_names)
+    _augment(config)
     resolve_class_weights(config.training.class_weights, records.labels, records.class_names)
     if config.pretrained and not folder.is_complete:
         try:
@@ -183,9 +185,9 @@ class Datasets:
 
 
 def _augment(config: RunConfig) -> Augment | None:
-    if not config.augment:
+    if config.augment == "none":
         return None
-    return Augment.strong() if config.augment_strength == "strong" else Augment()
+    return Augment.preset(config.augment, **config.augment_strengths)
 
 
 def run_experiment(
@@ -347,7 +349,7 @@ def _write_results(
     for split in SPLITS[1:]:
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
-    folder.record_test_opening(plan.digest, len(predictions["test"]))
+    folder.record_test_opening(predictions["test"])
     embedding, missing = (
         ({}, {})
         if metrics_only
