@@ -1,5 +1,6 @@
 """What the parts of ``benchmarks/gpu.py`` share: settings, data, networks and clocks."""
 
+import gc
 import os
 import statistics
 import time
@@ -143,6 +144,7 @@ class Setup:
     def reset_peak(self) -> None:
         """Free cached memory and begin a new measurement of the peak."""
         if self.device == "cuda":
+            gc.collect()  # recorded graphs may be parts of reference cycles
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 

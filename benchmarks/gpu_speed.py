@@ -274,6 +274,7 @@ class _ProfilerSteps:
         self.profiler = profiler
 
     def on_step_end(self, num_images: int) -> None:  # noqa: ARG002  (of StepCallback)
+        torch.cuda.synchronize()  # so that the recorded kernels are those of the recorded steps
         self.profiler.step()
 
     def on_epoch_end(self, row: object) -> None:
