@@ -179,7 +179,7 @@ def write_table(path: StrPath, columns: Sequence[str], rows: Iterable[Sequence[o
     }
     # Python before 3.13 leaves a carriage return without the quotes that it needs. In the header,
     # quotes also keep sniff_delimiter() from taking another delimiter for the one used.
-    needs_quotes = DELIMITERS | {"\r"}
+    needs_quotes = {*DELIMITERS, "\r"}
     for row in (columns, *rows):
         special = any(needs_quotes & set(str(cell)) for cell in row)
         needs_quotes = {"\r"}

@@ -64,7 +64,7 @@ def _record(model: nn.Module, images: Tensor) -> nn.Module:
     )
     try:
         with preserve_rng(), uncached:
-            return torch.cuda.make_graphed_callables(  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
+            return torch.cuda.make_graphed_callables(  # type: ignore[return-value, no-any-return, no-untyped-call, unused-ignore]
                 _Wrapper(model), (images.detach().clone(),), allow_unused_input=True
             )
     except torch.OutOfMemoryError:
