@@ -4,7 +4,7 @@
 
 Runs several networks at the same time (``--jobs``) and computes predictions and metrics only.
 Every finished run is a row of ``runs.csv`` in the output folder, beside small copies of its
-results; after an interruption the same command goes on with the missing runs. Without ``--data``
+results; after an interruption the same command resumes with the missing runs. Without ``--data``
 synthetic radiographs are used, which checks the installation only.
 
 The parts, in the order in which they run:
@@ -125,7 +125,7 @@ def list_runs(part: str, options: argparse.Namespace) -> list[RunConfig]:
             "patients": replace(config, group_by="patient_id"),
             "best": config.with_training(select="best"),
             "split": config.with_training(loss_normalization="split"),
-            "augment": replace(config, augment=True),
+            "augment": replace(config, augment="light"),
             "balanced": config.with_training(class_weights="balanced"),
         }.items()
     ]

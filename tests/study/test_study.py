@@ -221,7 +221,7 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
     unequal = shutil.copytree(tree, tmp_path / "unequal")
     for index in range(6):
         (unequal / "train" / "NORMAL" / f"{index:02d}.png").unlink()
-    config = replace(CONFIG, augment=True, upsample=True)
+    config = replace(CONFIG, augment="light", upsample=True)
     plan = _plan(config, unequal, tmp_path)
     splits = Datasets(None).prepare(plan, InputSpec(size=32))
 

@@ -118,9 +118,17 @@ def protocol_of(config: RunConfig) -> str:
     See :func:`cxrtransfer.study.paper_grid`.
     """
     training, names = config.training, ("paper", "recommended")
-    choices = (config.group_by, training.loss_normalization, training.select, config.augment)
+    choices: tuple[object, ...] = (
+        config.group_by,
+        training.loss_normalization,
+        training.select,
+        config.augment,
+    )
     last = "best" if training.early_stopping else "last"
-    known = ((None, "batch", last, False), ("patient_id", "split", "best", False))
+    known: tuple[tuple[object, ...], ...] = (
+        (None, "batch", last, "none"),
+        ("patient_id", "split", "best", "none"),
+    )
     return dict(zip(known, names, strict=True)).get(choices, "other")
 
 

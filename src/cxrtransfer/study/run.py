@@ -3,6 +3,7 @@
 import logging
 import platform
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
 from cxrtransfer.errors import (
     IncompatibleWeightsError,
+    LeakageWarning,
     RunFolderError,
     UnreadableImagesError,
     WeightsNotFoundError,
@@ -73,14 +75,16 @@ class Plan:
 
 
 def check_config(config: RunConfig, records: Records, folder: RunFolder) -> None:
-    """Check the positive class, the class weights and the pretrained weights of a configuration.
+    """Check what a configuration says of the classes, the augmentation and pretrained weights.
 
     Raises:
-        ValueError: If the positive class is unknown, or the class weights do not fit the classes.
+        ValueError: If the positive class or a strength of the augmentation is unknown, or the
+            class weights do not fit the classes.
         WeightsNotFoundError: If the pretrained weights cannot be found.
         IncompatibleWeightsError: If they do not fit the network.
     """
     positive_class(config, records.class_names)
+    _augment(config)
     resolve_class_weights(config.training.class_weights, records.labels, records.class_names)
     if config.pretrained and not folder.is_complete:
         try:
@@ -172,15 +176,18 @@ class Datasets:
             self._splits.clear()  # both the old and the new ones may not fit into memory
             for split in SPLITS:
                 extra = train_only if split == "train" else {}
-                self._splits[split] = StratifiedResplit(plan.records, split, **shared, **extra)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", LeakageWarning)  # the audit reports it
+                    dataset = StratifiedResplit(plan.records, split, **shared, **extra)
+                self._splits[split] = dataset
             self._settings = settings
         return self._splits
 
 
 def _augment(config: RunConfig) -> Augment | None:
-    if not config.augment:
+    if config.augment == "none":
         return None
-    return Augment.strong() if config.augment_strength == "strong" else Augment()
+    return Augment.preset(config.augment, **config.augment_strengths)
 
 
 def run_experiment(
@@ -342,7 +349,7 @@ def _write_results(
     for split in SPLITS[1:]:
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
-    folder.record_test_opening(plan.digest, len(predictions["test"]))
+    folder.record_test_opening(predictions["test"])
     embedding, missing = (
         ({}, {})
         if metrics_only
@@ -413,5 +420,5 @@ def _versions() -> dict[str, str]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # this library may be on the path, not installed
+    except PackageNotFoundError:  # the source folder on the path, or an optional package
         return "not installed"

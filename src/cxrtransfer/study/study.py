@@ -1,6 +1,7 @@
 """A study: every configuration on one set of images, in one folder with one folder per run."""
 
 import logging
+import multiprocessing
 import os
 import threading
 import time
@@ -199,7 +200,9 @@ def _perform_alone(
     metrics_only: bool,
 ) -> None:
     """Perform a run in a worker process."""
-    if os.getppid() == parent:  # on this machine, and not in the process of the study itself
+    starter = multiprocessing.parent_process()
+    # A process of the study on this machine, even if the study was killed before this line.
+    if starter is not None and starter.pid == parent:
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     perform(
         plan,

@@ -127,7 +127,7 @@ def _printed(value: float | None, low: float, high: float) -> str:
 
 
 def majority_shares(study: StudyResults) -> tuple[str, float, float]:
-    """Return the more frequent class of the training split, and its share there and in test."""
+    """Return the more frequent class of the training split, and its fraction there and in test."""
     train, test = study.summary.labels["train"], study.chosen.test
     label = int(np.bincount(train, minlength=test.num_classes).argmax())
     return (
@@ -270,7 +270,7 @@ def _split_shares(sizes: Sequence[int]) -> str:
 
 
 def _original_shares(study: StudyResults) -> str:
-    """Return the shares of the folders train, val and test; empty if the images have none."""
+    """Return the fractions of the folders train, val and test; empty if the images have none."""
     folders = [name.partition("/")[0] for name in study.chosen.records().ids]
     if set(folders) != {"train", "val", "test"}:
         return ""

@@ -172,7 +172,7 @@ def _overlap(study: StudyResults, run: RunResult) -> str:
         run,
         other_neighbors(coordinates, run.test.labels, num_neighbors),
         np.arange(num_images),
-        f"Share of the {num_neighbors} nearest neighbors that are of another class",
+        f"Fraction of the {num_neighbors} nearest neighbors that are of another class",
     )
 
 

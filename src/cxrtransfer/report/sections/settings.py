@@ -30,7 +30,7 @@ def _settings(run: RunResult) -> dict[str, str]:
         "Tested epoch": f"{run.tested_epoch} ({training.select})",
         "Split": f"by {'patient' if config.group_by else 'image'}",
         "Loss normalization": f"by {training.loss_normalization}",
-        "Augmentation": config.augment_strength if config.augment else "none",
+        "Augmentation": config.augment,
         "Protocol": protocol_of(config),
         "Seed": str(training.seed),
         "Minutes": f"{run.seconds / 60:.1f}",
