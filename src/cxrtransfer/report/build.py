@@ -24,6 +24,7 @@ from .sections.errors import errors_section
 from .sections.external import external_section
 from .sections.heatmaps import heatmaps_section
 from .sections.images import images_section
+from .sections.localization import localization_section
 from .sections.paper import (
     paper_figures_section,
     paper_results_section,
@@ -70,6 +71,7 @@ FOLDED: tuple[Builder, ...] = (
     calibration_section,
     prevalence_section,
     heatmaps_section,
+    localization_section,
     embedding_section,
     training_section,
     images_section,

@@ -17,7 +17,7 @@ from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.tables import shortened
 from cxrtransfer.types import Split, StrPath
 
-from .explanations import Example, Explanations
+from .explanations import Example, Explanations, Localization
 from .manifests import RunManifest
 from .run_folder import RunFolder
 from .study_folder import StudyFolder
@@ -128,6 +128,10 @@ class RunResult:
     def explanations(self) -> Explanations | None:
         """Read which test images were explained, and the border fraction of each heatmap."""
         return self.folder.read_explanations()
+
+    def localization(self) -> Localization | None:
+        """Read how well heatmaps locate the findings; None also if no test image has boxes."""
+        return self.folder.read_localization()
 
     def randomization(self) -> RandomizationCheck | None:
         """Read the model-parameter randomization test."""

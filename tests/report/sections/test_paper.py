@@ -157,7 +157,7 @@ def test_the_protocol_of_a_run_is_named():
     for name in ("paper", "recommended"):
         assert {protocol_of(config) for config in paper_grid(protocol=name)} == {name}
     config = paper_grid(protocol="paper")[0]
-    assert protocol_of(replace(config, augment=True)) == "other"
+    assert protocol_of(replace(config, augment="light")) == "other"
     assert protocol_of(config.with_training(select="best")) == "other"
 
 
