@@ -30,7 +30,7 @@ CHOICES = {
 
 
 def main() -> None:
-    """Run all combinations and write what each alternative is worth."""
+    """Run all combinations and write the effect of each alternative."""
     options = parse(__doc__, ["resnet50"], epochs=5)
     choices = CHOICES
     if options.small:

@@ -11,7 +11,7 @@ rate 1e-4, batches of 32 images):
 - ``patient``: five folds of the images outside the original test split, no patient in two folds;
   the weights are computed on the fold, and the ensemble is tested on the original test split.
 
-The difference between the two is what the protocol alone is worth. ``results.csv`` has all rows.
+The difference between the two is the effect of the protocol alone. ``results.csv`` has all rows.
 Five epochs instead of their 30 keep it short; ``--epochs 30`` has as many.
 """
 
@@ -90,7 +90,7 @@ def main() -> None:
     published = CITED_STUDIES["kundu2021"].metrics["accuracy"]
     image, patient = (row["accuracy"] for row in rows if row["model"] == "ensemble")
     print(f"accuracy of the ensemble: published {published}, by image {image:.4f}, by patient on ")
-    print(f"the original test split {patient:.4f}; the protocol is worth {image - patient:+.4f}")
+    print(f"the original test split {patient:.4f}; effect of the protocol {image - patient:+.4f}")
     path = options.out / "results.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
