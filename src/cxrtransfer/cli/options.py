@@ -19,7 +19,10 @@ _DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu|hpu)(:\d+)?")
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line: the function of the command, under ``run``, and its options."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if getattr(options, "recipe", None):
+        options = parser.parse_args(arguments)  # with the defaults that the recipe has set
     if options.command == "train" and options.data is None:
         find_data(options)
     return options
