@@ -108,7 +108,8 @@ def _quantiles(pixels: Gray, fractions: tuple[float, ...]) -> npt.NDArray[np.flo
     lower, upper = (
         np.searchsorted(below, place, "right") for place in (places // 1, -(-places // 1))
     )
-    return lower + (places % 1) * (upper - lower)
+    quantiles: npt.NDArray[np.float64] = lower + (places % 1) * (upper - lower)
+    return quantiles
 
 
 def _border_mean(values: npt.NDArray[np.generic]) -> float:
