@@ -126,6 +126,7 @@ def examples(session: nox.Session) -> None:
         session.run("python", f"examples/{script}.py")
     for script in ("train", "heatmaps"):
         session.run("python", f"examples/{script}.py", "--out", f"{out}/{script}")
+    session.run("python", "benchmarks/gpu.py", "--small", "--out", f"{out}/gpu")  # also on a CPU
 
 
 @nox.session(python=DEFAULT_PYTHON)

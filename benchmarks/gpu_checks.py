@@ -24,7 +24,7 @@ from cxrtransfer.models import default_target_layer
 from cxrtransfer.runtime import World
 from cxrtransfer.training import WeightedTrainer
 
-__all__ = ["agreement", "device_cache", "out_of_memory", "resume", "two_processes"]
+__all__ = ["agreement", "cuda_graph", "device_cache", "out_of_memory", "resume", "two_processes"]
 
 
 def agreement(setup: Setup) -> list[Row]:
@@ -75,24 +75,64 @@ def resume(setup: Setup) -> list[Row]:
     train = setup.dataset("train", limit=200, augment=Augment())
     val = setup.dataset("val", limit=16)
     network = "squeezenet1_1" if setup.small else "resnet50"
-    settings = setup.settings(network, batch_size=4, epochs=2, schedule="cosine", lr=1e-4)
+    rows = []
+    for name, changes in setup.ways.items():
+        settings = setup.settings(
+            network, batch_size=4, epochs=2, schedule="cosine", lr=1e-4, **changes
+        )
+        error = _resume_error(setup, network, train, val, settings)
+        rows.append(Row(f"{network}, {name}, largest difference", error, "", ("<=", 0)))
+    return rows
+
+
+def _resume_error(setup: Setup, network: str, train: Any, val: Any, settings: Any) -> float:  # noqa: ANN401
     states = []
     with _deterministic(), tempfile.TemporaryDirectory() as name:
         for interrupted in (False, True):
             model = setup.model(network)
             folder = Path(name) / str(interrupted)
-            trainer = WeightedTrainer(model, run_dir=folder, **settings)
             if interrupted:
-                _interrupt(trainer, train, val, batch=5)
-                model = setup.model(network)  # as in a new process
-                trainer = WeightedTrainer(model, run_dir=folder, **settings)
-            trainer.fit(train, val)
+                stop = _Interrupt(after=25)  # noticed at step 40: a GPU is asked every 20 steps
+                try:
+                    WeightedTrainer(model, run_dir=folder, callbacks=[stop], **settings).fit(
+                        train, val
+                    )
+                except KeyboardInterrupt:
+                    model = setup.model(network)  # as in a new process
+                else:
+                    raise RuntimeError("the training was not interrupted")
+            WeightedTrainer(model, run_dir=folder, **settings).fit(train, val)
             states.append(model.state_dict())
-    differences = [
-        float((states[1][key].double() - value.double()).abs().max())
-        for key, value in states[0].items()
-    ]
-    return [Row(f"{network}, largest difference of a weight", max(differences), "", ("<=", 0))]
+    return _largest_difference(*states)
+
+
+def _largest_difference(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
+    return max(
+        float((two[key].double() - value.double()).abs().max()) for key, value in one.items()
+    )
+
+
+def cuda_graph(setup: Setup) -> list[Row]:
+    """Train with and without recorded passes and compare: the kernels, and so the bits, agree."""
+    setup.need_cuda()
+    rows = []
+    train, val = setup.dataset("train", limit=100), setup.dataset("val", limit=16)
+    for network in setup.networks:
+        states = []
+        with _deterministic():
+            for recorded in (False, True):
+                settings = setup.settings(network, epochs=2, lr=1e-4, cuda_graph=recorded)
+                model = setup.model(network)
+                WeightedTrainer(model, **settings).fit(train, val)
+                states.append(model.state_dict())
+        start = setup.model(network).to("cuda").state_dict()
+        change = _largest_difference(start, states[0])
+        error = _largest_difference(*states) / change
+        rows += [
+            Row(f"{network}, largest change of a weight by training", change),
+            Row(f"{network}, error of CUDA graphs / that change", error, "", ("<=", 1e-2)),
+        ]
+    return rows
 
 
 def two_processes(setup: Setup) -> list[Row]:
@@ -182,24 +222,19 @@ def _at_224(images: Tensor, setup: Setup) -> Tensor:
     return nn.functional.interpolate(images, (1024, 1024))
 
 
-def _interrupt(trainer: WeightedTrainer, train: Any, val: Any, *, batch: int) -> None:  # noqa: ANN401
-    """Train, and send Ctrl-C to this process when a batch of the first epoch begins."""
-    count = 0
+class _Interrupt:
+    """A callback that sends Ctrl-C to this process after some steps."""
 
-    def after(module: nn.Module, _: object) -> None:
-        nonlocal count
-        count += module.training
-        if count == batch and module.training:
+    def __init__(self, *, after: int) -> None:
+        self.steps_left = after
+
+    def on_step_end(self, num_images: int) -> None:  # noqa: ARG002  (of StepCallback)
+        self.steps_left -= 1
+        if self.steps_left == 0:
             os.kill(os.getpid(), signal.SIGINT)
 
-    handle = trainer.model.register_forward_pre_hook(after)
-    try:
-        trainer.fit(train, val)
-    except KeyboardInterrupt:
-        return
-    finally:
-        handle.remove()
-    raise RuntimeError("the training was not interrupted")
+    def on_epoch_end(self, row: object) -> None:
+        pass
 
 
 @contextmanager
@@ -250,7 +285,7 @@ def _start(setup: Setup, folder: Path, size: int) -> None:
 def _train_on_shared_device(setup: Setup, folder: Path, rank: int, size: int, port: str) -> None:
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo",
     }  # fmt: skip
     if size > 1:
         dist.init_process_group("gloo")  # NCCL refuses two processes on one GPU

@@ -109,7 +109,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
                 Image.fromarray(pixels).save(tree / split / name / f"{index:02d}.png")
     status = main([
         "train", str(tree), "--models", "squeezenet1_1", "--random", "--image-size", "32",
-        "--epochs", "1", "--augment", "--schedule", "one-cycle", "--out", str(out),
+        "--epochs", "1", "--augment", "light", "--schedule", "one-cycle", "--out", str(out),
     ])  # fmt: skip
     assert status == 0
     return tree, out / "squeezenet1_1"
@@ -322,14 +322,16 @@ def test_every_setting_has_an_option() -> None:
         "train", ".", "--models", "timm:resnet10t", "--random", "--features", "--image-size", "64",
         "--fine-maps", "--val-fraction", "0.2", "--test-fraction", "0.3", "--image-split",
         "--split-seed", "5",
-        "--augment", "--augment-strength", "strong", "--upsample", "--positive", "COVID",
+        "--augment", "strong", "--augment-strengths", "scale=0.5", "blur=0",
+        "--upsample", "--positive", "COVID",
         "--class-weights", "2", "1", "--lr", "0.5", "--weight-decay", "0.25", "--batch-size", "4",
         "--epochs", "7", "--early-stopping", "2", "--seeds", "1", "3", "--precision", "fp32",
         "--optimizer", "sgd", "--momentum", "0.5", "--schedule", "constant", "--warmup-epochs",
         "1.5", "--accumulate", "2", "--max-grad-norm", "3", "--label-smoothing", "0.1",
+        "--mixup", "0.2", "--cutmix", "1",
         "--ema-decay", "0.9", "--layer-decay", "0.8", "--unfreeze-every", "2", "--monitor",
         "val_f1", "--select", "last", "--loss-normalization", "batch",
-        "--min-change", "0.01", "--reuse-features", "never", "--compile",
+        "--min-change", "0.01", "--reuse-features", "never", "--compile", "--cuda-graph",
     ]  # fmt: skip
     config = run_configs(parse(words))[1]
 
@@ -339,6 +341,7 @@ def test_every_setting_has_an_option() -> None:
             assert value != getattr(default, name), f"{name} has no option, or none in this test"
     assert config.name == "timm-resnet10t_seed3"
     assert config.group_by is None
+    assert config.augment_strengths == {"scale": 0.5, "blur": 0.0}
     assert config.training.class_weights == (2.0, 1.0)
 
 
@@ -360,7 +363,7 @@ def test_the_help_of_an_option_is_the_settings_description(
         "--max-grad-norm X maximum L2 norm of the gradient (gradient clipping) (default: no"
         in text
     )
-    assert "--augment rotate, translate and jitter" in text
+    assert "--augment {none,light,strong} random augmentation of training images" in text
     assert "``" not in text
 
 

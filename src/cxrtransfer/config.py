@@ -59,6 +59,10 @@ class TrainConfig:
         max_grad_norm: Maximum L2 norm of the gradient (gradient clipping); ``None`` for no
             clipping.
         label_smoothing: Fraction of each label that is spread evenly over the classes.
+        mixup: Parameter of the beta distribution of MixUp (Zhang et al. 2018), which averages each
+            image and its loss with another of its batch; 0 for none, 0.2 is common.
+        cutmix: The same of CutMix (Yun et al. 2019), which pastes a rectangle of the other image;
+            with both, each batch has one of them at random.
         ema_decay: Decay per step of an exponential moving average of the weights, which is then
             validated and kept; ``None`` for no averaging.
         layer_decay: Factor on the learning rate from one stage of the network to the stage before
@@ -76,6 +80,10 @@ class TrainConfig:
         reuse_features: ``"auto"`` computes frozen features once where only the head is trained and
             the images are the same in every epoch.
         compile: Whether to compile the network with ``torch.compile``.
+        cuda_graph: Whether to record the network's forward and backward pass as CUDA graphs and
+            replay them: faster where small batches do not keep a GPU busy. Needs a CUDA GPU, and a
+            network that runs the same operations on every batch; not with ``compile``,
+            ``accumulate`` or ``unfreeze_every``.
 
     Raises:
         ValueError: If a setting is outside its range, or would have no effect.
@@ -101,6 +109,8 @@ class TrainConfig:
     max_grad_norm: float | None = None
     loss_normalization: LossNormalization = "split"
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     ema_decay: float | None = None
     layer_decay: float | None = None
     unfreeze_every: int | None = None
@@ -109,11 +119,12 @@ class TrainConfig:
     min_change: float = 0.0
     reuse_features: Literal["auto", "never"] = "auto"
     compile: bool = False
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lr", "max_grad_norm"):
             _check(self, name, "positive and finite", lambda v: 0 < v < math.inf)
-        for name in ("weight_decay", "warmup_epochs", "min_change"):
+        for name in ("weight_decay", "warmup_epochs", "min_change", "mixup", "cutmix"):
             _check(self, name, "non-negative and finite", lambda v: 0 <= v < math.inf)
         for name in ("batch_size", "epochs", "accumulate", "unfreeze_every", "early_stopping"):
             _check(self, name, "a positive integer", lambda v: v >= 1 and v == int(v))
@@ -174,6 +185,8 @@ class TrainSettings(TypedDict, total=False):
     max_grad_norm: float | None
     loss_normalization: LossNormalization
     label_smoothing: float
+    mixup: float
+    cutmix: float
     ema_decay: float | None
     layer_decay: float | None
     unfreeze_every: int | None
@@ -182,6 +195,7 @@ class TrainSettings(TypedDict, total=False):
     min_change: float
     reuse_features: Literal["auto", "never"]
     compile: bool
+    cuda_graph: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,11 +219,11 @@ class RunConfig:
             image, as the paper did.
         split_seed: Seed of the split, separate from the training seed so that several seeds share
             one split.
-        augment: Whether to rotate, translate and jitter the intensity of training images at
-            random (never flipped), see :class:`cxrtransfer.data.Augment`.
-        augment_strength: ``"light"`` varies images as patients and positioning do; ``"strong"``
-            also varies exposure, resolution, size, borders and markers, against shortcuts, see
-            :meth:`cxrtransfer.data.Augment.strong`.
+        augment: Random augmentation of training images (never flipped), see
+            :meth:`cxrtransfer.data.Augment.preset`: ``"light"`` varies images as patients and
+            positioning do; ``"strong"`` also varies exposure, resolution, size, borders and
+            markers, against shortcuts.
+        augment_strengths: Strengths that differ from the preset, by name, such as ``scale`` 0.5.
         upsample: Whether to repeat training images of the smaller classes.
         positive: Name of the positive class; ``None`` for the second in alphabetical order.
         training: Training settings.
@@ -232,8 +246,8 @@ class RunConfig:
     test_fraction: float | None = None
     group_by: Literal["patient_id"] | None = "patient_id"
     split_seed: int = 0
-    augment: bool = False
-    augment_strength: Literal["light", "strong"] = "light"
+    augment: Literal["none", "light", "strong"] = "none"
+    augment_strengths: Mapping[str, float] = field(default_factory=dict)
     upsample: bool = False
     positive: str | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -243,10 +257,10 @@ class RunConfig:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
         _check(self, "image_size", "a positive integer", lambda v: v >= 1 and v == int(v))
         _check_choices(self)
-        if self.augment_strength != "light" and not self.augment:
+        if self.augment_strengths and self.augment == "none":
             raise ValueError(
-                f"augment_strength {self.augment_strength!r} has no effect without augment; "
-                "set augment=True (--augment)"
+                f"augment_strengths {dict(self.augment_strengths)} have no effect without "
+                "augment; set augment='light' or 'strong' (--augment)"
             )
 
     def with_training(self, **changes: Unpack[TrainSettings]) -> Self:

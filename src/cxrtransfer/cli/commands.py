@@ -91,7 +91,8 @@ def _summary(configs: Sequence[RunConfig]) -> str:
         f"weight decay {training.weight_decay:g}",
         f"batch size {training.batch_size}",
         f"class weights {training.class_weights or 'none'}",
-        f"{'' if run.augment else 'no '}augmentation",
+        f"{'no' if run.augment == 'none' else run.augment} augmentation",
+        *(f"{name} {value:g}" for name, value in run.augment_strengths.items()),
     ]
     named = {"epochs", "lr", "schedule", "weight_decay", "batch_size", "class_weights", "seed"}
     for setting in fields(TrainConfig):

@@ -3,8 +3,8 @@
 import argparse
 import inspect
 import re
-from collections.abc import Container, Sequence
-from dataclasses import fields
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -139,10 +139,12 @@ def _add_settings(
             continue
         text, _, if_none = descriptions[setting.name].partition("; None for ")
         default = if_none if setting.default is None else setting.default
+        if default is MISSING:
+            default = "none"
         is_flag = hints[setting.name] is bool
         group.add_argument(
             "--" + setting.name.replace("_", "-"),
-            default=setting.default,
+            default={} if setting.default is MISSING else setting.default,
             help=text.removeprefix("whether to ") if is_flag else f"{text} (default: {default})",
             **_value_options(hints[setting.name]),
         )
@@ -154,8 +156,31 @@ def _value_options(hint: Any) -> dict[str, Any]:  # noqa: ANN401  (a type hint)
         return {"action": "store_true"}
     if get_origin(hint) is Literal:
         return {"choices": get_args(hint)}
+    if get_origin(hint) is Mapping:
+        return {"nargs": "+", "type": _named_number, "action": _Mapped, "metavar": "NAME=X"}
     kind = next((part for part in get_args(hint) if part is not NoneType), hint)  # X | None
     return {"type": kind, "metavar": _METAVARS[kind]}
+
+
+class _Mapped(argparse.Action):
+    """Store pairs of name and number as a mapping."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002  (the signature of argparse)
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        setattr(namespace, self.dest, dict(values))
+
+
+def _named_number(word: str) -> tuple[str, float]:
+    name, _, value = word.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be e.g. scale=0.5, got {word!r}") from None
 
 
 def _attributes(config: type) -> dict[str, str]:

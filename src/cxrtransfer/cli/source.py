@@ -1,7 +1,6 @@
 """The labeled images of a command: its options, and reading them."""
 
 import argparse
-import csv
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrtransfer.config import RunConfig
+from cxrtransfer.files import read_table
 
 if TYPE_CHECKING:
     from cxrtransfer.data import Records
@@ -116,12 +116,11 @@ def _class_names(options: argparse.Namespace) -> list[str] | None:
         folders = [path.name for path in root.iterdir() if path.is_dir()]
         return sorted(name for name in folders if name[0] not in "._") or None
     try:
-        with data.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = "\t" if data.suffix == ".tsv" else ","
-            rows = csv.DictReader(file, delimiter=delimiter)
-            labels = {(row.get(options.label_column or "label") or "").strip() for row in rows}
-    except (ValueError, csv.Error):  # another encoding or a compressed file
+        header, rows = read_table(data)
+        column = [name.strip() for name in header].index(options.label_column or "label")
+    except ValueError:  # reading the records reports it
         return None
+    labels = {row[column].strip() for row in rows if any(row)}
     return sorted(labels) if all(labels) else None
 
 

@@ -10,11 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import (
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    StratifiedShuffleSplit,
-)
 
 from cxrtransfer.types import Split
 
@@ -54,6 +49,9 @@ def k_folds(
     """
     if num_folds < 2:
         raise ValueError(f"num_folds must be at least 2, got {num_folds}")
+    # Slow to import, and only needed here.
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # noqa: PLC0415
+
     codes = _codes(labels)
     _check_enough(labels, groups, needed=num_folds)
     folds = np.empty(len(codes), dtype=np.int64)
@@ -105,6 +103,8 @@ def hold_out(
     needed = math.ceil(1 / min(fraction, 1 - fraction))
     smallest = _check_enough(labels, groups, needed=needed)
     if groups is None or len(set(groups)) == len(codes):
+        from sklearn.model_selection import StratifiedShuffleSplit  # noqa: PLC0415  (as above)
+
         splitter = StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
         return np.sort(next(splitter.split(codes, codes))[1]).astype(np.int64)
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -32,6 +32,7 @@ from cxrtransfer.inference import (
 from cxrtransfer.models import architecture_of, input_spec
 from cxrtransfer.runtime import eval_mode, resolve_device
 from cxrtransfer.study import RunResult, load_network, load_run
+from cxrtransfer.tables import shortened
 from cxrtransfer.types import InputSpec, StrPath
 
 from .bundle import read_bundle, write_bundle
@@ -54,7 +55,7 @@ __all__ = ["Classifier"]
 CHUNK = 256  # images decoded and predicted at a time
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Classifier:
     """A trained network with everything between an image file and a decision.
 
@@ -87,7 +88,7 @@ class Classifier:
     calibration: Calibration | None = None
     conformal: tuple[ConformalScores, ...] = ()
     reference: TrainingReference | None = None
-    card: str = field(default="", repr=False)
+    card: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
@@ -97,6 +98,14 @@ class Classifier:
                 f"got {self.positive_index}"
             )
         _check_network(self.network, self.input_spec, self.class_names)
+
+    def __repr__(self) -> str:
+        name = self.architecture or type(self.network).__name__
+        return (
+            f"Classifier({name}, {self.input_spec.size} px, "
+            f"{shortened(self.class_names, 'classes')}; positive class "
+            f"{self.class_names[self.positive_index]}, threshold {self.threshold.threshold:.3g})"
+        )
 
     @classmethod
     def from_run(

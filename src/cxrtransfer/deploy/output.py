@@ -92,6 +92,8 @@ def predict_files(
     if len({table, *others}) <= len(others):
         raise ValueError(f"the results need different files, got {table} more than once")
     folder = None if heatmaps is None else expand(heatmaps)
+    if folder is not None:
+        _check_folder(folder)
     settings: dict[str, Any] = {"coverage": coverage, "false_alarm_rate": false_alarm_rate}
     run: dict[str, Any] = {"batch_size": batch_size, "device": str(device)}
     with_sheet = html_out is not None
@@ -276,6 +278,12 @@ def _check_outside(folder: Path, source: Path) -> None:
             f"heatmaps must be outside the source folder, got {folder}; the next call would "
             "predict them as images"
         )
+
+
+def _check_folder(path: Path) -> None:
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(f"heatmaps must be a folder, but {existing} is a file")
 
 
 def _check_writable(path: Path, overwrite: bool) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torchvision
 from torch import nn
 
 from cxrtransfer.runtime import eval_mode
@@ -188,6 +187,8 @@ def _make_gray(model: nn.Module, first: str) -> None:
 
 def _torchvision_network(name: str, num_classes: int, size: int) -> nn.Module:
     """Build with those of our options that torchvision's class accepts."""
+    import torchvision  # noqa: PLC0415  (slow to import)
+
     builder = torchvision.models.get_model_builder(name)
     accepted = inspect.signature(inspect.signature(builder).return_annotation).parameters
     options: dict[str, Any] = {

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torchvision
 from torch import nn
 
 from cxrtransfer.errors import UnknownModelError
@@ -144,6 +143,8 @@ def architecture_of(model: nn.Module) -> str:
 
 
 def _torchvision_names() -> list[str]:
+    import torchvision  # noqa: PLC0415  (slow to import)
+
     # The module argument excludes detection, segmentation, video and quantized networks.
     names: list[str] = torchvision.models.list_models(module=torchvision.models)
     return names

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib as mpl
+
 from cxrtransfer.files import atomic_path
 from cxrtransfer.runtime import current_world
 from cxrtransfer.study import StudyFolder, StudyResults, load_study
 from cxrtransfer.types import StrPath
 
+from .drawing import font_families
 from .metrics import metrics_csv, metrics_json
 from .names import network_label
 from .page import Page, Section
@@ -21,6 +24,12 @@ from .sections.errors import errors_section
 from .sections.external import external_section
 from .sections.heatmaps import heatmaps_section
 from .sections.images import images_section
+from .sections.paper import (
+    paper_figures_section,
+    paper_results_section,
+    paper_settings_section,
+)
+from .sections.paper_claims import claims_section
 from .sections.performance import curves_section, performance_section
 from .sections.prevalence import prevalence_section
 from .sections.settings import settings_section, versions_section
@@ -45,6 +54,10 @@ SECTIONS: tuple[Builder, ...] = (
     errors_section,
 )
 FOLDED: tuple[Builder, ...] = (
+    paper_settings_section,
+    paper_results_section,
+    claims_section,
+    paper_figures_section,
     performance_section,
     pairs_section,
     seeds_section,
@@ -85,6 +98,16 @@ def write_report(folder: StrPath) -> Path:
     if not current_world().is_main:
         return StudyFolder(Path(folder)).report  # the main process writes it
     study = load_study(folder)
+    names = (
+        *study.chosen.test.class_names,
+        *(run.name for run in study.runs),
+        *(test.site for test in study.external_tests),
+    )
+    with mpl.rc_context({"font.family": font_families("".join(names))}):
+        return _write(study)
+
+
+def _write(study: StudyResults) -> Path:
     shown = [section for build in SECTIONS if (section := build(study)) is not None]
     folded = [section for build in FOLDED if (section := build(study)) is not None]
     page = Page(

@@ -8,11 +8,12 @@ from typing import Any, cast
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
-__all__ = ["data_uri", "to_jpeg", "to_pdf", "to_picture", "to_svg"]
+__all__ = ["data_uri", "font_families", "to_jpeg", "to_pdf", "to_picture", "to_svg"]
 
 # Text and lines of cxrtransfer.plots on a dark background; an image of a page follows its scheme.
 _DARK = """<style>@media (prefers-color-scheme: dark) {
@@ -27,6 +28,34 @@ _DARK = """<style>@media (prefers-color-scheme: dark) {
 _PHOTO_DPI = 130
 _MAX_DPI = 200  # of rasterized parts
 _PNG = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
+
+
+def font_families(text: str) -> list[str]:
+    """Return matplotlib's font families, and installed ones for the letters these do not have.
+
+    Args:
+        text: All that figures may show.
+    """
+    families = list(mpl.rcParams["font.family"])
+    missing = {letter for letter in text if not letter.isascii() and letter.isprintable()}
+    paths = {
+        family: font_manager.findfont(font_manager.FontProperties(family=[family]))
+        for family in families
+    }
+    others = {
+        font.name: font.fname
+        for font in font_manager.fontManager.ttflist
+        if not font.name.startswith("Last Resort")  # boxes for all of Unicode
+    }
+    for family, path in (*paths.items(), *sorted(others.items())):
+        if not missing:
+            break
+        font = font_manager.get_font(path)
+        found = {letter for letter in missing if font.get_char_index(ord(letter))}
+        if found and family not in families:
+            families.append(family)
+        missing -= found
+    return families
 
 
 def to_svg(ax: Axes) -> bytes:

@@ -2,9 +2,17 @@
 
 from dataclasses import dataclass
 
-from cxrtransfer.study import RunConfig, StudyResults
+from cxrtransfer.config import TrainConfig
+from cxrtransfer.study import RunConfig, RunResult, StudyResults
 
-__all__ = ["PUBLISHED", "PublishedResult", "paper_figure", "published_for"]
+__all__ = [
+    "PUBLISHED",
+    "PublishedResult",
+    "is_weighted",
+    "paper_runs",
+    "protocol_of",
+    "published_for",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +94,43 @@ def published_for(
     return results.get(settings)
 
 
-def paper_figure(study: StudyResults, number: int) -> str:
-    """Name the figure of the paper that a figure repeats; empty for any other study."""
-    if any(published_for(run.config, len(run.test)) for run in study.runs):
-        return f" Figure {number} of the paper."
-    return ""
+def paper_runs(study: StudyResults) -> tuple[RunResult, ...]:
+    """Return the runs with the paper's weights, weight decay and learning-rate schedule.
+
+    Network, learning rate, epochs and protocol may differ. Empty unless some runs are weighted
+    and some are not: any other study has nothing in common with the paper's figures.
+    """
+    settings = {
+        _paper_settings(TrainConfig.paper(weighted=weighted)) for weighted in (False, True)
+    }
+    runs = tuple(run for run in study.runs if _paper_settings(run.config.training) in settings)
+    return runs if len({is_weighted(run) for run in runs}) == 2 else ()
+
+
+def is_weighted(run: RunResult) -> bool:
+    """Return whether a run has class weights."""
+    return run.config.training.class_weights is not None
+
+
+def protocol_of(config: RunConfig) -> str:
+    """Name the protocol of a run: ``"paper"``, ``"recommended"``, or ``"other"``.
+
+    See :func:`cxrtransfer.study.paper_grid`.
+    """
+    training, names = config.training, ("paper", "recommended")
+    choices: tuple[object, ...] = (
+        config.group_by,
+        training.loss_normalization,
+        training.select,
+        config.augment,
+    )
+    last = "best" if training.early_stopping else "last"
+    known: tuple[tuple[object, ...], ...] = (
+        (None, "batch", last, "none"),
+        ("patient_id", "split", "best", "none"),
+    )
+    return dict(zip(known, names, strict=True)).get(choices, "other")
+
+
+def _paper_settings(training: TrainConfig) -> tuple[object, ...]:
+    return training.class_weights, training.weight_decay, training.schedule, training.optimizer

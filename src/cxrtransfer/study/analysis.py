@@ -13,7 +13,6 @@ from cxrtransfer.data import StratifiedResplit
 from cxrtransfer.embedding import embed_tsne
 from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.evaluation import Predictions, TrainingReference
-from cxrtransfer.plots import write_embedding_page
 from cxrtransfer.types import InputSpec
 
 from .explanations import (
@@ -133,6 +132,8 @@ def _write_page(
     coordinates: npt.NDArray[np.float64],
     heatmaps: npt.NDArray[np.float32] | None,
 ) -> None:
+    from cxrtransfer.plots import write_embedding_page  # noqa: PLC0415  (imports matplotlib)
+
     indices = draw_images(len(test))
     write_embedding_page(
         folder.embedding_page,

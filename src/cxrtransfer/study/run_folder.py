@@ -1,9 +1,7 @@
 """The folder of a run: every name and format of its files."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,14 @@ from torch import nn
 
 from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.evaluation import ImageProfile, Predictions, TrainingReference
+from cxrtransfer.evaluation import (
+    ImageProfile,
+    Predictions,
+    TrainingReference,
+    common_ledger,
+    count_test_openings,
+    record_test_opening,
+)
 from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.files import atomic_path, write_arrays
 from cxrtransfer.runtime import non_finite
@@ -150,30 +155,18 @@ class RunFolder(Folder):
         with atomic_path(self._file(split)) as path:
             predictions.to_csv(path)
 
-    def record_test_opening(self, digest: str, num_images: int) -> None:
-        """Record that the network of the run was evaluated on the test split, once more.
+    def record_test_opening(self, test: Predictions) -> None:
+        """Record in the ledgers that the network of the run was evaluated on the test split.
 
         Args:
-            digest: SHA-256 of ids, classes, patients and splits of the images.
-            num_images: Number of test images.
+            test: Its predictions.
         """
-        path = self.path / _TEST_OPENINGS
-        is_new = not path.exists()
-        with path.open("a", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            if is_new:
-                rows.writerow(("time", "run", "data_digest", "num_images"))
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            rows.writerow((now, self.name, digest, num_images))
+        for ledger in filter(None, (self.path / _TEST_OPENINGS, common_ledger())):
+            record_test_opening(ledger, test.ids, run=self.name)
 
-    @property
-    def num_test_openings(self) -> int:
-        """How often the run was evaluated on the test split."""
-        path = self.path / _TEST_OPENINGS
-        if not path.exists():
-            return 0
-        with path.open(encoding="utf-8", newline="") as file:
-            return sum(1 for _ in csv.DictReader(file))
+    def num_test_openings(self, test: Predictions) -> int:
+        """Return how often the run was evaluated on these test images."""
+        return count_test_openings(self.path / _TEST_OPENINGS, test.ids)
 
     def read_weights(self, network: nn.Module) -> None:
         """Read the tested weights into a network of the same architecture.

@@ -12,7 +12,6 @@ from cxrtransfer.explain import Cell, RandomizationCheck, Rule, compare_fraction
 from cxrtransfer.plots import plot_border_fractions, plot_heatmap_grid, plot_randomization
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section
-from cxrtransfer.report.published import paper_figure
 from cxrtransfer.report.wording import counted, number, percent, unavailable
 from cxrtransfer.study import Example, Explanations, RunResult, StudyResults
 
@@ -70,9 +69,9 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
             title="Grad-CAM heatmaps",
             caption=f"Grad-CAM of the predicted class by {run_label(run)}, for "
             f"{RULES['confident']} of the confusion matrix. A heatmap shows what influenced "
-            "the score; it is no evidence of a lesion." + paper_figure(study, 9),
+            "the score; it is no evidence of a lesion.",
             alt=alt,
-            axes=_grid(run, examples, "confident"),
+            axes=example_grid(run, examples, "confident"),
         ),
         Figure(
             name="heatmaps_of_other_images",
@@ -81,12 +80,13 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
             caption="Selected by two other rules, as the most confident predictions need not be "
             "typical.",
             alt=alt,
-            axes=[_grid(run, examples, rule) for rule in ("near_threshold", "random")],
+            axes=[example_grid(run, examples, rule) for rule in ("near_threshold", "random")],
         ),
     ]
 
 
-def _grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> Axes:
+def example_grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> Axes:
+    """Draw the overlays of the examples that a rule selected, by cell."""
     overlays: dict[Cell, list[npt.NDArray[np.uint8]]] = {cell: [] for cell in get_args(Cell)}
     for example in examples:
         if example.rule == rule:
@@ -166,8 +166,8 @@ def _border_sentences(
     empty = int(np.isnan(fractions).sum())
     excluded = f" {counted(empty, 'image')} with an empty map excluded." if empty else ""
     return [
-        f"{_claim(study)}Fraction of the "
-        f"saliency in the outer 10% of the image, on {counted(len(fractions), 'test image')}: "
+        "Fraction of the saliency in the outer 10% of the image, on "
+        f"{counted(len(fractions), 'test image')}: "
         f"{compared(np.ones(len(fractions), dtype=bool))} CIs resample patients; a uniform map "
         f"has 36%.{excluded} Maps of different classes lie in different places, so compare "
         "within a predicted class:",
@@ -176,13 +176,6 @@ def _border_sentences(
             for index, name in enumerate(test.class_names)
         ),
     ]
-
-
-def _claim(study: StudyResults) -> str:
-    """Repeat what the paper says of the border of the image, in the paper's study only."""
-    if paper_figure(study, 9):
-        return "The paper attributes incorrect predictions to the edges of the image. "
-    return ""
 
 
 def _comparison(

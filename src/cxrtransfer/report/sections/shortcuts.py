@@ -1,7 +1,7 @@
 """Shortcuts: what acquisition reveals, validation adjusted for it, and stress tests."""
 
 from cxrtransfer.data import Acquisition, AurocEstimate
-from cxrtransfer.evaluation import AdjustedAuroc
+from cxrtransfer.evaluation import AdjustedAuroc, common_ledger, count_test_openings
 from cxrtransfer.explain import StressResult, compare_stressed
 from cxrtransfer.report.page import Section, Table
 from cxrtransfer.report.wording import (
@@ -148,17 +148,21 @@ def _shift_table(acquisition: Acquisition) -> Table:
 
 
 def _openings_sentence(study: StudyResults) -> str:
-    runs = sum(run.folder.num_test_openings for run in study.runs)
+    tests = [run.test for run in study.runs]
+    runs = sum(run.folder.num_test_openings(run.test) for run in study.runs)
     folds = sum(
-        fold.folder.num_test_openings
+        fold.folder.num_test_openings(fold.test)
         for result in study.cross_validations
         for fold in result.folds
     )
     of_folds = f" by its runs and {counted(folds, 'time')} by folds" if folds else ""
+    ledger = common_ledger()
+    in_all = ledger and max(count_test_openings(ledger, test.ids) for test in tests)
+    of_all = f", and {counted(in_all, 'time')} in all studies of {ledger}" if in_all else ""
     return (
         f"The test set has been used {counted(runs, 'time')}{of_folds} in this study "
-        "(test-openings.csv in each run folder). The more often it is used, the less its results "
-        "say about new patients; what is chosen by them is optimistic."
+        f"(test-openings.csv in each run folder){of_all}. The more often it is used, the less its "
+        "results say about new patients; what is chosen by them is optimistic."
     )
 
 
