@@ -88,7 +88,7 @@ class Classifier:
         check_network(self.network, self.input_spec, self.class_names)
 
     def __repr__(self) -> str:
-        name = self.architecture or type(self.network).__name__
+        name = self.blueprint.architecture if self.blueprint else type(self.network).__name__
         return (
             f"Classifier({name}, {self.input_spec.size} px, "
             f"{shortened(self.class_names, 'classes')}; positive class "
