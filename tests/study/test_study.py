@@ -216,6 +216,21 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
         assert torch.equal(splits[split][0][0], splits[split][0][0])
 
 
+def test_only_train_is_balanced_by_acquisition(tree: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, balance="acquisition").with_training(class_weights=None)
+    splits = Datasets(None).prepare(_plan(config, tree, tmp_path), InputSpec(size=32))
+
+    weights = splits["train"].sampling_weights
+    assert weights is not None
+    labels = splits["train"].labels
+    by_class = [weights[labels == label] for label in (0, 1)]
+    for own in by_class:  # each of its groups has the same total weight
+        values, counts = np.unique(own, return_counts=True)
+        totals = values * counts
+        assert totals / totals.min() == pytest.approx(np.rint(totals / totals.min()))
+    assert splits["val"].sampling_weights is splits["test"].sampling_weights is None
+
+
 def _plan(config: RunConfig, tree: Path, tmp_path: Path) -> Plan:
     records = read_folder(tree)
     images = read_image_files(records, ImageFiles({}))

@@ -15,7 +15,15 @@ import torch
 from torch import nn
 
 from cxrtransfer.config import RunConfig
-from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
+from cxrtransfer.data import (
+    Augment,
+    Records,
+    StratifiedResplit,
+    acquisition_groups,
+    balanced_weights,
+    read_folder,
+    resplit,
+)
 from cxrtransfer.errors import (
     IncompatibleWeightsError,
     RunFolderError,
@@ -169,12 +177,17 @@ class Datasets:
             "input_spec": spec,
             "cache": self.cache,
         }
-        settings = {**shared, **train_only, "digest": plan.digest}
+        settings = {**shared, **train_only, "digest": plan.digest, "balance": config.balance}
         if settings != self._settings:
             self._splits.clear()  # both the old and the new ones may not fit into memory
             for split in SPLITS:
                 extra = train_only if split == "train" else {}
                 self._splits[split] = StratifiedResplit(plan.records, split, **shared, **extra)
+            if config.balance == "acquisition":
+                # Each class, and each cluster of similar acquisition in it, equally often.
+                train = self._splits["train"]
+                images = map(train.image, range(len(train)))
+                train.sampling_weights = balanced_weights(acquisition_groups(images, train.labels))
             self._settings = settings
         return self._splits
 
