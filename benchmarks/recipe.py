@@ -14,8 +14,8 @@ one after the other, and each can be named alone:
 
 Each evaluation on the test set is a line of ``test-openings.csv``. Finished runs are kept in the
 scratch folder, so the command can be repeated after an interruption. After each stage, all results
-are written to ``recipe.zip`` in the output folder. ``--data`` is a folder of images or a folder with
-``images.zip``, as ``benchmarks/pack.py`` writes it.
+are written to ``recipe.zip`` in the output folder. ``--data`` is a folder of images or a folder
+with ``images.zip``, as ``benchmarks/pack.py`` writes it.
 """
 
 import argparse
@@ -246,7 +246,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("CXRTRANSFER_DATA"))
     parser.add_argument("--weights", type=Path, default=os.environ.get("CXRTRANSFER_WEIGHTS"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of recipe.zip")
     parser.add_argument(
         "--scratch", type=Path, help="folder of pixels and weights (default: temporary)"
     )
