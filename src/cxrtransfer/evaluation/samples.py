@@ -165,7 +165,7 @@ class Ranking:
         """
         order = np.argsort(-scores, kind="stable")
         steps = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
-        return cls(order, positive[order] * 1.0, steps)
+        return cls(order, positive[order].astype(np.float64), steps)
 
     def sums(self, weights: Floats) -> tuple[Floats, Floats]:
         """Sum the weights of positive and of negative images at each score, highest score first.
