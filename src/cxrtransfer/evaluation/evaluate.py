@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix
 
 from cxrtransfer.tables import data_frame, html_table
 
@@ -26,7 +25,7 @@ __all__ = ["Evaluation", "evaluate", "evaluate_at"]
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Evaluation:
     """Estimates of all metrics for a set of predictions: ``evaluation["auroc"]``.
 
@@ -43,7 +42,7 @@ class Evaluation:
         confidence: Level of the intervals.
     """
 
-    _estimates: dict[str, Estimate] = field(repr=False)
+    _estimates: dict[str, Estimate]
     confusion_matrix: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
     positive_index: int
@@ -88,18 +87,23 @@ class Evaluation:
     def _repr_html_(self) -> str:
         rows = [[METRICS[name].label, estimate] for name, estimate in self._estimates.items()]
         interval = f"estimate ({self.confidence:.0%} CI)"
-        return html_table(str(self).partition("\n")[0], ["metric", interval], rows)
+        return html_table(self._head(), ["metric", interval], rows)
 
-    def __str__(self) -> str:
+    def _head(self) -> str:
         patients = "" if self.num_patients is None else f" of {self.num_patients:,} patients"
-        head = (
+        return (
             f"{self.num_images:,} images{patients}; positive class "
             f"{self.class_names[self.positive_index]}, threshold {self.threshold:g}; "
             f"{self.confidence:.0%} confidence intervals"
         )
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self._head()})"
+
+    def __str__(self) -> str:
         width = max(len(metric.label) for metric in METRICS.values()) + 2
         rows = [f"{METRICS[name].label:<{width}}{est}" for name, est in self._estimates.items()]
-        return "\n".join([head, *rows])
+        return "\n".join([self._head(), *rows])
 
 
 # So that help() and the reference define every metric, from its one declaration.
@@ -250,9 +254,7 @@ def _evaluation(
             estimates[name] = Estimate.missing(reason, values[name])
     return Evaluation(
         _estimates=estimates,
-        confusion_matrix=confusion_matrix(
-            predictions.labels, predicted, labels=np.arange(predictions.num_classes)
-        ).astype(np.int64),
+        confusion_matrix=_confusion_matrix(predictions.labels, predicted, predictions.num_classes),
         class_names=predictions.class_names,
         positive_index=predictions.positive_index,
         num_images=len(predictions),
@@ -260,3 +262,10 @@ def _evaluation(
         threshold=threshold,
         confidence=confidence,
     )
+
+
+def _confusion_matrix(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], num_classes: int
+) -> npt.NDArray[np.int64]:
+    cells = np.bincount(num_classes * labels + predicted, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes).astype(np.int64)

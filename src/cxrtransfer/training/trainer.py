@@ -249,7 +249,9 @@ class WeightedTrainer:
         }
 
     def _frozen_features(self, train: ImageData, val: ImageData) -> FeatureSplits | None:
-        if self.config.reuse_features == "never" or self.config.unfreeze_every is not None:
+        config = self.config
+        is_mixed = config.mixup or config.cutmix  # other images in every epoch
+        if config.reuse_features == "never" or config.unfreeze_every is not None or is_mixed:
             return None
         return frozen_features(
             self.model,
