@@ -270,15 +270,14 @@ def test_export_writes_graphs_of_a_run_and_of_an_exported_classifier(
 ) -> None:
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     run, model = trained[1], tmp_path / "model"
-    graphs = [tmp_path / name for name in ("run.onnx", "run.pt2", "model.onnx")]
+    program, graph = tmp_path / "run.pt2", tmp_path / "model.onnx"
 
-    assert main(["export", str(run), "--out", str(model), "--onnx", str(graphs[0]),
-                 "--pt2", str(graphs[1])]) == 0  # fmt: skip
-    assert main(["export", str(model), "--onnx", str(graphs[2])]) == 0
+    assert main(["export", str(run), "--out", str(model), "--pt2", str(program)]) == 0
+    assert main(["export", str(model), "--onnx", str(graph)]) == 0
 
-    written = capsys.readouterr().out.split()
-    assert written == [str(path) for path in (graphs[0], graphs[1], model, graphs[2])]
-    assert graphs[0].read_bytes() == graphs[2].read_bytes()
+    assert capsys.readouterr().out.split() == [str(program), str(model), str(graph)]
+    assert program.is_file()
+    assert graph.is_file()
 
 
 @pytest.mark.parametrize(
