@@ -221,11 +221,11 @@ def _comparison(
         "less": "significantly lower for incorrect predictions",
         "not significant": "no significant difference",
     }[result.verdict]
-    low, high = percent(result.low, signed=True), percent(result.high, signed=True)
     return (
         f"{verdict} ({percent(result.incorrect)} of {num_incorrect} incorrect, "
         f"{percent(result.correct)} of {num_correct} correct predictions; difference "
-        f"{percent(result.difference, signed=True)}, 95% CI {low} to {high})."
+        f"{100 * result.difference:+.1f} percentage points, 95% CI {100 * result.low:+.1f} to "
+        f"{100 * result.high:+.1f})."
     )
 
 
