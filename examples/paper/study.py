@@ -37,6 +37,7 @@ parser.add_argument("--image-split", action="store_true", help="split by image, 
 parser.add_argument("--out", type=Path, default=Path("runs/study"), help="output folder")
 arguments = parser.parse_args()
 logging.basicConfig(level=logging.INFO, format="%(message)s")
+logging.getLogger("openTSNE").setLevel(logging.ERROR)  # it warns of settings chosen on purpose
 if arguments.weights:
     os.environ["CXRTRANSFER_WEIGHTS"] = str(arguments.weights)
 

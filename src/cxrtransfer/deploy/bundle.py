@@ -23,6 +23,7 @@ from cxrtransfer.evaluation import (
     TrainingReference,
 )
 from cxrtransfer.files import expand, file_digest, fresh_folder, read_json, write_json
+from cxrtransfer.layout import DECISION
 from cxrtransfer.models import build_finetune_model, parse_name
 from cxrtransfer.runtime import eval_mode, preserve_rng
 from cxrtransfer.types import InputSpec, StrPath
@@ -35,12 +36,11 @@ FORMAT = 1
 
 _CONFIG = "config.json"  # in the form of timm's hub repositories
 _PREPROCESSOR = "preprocessor.json"
-_DECISION = "decision.json"
 _WEIGHTS = "model.safetensors"
 _STATISTICS = "statistics.safetensors"
 _CARD = "README.md"
-BUNDLE_FILES = (_CONFIG, _PREPROCESSOR, _DECISION, _WEIGHTS, _STATISTICS, _CARD)
-_HASHED = (_PREPROCESSOR, _DECISION, _WEIGHTS, _STATISTICS)
+BUNDLE_FILES = (_CONFIG, _PREPROCESSOR, DECISION, _WEIGHTS, _STATISTICS, _CARD)
+_HASHED = (_PREPROCESSOR, DECISION, _WEIGHTS, _STATISTICS)
 _CALIBRATIONS: dict[str, type[Calibration]] = {"platt": Platt, "temperature": Temperature}
 
 
@@ -63,7 +63,7 @@ class Parts(TypedDict):
 def is_bundle(folder: StrPath) -> bool:
     """Return whether a folder holds a saved classifier, complete or not."""
     path = expand(folder)
-    return (path / _DECISION).is_file() or (path / _PREPROCESSOR).is_file()
+    return (path / DECISION).is_file() or (path / _PREPROCESSOR).is_file()
 
 
 def check_free(folder: StrPath) -> None:
@@ -83,7 +83,7 @@ def write_bundle(folder: StrPath, parts: Parts) -> Path:
     with fresh_folder(target) as path:
         save_model(parts["network"], str(path / _WEIGHTS))
         write_json(path / _PREPROCESSOR, _preprocessor(parts))
-        write_json(path / _DECISION, _decision(parts))
+        write_json(path / DECISION, _decision(parts))
         safetensors.numpy.save_file(_statistics(parts), path / _STATISTICS)
         (path / _CARD).write_text(parts["card"], encoding="utf-8")
         digests = {name: file_digest(path / name) for name in _HASHED}
@@ -137,7 +137,7 @@ def read_bundle(folder: Path) -> Parts:
 
 
 def _parts(folder: Path, config: Mapping[str, Any]) -> Parts:
-    preprocessor, decision = (_read_json(folder / name) for name in (_PREPROCESSOR, _DECISION))
+    preprocessor, decision = (_read_json(folder / name) for name in (_PREPROCESSOR, DECISION))
     if preprocessor["decoder_version"] != DECODER_VERSION:
         raise BundleError(
             f"{folder} needs version {preprocessor['decoder_version']} of the image decoder, this "

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 
@@ -17,7 +17,7 @@ from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Records, read_folder
 from cxrtransfer.errors import RunFolderError, RunsFailedError
 from cxrtransfer.models import parse_name
-from cxrtransfer.runtime import join_world, resolve_device
+from cxrtransfer.runtime import join_world, require, resolve_device
 from cxrtransfer.types import InputSpec, StrPath
 
 from .auditing import audit_images, leave_out
@@ -35,6 +35,15 @@ __all__ = ["run_study"]
 _logger = logging.getLogger(__name__)
 
 
+class _Options(TypedDict):
+    """Options of each run that do not change its results."""
+
+    device: str | torch.device
+    keep_checkpoint: bool
+    num_workers: int
+    tensorboard: bool
+
+
 def run_study(
     configs: Sequence[RunConfig],
     source: StrPath | Records,
@@ -48,6 +57,8 @@ def run_study(
     cache: StrPath | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     keep_checkpoint: bool = False,
+    num_workers: int = 0,
+    tensorboard: bool = False,
 ) -> tuple[RunResult, ...]:
     """Run every configuration on one set of images.
 
@@ -79,6 +90,9 @@ def run_study(
             warns, and lists them in the audit and the report.
         keep_checkpoint: Whether to keep the checkpoint of each complete run, which is about four
             times as large as the model.
+        num_workers: Loader processes of each run; 0 is fast enough for images in memory unless
+            augmentation is slow.
+        tensorboard: Whether to write the history of each run for TensorBoard into its folder.
 
     Returns:
         The results, in the order of ``configs``.
@@ -102,6 +116,8 @@ def run_study(
         raise ValueError(f"configs must be one or more with different names, got {names}")
     for config in configs:
         parse_name(config.model)
+    if tensorboard:
+        require("tensorboard", extra="tensorboard")
     world, _ = join_world(resolve_device(device))
     if world.size > 1 and n_jobs not in (None, 1):
         raise ValueError(f"n_jobs must be 1 under torchrun, got {n_jobs}; drop one of the two")
@@ -114,19 +130,17 @@ def run_study(
         world.barrier()
     bar = StudyBar(plans, shown=progress and world.is_main)
     datasets = Datasets(cache)
+    options: _Options = {
+        "device": device,
+        "keep_checkpoint": keep_checkpoint,
+        "num_workers": num_workers,
+        "tensorboard": tensorboard,
+    }
     failures = run_all(
         plans,
         bar,
-        here=lambda plan: perform(
-            plan, datasets, device=device, callbacks=(bar,), keep_checkpoint=keep_checkpoint
-        ),
-        there=partial(
-            _perform_alone,
-            parent=os.getpid(),
-            device=device,
-            cache=cache,
-            keep_checkpoint=keep_checkpoint,
-        ),
+        here=lambda plan: perform(plan, datasets, callbacks=(bar,), **options),
+        there=partial(_perform_alone, parent=os.getpid(), cache=cache, options=options),
         n_jobs=1 if world.size > 1 else n_jobs,
         together=world.size > 1,
     )
@@ -184,14 +198,13 @@ def _perform_alone(
     plan: Plan,
     *,
     parent: int,
-    device: str | torch.device,
     cache: StrPath | None,
-    keep_checkpoint: bool,
+    options: _Options,
 ) -> None:
     """Perform a run in a worker process."""
     if os.getppid() == parent:  # on this machine, and not in the process of the study itself
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-    perform(plan, Datasets(cache), device=device, callbacks=(), keep_checkpoint=keep_checkpoint)
+    perform(plan, Datasets(cache), callbacks=(), **options)
 
 
 def _exit_with(parent: int) -> None:

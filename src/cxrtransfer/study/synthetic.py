@@ -12,13 +12,22 @@ from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
 
 from cxrtransfer.config import RunConfig, TrainConfig, run_name
-from cxrtransfer.data import FINDINGS, draw_patches, draw_radiographs, to_model_input
+from cxrtransfer.data import (
+    FINDINGS,
+    Records,
+    StratifiedResplit,
+    draw_patches,
+    draw_radiographs,
+    lesion_masks,
+    to_model_input,
+)
+from cxrtransfer.explain import GradCAM, pointing_game
 from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.runtime import preserve_rng, seed_everything
 from cxrtransfer.training import WeightedTrainer
 from cxrtransfer.types import StrPath
 
-from .run_result import RunResult
+from .run_result import RunResult, load_network
 from .study import run_study
 
 __all__ = ["run_synthetic_study", "synthetic_grid"]
@@ -58,7 +67,8 @@ def run_synthetic_study(
 ) -> tuple[RunResult, ...]:
     """Draw radiographs, pretrain networks on patches with other findings, and run a study.
 
-    A study that was interrupted is resumed.
+    A study that was interrupted is resumed. For each run, the number of true positives whose
+    heatmap has its peak in the drawn lesion is logged.
 
     Args:
         out: Folder of the study; also gets the images and the pretrained weights.
@@ -69,7 +79,9 @@ def run_synthetic_study(
         The results of the runs of ``synthetic_grid``.
     """
     out = Path(out)
-    records = draw_radiographs(out / "drawn", num_images=NUM_IMAGES, size=IMAGE_SIZE)
+    records = draw_radiographs(
+        out / "drawn", num_images=NUM_IMAGES, size=IMAGE_SIZE, opacities="lobar"
+    )
     weights = out / "weights"
     for number, model in enumerate(models, start=1):
         path = weights / f"{model}.safetensors"
@@ -83,7 +95,7 @@ def run_synthetic_study(
             )
             _pretrain(model, path)
     with _weights_folder(weights):
-        return run_study(
+        runs = run_study(
             synthetic_grid(models),
             records,
             out,
@@ -91,6 +103,30 @@ def run_synthetic_study(
             note=_NOTE,
             progress=progress,
         )
+    for run in runs:
+        hits, number = _localized(run, records)
+        _logger.info(
+            "%s: peak of the heatmap in the drawn lesion for %d of %d true positives",
+            run.name,
+            hits,
+            number,
+        )
+    return runs
+
+
+def _localized(run: RunResult, records: Records) -> tuple[int, int]:
+    """Count the true positives of a run whose heatmap has its peak in the lesion, and all."""
+    positive = run.test.positive_index
+    found = (run.test.labels == positive) & (run.test.predicted == positive)
+    positions = np.flatnonzero(found).tolist()
+    if not positions:
+        return 0, 0
+    model = load_network(run)
+    test = StratifiedResplit(records, "test", val_fraction=0.0, input_spec=input_spec(model))
+    with GradCAM(model) as cam:
+        heatmaps = cam(test[positions][0], positive).cpu()
+    masks = torch.from_numpy(lesion_masks(test.records)[positions])
+    return int(pointing_game(heatmaps, masks).sum()), len(positions)
 
 
 def _pretrain(name: str, path: Path) -> None:
