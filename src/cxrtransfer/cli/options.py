@@ -3,7 +3,6 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from . import commands, demo
@@ -33,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="cxrtransfer COMMAND --help describes the options of a command; begin with "
         "cxrtransfer demo",
     )
-    parser.add_argument("--version", action="version", version=version("cxrtransfer"))
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(
@@ -150,6 +149,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the version, which is read only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import cxrtransfer  # noqa: PLC0415
+
+        parser.exit(message=f"{cxrtransfer.__version__}\n")
 
 
 def _add_decision(command: argparse.ArgumentParser) -> None:

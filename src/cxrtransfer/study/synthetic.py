@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 IMAGE_SIZE = 112
 NUM_IMAGES = 300
-NUM_PATCHES = 3000
+NUM_PATCHES = 1500
 _NOTE = (
     "Synthetic radiographs of 112 pixels. The networks were pretrained, in this study, on drawn "
     "patches with other findings; one network was also trained from random initialization. The "
@@ -46,7 +46,7 @@ _NOTE = (
 
 def synthetic_grid(models: Sequence[str]) -> tuple[RunConfig, ...]:
     """List the runs: each network with transfer, and the first one also without."""
-    training = TrainConfig(lr=3e-4, epochs=4, batch_size=16, schedule="one-cycle")
+    training = TrainConfig(lr=2e-4, epochs=4, batch_size=16, schedule="one-cycle")
 
     def config(model: str, *, pretrained: bool) -> RunConfig:
         return RunConfig(
