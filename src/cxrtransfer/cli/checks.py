@@ -12,14 +12,39 @@ from pathlib import Path
 from cxrtransfer.config import RunConfig
 from cxrtransfer.layout import DECISION, MANIFEST
 
-__all__ = ["check_model", "check_networks", "check_run", "check_weights", "loading"]
+__all__ = [
+    "add_device",
+    "check_model",
+    "check_networks",
+    "check_run",
+    "check_weights",
+    "loading",
+]
 
 _logger = logging.getLogger(__name__)
+
+_DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu|hpu)(:\d+)?")
 
 
 def loading() -> None:
     """Say that what follows takes some seconds."""
     _logger.info("loading PyTorch ...")
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add the option ``--device``, whose value is checked."""
+    command.add_argument(
+        "--device",
+        default="auto",
+        type=_device,
+        help="e.g. cpu or cuda:1 (default: a GPU if there is one)",
+    )
+
+
+def _device(word: str) -> str:
+    if not _DEVICE.fullmatch(word):
+        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda, cuda:1 or mps, got {word!r}")
+    return word
 
 
 def check_run(folder: Path) -> None:

@@ -1,19 +1,17 @@
 """The commands and their options; light, so that a mistake is reported at once."""
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import commands, demo
+from .checks import add_device
 from .datasets import add_dataset_commands
 from .results import add_result_commands
 from .settings import add_train_options, find_data
 from .source import add_columns, existing
 
 __all__ = ["build_parser", "parse"]
-
-_DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu|hpu)(:\d+)?")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -182,18 +180,7 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--skip-unreadable", action="store_true", help="skip images that cannot be read"
     )
-    command.add_argument(
-        "--device",
-        default="auto",
-        type=_device,
-        help="e.g. cpu or cuda:1 (default: a GPU if there is one)",
-    )
-
-
-def _device(word: str) -> str:
-    if not _DEVICE.fullmatch(word):
-        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda, cuda:1 or mps, got {word!r}")
-    return word
+    add_device(command)
 
 
 def _existing_or_hub(word: str) -> str:
