@@ -7,14 +7,17 @@ Users find them as :class:`cxrtransfer.training.TrainConfig` and
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal, Self, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
 from cxrtransfer.types import Precision
 
 __all__ = [
+    "RECIPES",
     "ClassWeights",
     "LossNormalization",
     "Monitor",
+    "Recipe",
     "RunConfig",
     "Schedule",
     "Select",
@@ -28,6 +31,26 @@ Monitor = Literal["val_loss", "val_accuracy", "val_f1", "val_auroc", "train_loss
 Schedule = Literal["constant", "cosine", "one-cycle"]
 Select = Literal["best", "last"]
 LossNormalization = Literal["split", "batch"]
+Recipe = Literal["robust"]
+
+#: Fields of :class:`RunConfig` that a recipe changes, with those of its training settings under
+#: ``training``. ``docs/results/recipe.rst`` has the study that chose "robust".
+RECIPES: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType(
+    {
+        "robust": {
+            "augment": "strong",
+            "training": {
+                "lr": 3e-4,
+                "weight_decay": 0.05,
+                "batch_size": 64,
+                "warmup_epochs": 0.5,
+                "label_smoothing": 0.1,
+                "ema_decay": 0.98,
+                "select": "last",
+            },
+        }
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +82,10 @@ class TrainConfig:
         max_grad_norm: Maximum L2 norm of the gradient (gradient clipping); ``None`` for no
             clipping.
         label_smoothing: Fraction of each label that is spread evenly over the classes.
+        mixup: Parameter of the beta distribution of MixUp (Zhang et al. 2018), which averages each
+            image and its loss with another of its batch; 0 for none, 0.2 is common.
+        cutmix: The same of CutMix (Yun et al. 2019), which pastes a rectangle of the other image;
+            with both, each batch has one of them at random.
         ema_decay: Decay per step of an exponential moving average of the weights, which is then
             validated and kept; ``None`` for no averaging.
         layer_decay: Factor on the learning rate from one stage of the network to the stage before
@@ -76,6 +103,10 @@ class TrainConfig:
         reuse_features: ``"auto"`` computes frozen features once where only the head is trained and
             the images are the same in every epoch.
         compile: Whether to compile the network with ``torch.compile``.
+        cuda_graph: Whether to record the network's forward and backward pass as CUDA graphs and
+            replay them: faster where small batches do not keep a GPU busy. Needs a CUDA GPU, and a
+            network that runs the same operations on every batch; not with ``compile``,
+            ``accumulate`` or ``unfreeze_every``.
 
     Raises:
         ValueError: If a setting is outside its range, or would have no effect.
@@ -101,6 +132,8 @@ class TrainConfig:
     max_grad_norm: float | None = None
     loss_normalization: LossNormalization = "split"
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     ema_decay: float | None = None
     layer_decay: float | None = None
     unfreeze_every: int | None = None
@@ -109,11 +142,12 @@ class TrainConfig:
     min_change: float = 0.0
     reuse_features: Literal["auto", "never"] = "auto"
     compile: bool = False
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lr", "max_grad_norm"):
             _check(self, name, "positive and finite", lambda v: 0 < v < math.inf)
-        for name in ("weight_decay", "warmup_epochs", "min_change"):
+        for name in ("weight_decay", "warmup_epochs", "min_change", "mixup", "cutmix"):
             _check(self, name, "non-negative and finite", lambda v: 0 <= v < math.inf)
         for name in ("batch_size", "epochs", "accumulate", "unfreeze_every", "early_stopping"):
             _check(self, name, "a positive integer", lambda v: v >= 1 and v == int(v))
@@ -174,6 +208,8 @@ class TrainSettings(TypedDict, total=False):
     max_grad_norm: float | None
     loss_normalization: LossNormalization
     label_smoothing: float
+    mixup: float
+    cutmix: float
     ema_decay: float | None
     layer_decay: float | None
     unfreeze_every: int | None
@@ -182,6 +218,7 @@ class TrainSettings(TypedDict, total=False):
     min_change: float
     reuse_features: Literal["auto", "never"]
     compile: bool
+    cuda_graph: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,11 +242,11 @@ class RunConfig:
             image, as the paper did.
         split_seed: Seed of the split, separate from the training seed so that several seeds share
             one split.
-        augment: Whether to rotate, translate and jitter the intensity of training images at
-            random (never flipped), see :class:`cxrtransfer.data.Augment`.
-        augment_strength: ``"light"`` varies images as patients and positioning do; ``"strong"``
-            also varies exposure, resolution, size, borders and markers, against shortcuts, see
-            :meth:`cxrtransfer.data.Augment.strong`.
+        augment: Random augmentation of training images (never flipped), see
+            :meth:`cxrtransfer.data.Augment.preset`: ``"light"`` varies images as patients and
+            positioning do; ``"strong"`` also varies exposure, resolution, size, borders and
+            markers, against shortcuts.
+        augment_strengths: Strengths that differ from the preset, by name, such as ``scale`` 0.5.
         upsample: Whether to repeat training images of the smaller classes.
         positive: Name of the positive class; ``None`` for the second in alphabetical order.
         training: Training settings.
@@ -232,8 +269,8 @@ class RunConfig:
     test_fraction: float | None = None
     group_by: Literal["patient_id"] | None = "patient_id"
     split_seed: int = 0
-    augment: bool = False
-    augment_strength: Literal["light", "strong"] = "light"
+    augment: Literal["none", "light", "strong"] = "none"
+    augment_strengths: Mapping[str, float] = field(default_factory=dict)
     upsample: bool = False
     positive: str | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -243,11 +280,42 @@ class RunConfig:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
         _check(self, "image_size", "a positive integer", lambda v: v >= 1 and v == int(v))
         _check_choices(self)
-        if self.augment_strength != "light" and not self.augment:
+        if self.augment_strengths and self.augment == "none":
             raise ValueError(
-                f"augment_strength {self.augment_strength!r} has no effect without augment; "
-                "set augment=True (--augment)"
+                f"augment_strengths {dict(self.augment_strengths)} have no effect without "
+                "augment; set augment='light' or 'strong' (--augment)"
             )
+
+    @classmethod
+    def from_recipe(
+        cls,
+        recipe: Recipe,
+        *,
+        name: str,
+        model: str,
+        **changes: Any,  # noqa: ANN401  (its fields)
+    ) -> Self:
+        """Return the settings of a recipe.
+
+        Args:
+            recipe: ``"robust"`` acts against shortcuts: strong augmentation, label smoothing and
+                an average of the weights.
+            name: Name of the run.
+            model: Name of the network.
+            **changes: Other fields; :meth:`with_training` changes training settings.
+
+        Raises:
+            ValueError: If the recipe is unknown.
+
+        Example:
+            >>> RunConfig.from_recipe("robust", name="a", model="resnet18").augment
+            'strong'
+        """
+        if recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
+        settings = dict(RECIPES[recipe])
+        training = TrainConfig(**settings.pop("training", {}))
+        return cls(**{"name": name, "model": model, "training": training, **settings, **changes})
 
     def with_training(self, **changes: Unpack[TrainSettings]) -> Self:
         """Return a copy with some training settings changed.

@@ -46,6 +46,8 @@ RUN_FILES = {
     "embedding": "embedding.npz",
     "embedding page": "embedding.html",
     "examples": "heatmaps.npz",
+    "localization": "localization.npz",
+    "occlusion": "occlusion.npz",
     "explanations": "explanations.npz",
     "randomization": "randomization.npz",
     "stress": "stress.npz",

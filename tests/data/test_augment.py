@@ -172,7 +172,7 @@ def test_it_stays_on_the_device(images: torch.Tensor) -> None:
 def test_the_strong_preset_varies_what_it_names_and_keeps_the_form() -> None:
     images = torch.randint(0, 256, (4, 1, 40, 48), dtype=torch.uint8)
     torch.manual_seed(0)
-    first = Augment.strong()(images)
+    first = Augment.preset("strong")(images)
 
     assert first.shape == images.shape
     assert first.dtype == torch.uint8
@@ -199,3 +199,26 @@ def test_masked_corners_hold_no_marker() -> None:
 
     assert int(changed[:, :8, :8].max()) == int(changed[:, :8, :8].min()) < 120
     assert torch.equal(changed[:, 8:32, 8:32], image[:, 8:32, 8:32])
+
+
+def test_a_preset_with_changed_strengths() -> None:
+    assert Augment.preset("light") == Augment()
+    changed = Augment.preset("strong", scale=0.5, blur=0.0)
+    assert (changed.scale, changed.blur) == (0.5, 0.0)
+    assert changed.shift == Augment.preset("strong").shift
+
+
+def test_unknown_presets_and_strengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="light, strong, got 'medium'"):
+        Augment.preset("medium")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"unexpected strengths \['zoom'\].*scale"):
+        Augment.preset("strong", zoom=0.5)
+
+
+def test_one_strength_does_not_change_the_random_numbers_of_another(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    alone = Augment(**NOTHING | {"rotation": 20})(images)
+    torch.manual_seed(0)
+    both = Augment(**NOTHING | {"rotation": 20}, corners=1.0)(images)
+
+    assert torch.equal(alone[..., 12:36, 12:36], both[..., 12:36, 12:36])

@@ -1,19 +1,21 @@
 """Checks that need no torch, so that a mistake is reported at once."""
 
 import argparse
-import importlib.util
 import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from cxrtransfer.config import RunConfig
+from cxrtransfer.errors import MissingExtraError
 from cxrtransfer.layout import DECISION, MANIFEST
 
 __all__ = [
     "add_device",
+    "check_export",
     "check_model",
     "check_networks",
     "check_run",
@@ -90,7 +92,7 @@ def check_networks(names: Iterable[str]) -> None:
 
 
 def _names_in_source(library: str) -> set[str]:
-    spec = importlib.util.find_spec(library)
+    spec = find_spec(library)
     if spec is None or not spec.submodule_search_locations:
         return set()
     function = re.compile(
@@ -98,6 +100,32 @@ def _names_in_source(library: str) -> set[str]:
     )
     files = (Path(spec.submodule_search_locations[0]) / "models").glob("*.py")
     return {name for file in files for name in function.findall(file.read_text(encoding="utf-8"))}
+
+
+def check_export(options: argparse.Namespace) -> None:
+    """Check what ``export`` is to write.
+
+    Raises:
+        ValueError: If it is nothing, or a name has another suffix.
+        FileExistsError: If it exists.
+        MissingExtraError: If ONNX is not installed.
+    """
+    graphs = {".onnx": options.onnx, ".pt2": options.pt2}
+    if options.out is None and not any(graphs.values()):
+        raise ValueError("name what to write: --out FOLDER, --onnx FILE or --pt2 FILE")
+    for suffix, path in graphs.items():
+        if path is not None and path.suffix != suffix:
+            raise ValueError(f"--{suffix[1:]} must name a file that ends in {suffix}, got {path}")
+        if path is not None and path.exists():
+            raise FileExistsError(f"{path} exists; choose another name")
+    folder = options.out
+    if folder is not None and folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        raise FileExistsError(f"--out must not exist or must be an empty folder, got {folder}")
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if not find_spec(name)]
+    if options.onnx is not None and missing:
+        raise MissingExtraError(
+            f"--onnx needs {', '.join(missing)}; install it with: pip install 'cxrtransfer[onnx]'"
+        )
 
 
 def check_weights(options: argparse.Namespace, configs: Sequence[RunConfig]) -> None:

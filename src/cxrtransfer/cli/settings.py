@@ -3,13 +3,13 @@
 import argparse
 import inspect
 import re
-from collections.abc import Container, Sequence
-from dataclasses import fields
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from cxrtransfer.config import RunConfig, TrainConfig, run_name
+from cxrtransfer.config import RECIPES, RunConfig, TrainConfig, run_name
 
 from .source import add_columns, existing
 
@@ -66,8 +66,8 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
         "data",
         type=existing,
         nargs="?",
-        help="folder with train, val and test, or with one folder per class, or table (CSV) with "
-        "columns path, label and, if known, patient_id and split",
+        help="folder with train, val and test, with one folder per class, or of the RSNA "
+        "challenge, or table (CSV) with columns path, label and, if known, patient_id and split",
     )
     train.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder of the results (default: runs)"
@@ -99,6 +99,13 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
         default=["resnet18"],
         metavar="NAME",
         help="names of networks (default: resnet18); the command models lists them",
+    )
+    run.add_argument(
+        "--recipe",
+        choices=tuple(RECIPES),
+        action=_ChangeDefaults,
+        help="settings that worked well together; other options still apply: robust acts against "
+        "shortcuts",
     )
     run.add_argument("--weights", type=existing, help="folder with files of ImageNet weights")
     _add_settings(run, RunConfig, {"name", "model", "training"})
@@ -149,10 +156,12 @@ def _add_settings(
             continue
         text, _, if_none = descriptions[setting.name].partition("; None for ")
         default = if_none if setting.default is None else setting.default
+        if default is MISSING:
+            default = "none"
         is_flag = hints[setting.name] is bool
         group.add_argument(
             "--" + setting.name.replace("_", "-"),
-            default=setting.default,
+            default={} if setting.default is MISSING else setting.default,
             help=text.removeprefix("whether to ") if is_flag else f"{text} (default: {default})",
             **_value_options(hints[setting.name]),
         )
@@ -164,8 +173,46 @@ def _value_options(hint: Any) -> dict[str, Any]:  # noqa: ANN401  (a type hint)
         return {"action": "store_true"}
     if get_origin(hint) is Literal:
         return {"choices": get_args(hint)}
+    if get_origin(hint) is Mapping:
+        return {"nargs": "+", "type": _named_number, "action": _Mapped, "metavar": "NAME=X"}
     kind = next((part for part in get_args(hint) if part is not NoneType), hint)  # X | None
     return {"type": kind, "metavar": _METAVARS[kind]}
+
+
+class _ChangeDefaults(argparse.Action):
+    """Change the defaults of the other options to those of a recipe, for the next parse."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401  (the signature of argparse)
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        settings = dict(RECIPES[values])
+        parser.set_defaults(**settings.pop("training", {}), **settings)
+
+
+class _Mapped(argparse.Action):
+    """Store pairs of name and number as a mapping."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002  (the signature of argparse)
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        setattr(namespace, self.dest, dict(values))
+
+
+def _named_number(word: str) -> tuple[str, float]:
+    name, _, value = word.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be e.g. scale=0.5, got {word!r}") from None
 
 
 def _attributes(config: type) -> dict[str, str]:

@@ -1,13 +1,41 @@
 """Random augmentation of batches of gray images, on their device."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from types import MappingProxyType
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 __all__ = ["Augment"]
+
+# Chances in [0, 1] that are drawn for each image.
+_DRAWN = (
+    "rotation", "scale", "flip", "across", "down", "aspect", "brightness", "contrast", "erase",
+    "area", "shape", "top", "left", "gamma", "blur", "corner 00", "corner 01", "corner 10",
+    "corner 11",
+)  # fmt: skip
+
+_PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "light": {},
+        "strong": {
+            "rotation": 10,
+            "shift": 0.15,
+            "scale": 0.3,
+            "brightness": 0.2,
+            "contrast": 0.3,
+            "erase": 0.5,
+            "aspect": 0.3,
+            "gamma": 0.3,
+            "blur": 0.3,
+            "corners": 0.3,
+        },
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,24 +84,29 @@ class Augment:
     corners: float = 0.0
 
     @classmethod
-    def strong(cls) -> Self:
-        """Return a preset against shortcuts: acquisition varies more than between scanners.
+    def preset(cls, name: Literal["light", "strong"], **strengths: float) -> Self:
+        """Return a preset, with single strengths changed.
 
-        Size, aspect ratio, position, exposure, resolution, markers and borders tell little of the
-        class after it.
+        Args:
+            name: ``"light"`` varies images as patients and positioning do. ``"strong"`` acts
+                against shortcuts: size, aspect ratio, position, exposure, resolution, markers and
+                borders vary more than between scanners and tell little of the class.
+            **strengths: Attributes that differ from the preset.
+
+        Raises:
+            ValueError: If the preset is unknown, or a strength is unknown or out of range.
+
+        Example:
+            >>> Augment.preset("strong", scale=0.5).scale
+            0.5
         """
-        return cls(
-            rotation=10,
-            shift=0.15,
-            scale=0.3,
-            brightness=0.2,
-            contrast=0.3,
-            erase=0.5,
-            aspect=0.3,
-            gamma=0.3,
-            blur=0.3,
-            corners=0.3,
-        )
+        if name not in _PRESETS:
+            raise ValueError(f"name must be one of {', '.join(_PRESETS)}, got {name!r}")
+        unknown = sorted(strengths.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            known = ", ".join(field.name for field in fields(cls))
+            raise ValueError(f"unexpected strengths {unknown}; they must be among {known}")
+        return cls(**{**_PRESETS[name], **strengths})
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -101,89 +134,92 @@ class Augment:
             )
         if images.ndim == 3:
             return self(images.unsqueeze(0))[0]
-        values = self._move(images.float())
-        values = self._jitter(values)
-        values = self._mask(values)
-        values = self._vary_acquisition(values)
+        # Drawn and transferred at once: each transfer by itself would wait for the device. All are
+        # drawn, so that one strength does not change the random numbers of another.
+        chances = torch.rand(len(_DRAWN), len(images)).to(images.device, non_blocking=True)
+        drawn = dict(zip(_DRAWN, chances, strict=True))
+        values = self._move(images.float(), drawn)
+        values = self._jitter(values, drawn)
+        values = self._mask(values, drawn)
+        values = self._vary_acquisition(values, drawn)
         return values.round().clamp(0, 255).to(torch.uint8)
 
-    def _move(self, values: Tensor) -> Tensor:
-        num, _, height, width = values.shape
-        angle = torch.deg2rad(self.rotation * _uniform(num))
-        size = 1 + self.scale * _uniform(num)
-        mirror = 1 - 2 * (torch.rand(num) < self.flip).float()
-        across, down = 2 * self.shift * _uniform(num), 2 * self.shift * _uniform(num)
+    def _move(self, values: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
         if not (self.rotation or self.scale or self.shift or self.flip or self.aspect):
             return values
+        height, width = values.shape[-2:]
+        angle = math.radians(self.rotation) * _signed(drawn["rotation"])
+        size = 1 + self.scale * _signed(drawn["scale"])
+        mirror = 1 - 2 * (drawn["flip"] < self.flip).float()
+        across, down = (2 * self.shift * _signed(drawn[axis]) for axis in ("across", "down"))
         cos, sin = angle.cos() / size, angle.sin() / size
-        # Drawn only if used, so that without it the random numbers are those of older versions.
-        wider = ((1 + self.aspect * torch.rand(num)) ** _sign(num)) ** 0.5 if self.aspect else 1.0
+        # As often wider as narrower by the same factor.
+        wider = torch.exp(math.log1p(self.aspect) / 2 * _signed(drawn["aspect"]))
         rows = [
-            torch.stack([cos * mirror, -sin * height / width, across], dim=1)
-            / torch.as_tensor(wider).view(-1, 1),
-            torch.stack([sin * width / height * mirror, cos, down], dim=1)
-            * torch.as_tensor(wider).view(-1, 1),
+            torch.stack([cos * mirror, -sin * height / width, across], dim=1) / wider.view(-1, 1),
+            torch.stack([sin * width / height * mirror, cos, down], dim=1) * wider.view(-1, 1),
         ]
         grid = functional.affine_grid(
-            torch.stack(rows, dim=1).to(values.device), list(values.shape), align_corners=False
+            torch.stack(rows, dim=1), list(values.shape), align_corners=False
         )
         return functional.grid_sample(values, grid, align_corners=False)
 
-    def _jitter(self, values: Tensor) -> Tensor:
-        num = len(values)
-        offset = (255 * self.brightness * _uniform(num)).view(-1, 1, 1, 1).to(values.device)
-        factor = (1 + self.contrast * _uniform(num)).view(-1, 1, 1, 1).to(values.device)
+    def _jitter(self, values: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
+        offset = 255 * self.brightness * _per_image(_signed(drawn["brightness"]))
+        factor = 1 + self.contrast * _per_image(_signed(drawn["contrast"]))
         mean = values.mean(dim=(2, 3), keepdim=True)
         return (values - mean) * factor + mean + offset
 
-    def _mask(self, values: Tensor) -> Tensor:
-        num, _, height, width = values.shape
-        # Always drawn, so that one strength does not change the random numbers of another.
-        chance, area, shape, top, left = torch.rand(5, num)
+    def _mask(self, values: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
         if not self.erase:
             return values
-        area, shape = 0.02 + 0.13 * area, torch.exp(2 * (shape - 0.5) * 0.7)
+        height, width = values.shape[-2:]
+        area = 0.02 + 0.13 * drawn["area"]
+        shape = torch.exp(0.7 * _signed(drawn["shape"]))
         tall, wide = (area * shape).sqrt(), (area / shape).sqrt()
-        rows = _between(height, top * (1 - tall), tall).view(num, 1, height, 1)
-        columns = _between(width, left * (1 - wide), wide).view(num, 1, 1, width)
-        masked = rows & columns & (chance < self.erase).view(-1, 1, 1, 1)
-        mean = values.mean(dim=(2, 3), keepdim=True)
-        return torch.where(masked.to(values.device), mean, values)
+        rows = _between(height, drawn["top"] * (1 - tall), tall)[:, None, :, None]
+        columns = _between(width, drawn["left"] * (1 - wide), wide)[:, None, None, :]
+        masked = rows & columns & _per_image(drawn["erase"] < self.erase)
+        return torch.where(masked, values.mean(dim=(2, 3), keepdim=True), values)
 
-    def _vary_acquisition(self, values: Tensor) -> Tensor:
-        num, _, height, width = values.shape
+    def _vary_acquisition(self, values: Tensor, drawn: Mapping[str, Tensor]) -> Tensor:
+        height, width = values.shape[-2:]
         if self.gamma:
-            exponent = torch.exp(self.gamma * _uniform(num)).view(-1, 1, 1, 1)
-            values = 255 * (values.clamp(0, 255) / 255) ** exponent.to(values.device)
+            exponent = _per_image(torch.exp(self.gamma * _signed(drawn["gamma"])))
+            values = 255 * (values.clamp(0, 255) / 255) ** exponent
         if self.blur:
-            chosen = (torch.rand(num) < self.blur).view(-1, 1, 1, 1).to(values.device)
             coarse = functional.avg_pool2d(values, 2, ceil_mode=True)
             soft = functional.interpolate(
                 coarse, (height, width), mode="bilinear", align_corners=False
             )
-            values = torch.where(chosen, soft, values)
+            values = torch.where(_per_image(drawn["blur"] < self.blur), soft, values)
         if self.corners:
             values = values.clone()
-            for rows in (slice(None, height // 5), slice(height - height // 5, None)):
-                for columns in (slice(None, width // 5), slice(width - width // 5, None)):
-                    chosen = (torch.rand(num) < self.corners).view(-1, 1, 1, 1).to(values.device)
+            for row, rows in enumerate(_ends(height)):
+                for column, columns in enumerate(_ends(width)):
+                    chosen = drawn[f"corner {row}{column}"] < self.corners
                     corner = values[..., rows, columns]
                     mean = corner.mean(dim=(2, 3), keepdim=True)
-                    values[..., rows, columns] = torch.where(chosen, mean, corner)
+                    values[..., rows, columns] = torch.where(_per_image(chosen), mean, corner)
         return values
 
 
-def _sign(num: int) -> Tensor:
-    """Draw -1 or 1."""
-    return 2.0 * (torch.rand(num) < 0.5) - 1
+def _signed(chance: Tensor) -> Tensor:
+    """Map [0, 1] to [-1, 1]."""
+    return 2 * chance - 1
 
 
-def _uniform(num: int) -> Tensor:
-    """Draw uniformly from [-1, 1]."""
-    return 2 * torch.rand(num) - 1
+def _per_image(values: Tensor) -> Tensor:
+    """Reshape ``(N,)`` to ``(N, 1, 1, 1)``."""
+    return values.view(-1, 1, 1, 1)
+
+
+def _ends(length: int) -> tuple[slice, slice]:
+    """Return the first and the last fifth of an axis."""
+    return slice(None, length // 5), slice(length - length // 5, None)
 
 
 def _between(length: int, start: Tensor, extent: Tensor) -> Tensor:
     """Mark the pixels of an axis between two positions in [0, 1], bool ``(N, length)``."""
-    position = (torch.arange(length) + 0.5) / length
+    position = (torch.arange(length, device=start.device) + 0.5) / length
     return (position >= start[:, None]) & (position < (start + extent)[:, None])

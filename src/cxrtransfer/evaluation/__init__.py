@@ -37,6 +37,7 @@ from .ensemble import (
 )
 from .evaluate import Evaluation, evaluate
 from .intervals import Estimate, wilson_interval
+from .ledger import common_ledger, count_test_openings, record_test_opening
 from .metrics import METRICS, Metric, compute_metrics
 from .novelty import TrainingReference, thumbnails
 from .overlap import AdjustedAuroc, adjusted_auroc, fit_propensity, overlap_weights
@@ -82,11 +83,13 @@ __all__ = [
     "anova_over_folds",
     "average",
     "calibrate_classes",
+    "common_ledger",
     "compare",
     "compare_all",
     "compare_profiles",
     "compare_thresholds",
     "compute_metrics",
+    "count_test_openings",
     "curve_band",
     "estimate_priors",
     "evaluate",
@@ -106,6 +109,7 @@ __all__ = [
     "null_calibration_error",
     "overlap_weights",
     "patient_codes",
+    "record_test_opening",
     "reliability",
     "resampled_weights",
     "threshold_for_cost",

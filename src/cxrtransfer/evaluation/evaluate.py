@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "evaluate"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Evaluation:
     """Estimates of all metrics for a set of predictions: ``evaluation["auroc"]``.
 
@@ -40,7 +40,7 @@ class Evaluation:
         confidence: Level of the intervals.
     """
 
-    _estimates: dict[str, Estimate] = field(repr=False)
+    _estimates: dict[str, Estimate]
     confusion_matrix: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
     positive_index: int
@@ -85,18 +85,23 @@ class Evaluation:
     def _repr_html_(self) -> str:
         rows = [[METRICS[name].label, estimate] for name, estimate in self._estimates.items()]
         interval = f"estimate ({self.confidence:.0%} CI)"
-        return html_table(str(self).partition("\n")[0], ["metric", interval], rows)
+        return html_table(self._head(), ["metric", interval], rows)
 
-    def __str__(self) -> str:
+    def _head(self) -> str:
         patients = "" if self.num_patients is None else f" of {self.num_patients:,} patients"
-        head = (
+        return (
             f"{self.num_images:,} images{patients}; positive class "
             f"{self.class_names[self.positive_index]}, threshold {self.threshold:g}; "
             f"{self.confidence:.0%} confidence intervals"
         )
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self._head()})"
+
+    def __str__(self) -> str:
         width = max(len(metric.label) for metric in METRICS.values()) + 2
         rows = [f"{METRICS[name].label:<{width}}{est}" for name, est in self._estimates.items()]
-        return "\n".join([head, *rows])
+        return "\n".join([self._head(), *rows])
 
 
 # So that help() and the reference define every metric, from its one declaration.

@@ -167,9 +167,16 @@ class _Changed(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.__getitems__([index])[0]
 
+    def pixels(self, indices: list[int]) -> Tensor:
+        """Copy changed gray images, uint8 ``(n, 1, H, W)``."""
+        return self._change(self._data.pixels([self._indices[index] for index in indices]))
+
+    def to_input(self, pixels: Tensor) -> Tensor:
+        """Normalize them on their device."""
+        return self._data.to_input(pixels)
+
     def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int]]:
-        pixels = self._data.pixels([self._indices[index] for index in indices])
-        images = self._data.to_input(self._change(pixels))
+        images = self.to_input(self.pixels(indices))
         return list(zip(images, self.labels[indices].tolist(), strict=True))
 
 

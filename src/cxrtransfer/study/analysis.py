@@ -19,6 +19,7 @@ from .explanations import (
     draw_images,
     explain_examples,
     explain_images,
+    localize,
     randomization_test,
     stress_predictions,
 )
@@ -99,6 +100,9 @@ def analyze(
     explained = attempt("explanations", lambda: explain_images(model, test, predictions))
     if explained is not None:
         folder.write_explanations(explained[0])
+    located = attempt("localization", lambda: localize(model, test, predictions))
+    if located is not None:
+        folder.write_localization(located)
     begin("randomization test of the heatmaps")
     check = attempt("randomization", lambda: randomization_test(model, test, predictions))
     if check is not None:

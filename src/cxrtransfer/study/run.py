@@ -3,10 +3,11 @@
 import logging
 import platform
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
 from cxrtransfer.errors import (
     IncompatibleWeightsError,
+    LeakageWarning,
     RunFolderError,
     UnreadableImagesError,
     WeightsNotFoundError,
@@ -79,14 +81,16 @@ class Plan:
 
 
 def check_config(config: RunConfig, records: Records, folder: RunFolder) -> None:
-    """Check the positive class, the class weights and the pretrained weights of a configuration.
+    """Check what a configuration says of the classes, the augmentation and pretrained weights.
 
     Raises:
-        ValueError: If the positive class is unknown, or the class weights do not fit the classes.
+        ValueError: If the positive class or a strength of the augmentation is unknown, or the
+            class weights do not fit the classes.
         WeightsNotFoundError: If the pretrained weights cannot be found.
         IncompatibleWeightsError: If they do not fit the network.
     """
     positive_class(config, records.class_names)
+    _augment(config)
     resolve_class_weights(config.training.class_weights, records.labels, records.class_names)
     if config.pretrained and not folder.is_complete:
         try:
@@ -107,7 +111,7 @@ def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: Imag
         images: State of the image files.
 
     Raises:
-        ValueError: If the images cannot be split as configured.
+        ValueError: If the images cannot be split as configured, or a split is empty.
         RunFolderError: If the folder holds a run with other settings or images.
     """
     records = resplit(
@@ -117,6 +121,12 @@ def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: Imag
         group_by=config.group_by,
         seed=config.split_seed,
     )
+    empty = [split for split in SPLITS if not len(records.where(split))]
+    if empty:
+        raise ValueError(
+            f"each split must have at least one image, got none in {' and '.join(empty)}; name "
+            "the splits of the images, or hold images out (val_fraction, test_fraction)"
+        )
     digest = records.digest()
     content_digest = images.digest(records.ids)
     stored, wanted = folder.read_claim(), _claim(config, digest, content_digest)
@@ -178,15 +188,18 @@ class Datasets:
             self._splits.clear()  # both the old and the new ones may not fit into memory
             for split in SPLITS:
                 extra = train_only if split == "train" else {}
-                self._splits[split] = StratifiedResplit(plan.records, split, **shared, **extra)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", LeakageWarning)  # the audit reports it
+                    dataset = StratifiedResplit(plan.records, split, **shared, **extra)
+                self._splits[split] = dataset
             self._settings = settings
         return self._splits
 
 
 def _augment(config: RunConfig) -> Augment | None:
-    if not config.augment:
+    if config.augment == "none":
         return None
-    return Augment.strong() if config.augment_strength == "strong" else Augment()
+    return Augment.preset(config.augment, **config.augment_strengths)
 
 
 def run_experiment(
@@ -198,6 +211,7 @@ def run_experiment(
     callbacks: Sequence[Callback] = (),
     cache: StrPath | None = None,
     keep_checkpoint: bool = False,
+    metrics_only: bool = False,
 ) -> RunResult:
     """Train, test, embed and explain one network, and write all results into one folder.
 
@@ -216,6 +230,8 @@ def run_experiment(
         keep_checkpoint: Whether to keep the checkpoint of a complete run, which is about four
             times as large as the model. It is needed only to repeat a damaged run without
             training it again.
+        metrics_only: Whether to stop after the predictions, without embedding and explanations.
+            A complete run is never continued, so they cannot be added later.
 
     Returns:
         The result.
@@ -237,6 +253,7 @@ def run_experiment(
         device=device,
         callbacks=callbacks,
         keep_checkpoint=keep_checkpoint,
+        metrics_only=metrics_only,
     )
 
 
@@ -249,6 +266,7 @@ def perform(
     keep_checkpoint: bool = False,
     num_workers: int = 0,
     tensorboard: bool = False,
+    metrics_only: bool = False,
 ) -> RunResult:
     """Perform a planned run whose folder is claimed, or load it if it is complete.
 
@@ -264,6 +282,7 @@ def perform(
         keep_checkpoint: Whether to keep the checkpoint of a complete run.
         num_workers: Loader processes.
         tensorboard: Whether to write the history for TensorBoard into the folder of the run.
+        metrics_only: Whether to stop after the predictions.
     """
     world, _ = join_world(resolve_device(device))
     config, folder = plan.config, plan.folder
@@ -296,7 +315,7 @@ def perform(
     history = trainer.fit(splits["train"], splits["val"])
     if world.is_main:
         with lock_folder(folder.path):
-            _write_results(plan, trainer, history, splits)
+            _write_results(plan, trainer, history, splits, metrics_only=metrics_only)
             if not keep_checkpoint:
                 folder.remove_checkpoint()
     world.barrier()  # the others wait until the first process has written everything
@@ -335,6 +354,8 @@ def _write_results(
     trainer: WeightedTrainer,
     history: History,
     splits: dict[Split, StratifiedResplit],
+    *,
+    metrics_only: bool,
 ) -> None:
     started = time.perf_counter()
     folder, model = plan.folder, trainer.model
@@ -347,18 +368,24 @@ def _write_results(
     for split in SPLITS[1:]:
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
-    folder.record_test_opening(plan.digest, len(predictions["test"]))
-    embedding, missing = analyze(
-        folder,
-        model,
-        splits["val"],
-        splits["test"],
-        predictions["test"],
-        spec=input_spec(model),
-        features=lambda: trainer.features(splits["test"]),
-        reference=lambda: fit_reference(model, splits["train"], splits["val"], input_spec(model)),
-        seed=plan.config.training.seed,
-        begin=partial(_announce, trainer),
+    folder.record_test_opening(predictions["test"])
+    embedding, missing = (
+        ({}, {})
+        if metrics_only
+        else analyze(
+            folder,
+            model,
+            splits["val"],
+            splits["test"],
+            predictions["test"],
+            spec=input_spec(model),
+            features=lambda: trainer.features(splits["test"]),
+            reference=lambda: fit_reference(
+                model, splits["train"], splits["val"], input_spec(model)
+            ),
+            seed=plan.config.training.seed,
+            begin=partial(_announce, trainer),
+        )
     )
     folder.write_manifest(
         RunManifest(
@@ -406,4 +433,11 @@ def _counts(records: Records) -> dict[str, dict[str, int]]:
 
 def _versions() -> dict[str, str]:
     packages = ("cxrtransfer", "torch", "torchvision", "timm", "numpy", "scikit-learn", "openTSNE")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # the source folder on the path, or an optional package
+        return "not installed"

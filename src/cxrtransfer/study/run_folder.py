@@ -1,9 +1,7 @@
 """The folder of a run: the format of each of its files."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,14 @@ from torch import nn
 
 from cxrtransfer.data import Records
 from cxrtransfer.errors import RunFolderError
-from cxrtransfer.evaluation import ImageProfile, Predictions, TrainingReference
+from cxrtransfer.evaluation import (
+    ImageProfile,
+    Predictions,
+    TrainingReference,
+    common_ledger,
+    count_test_openings,
+    record_test_opening,
+)
 from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.files import atomic_path, write_arrays
 from cxrtransfer.layout import (
@@ -40,7 +45,7 @@ from .documents import (
     read_document,
     write_document,
 )
-from .explanations import Example, Explanations
+from .explanations import Example, Explanations, Localization
 from .manifests import RunManifest
 
 __all__ = ["ExternalFolder", "RunFolder"]
@@ -136,30 +141,18 @@ class RunFolder(Folder):
         with atomic_path(self._file(split)) as path:
             predictions.to_csv(path)
 
-    def record_test_opening(self, digest: str, num_images: int) -> None:
-        """Record that the network of the run was evaluated on the test split, once more.
+    def record_test_opening(self, test: Predictions) -> None:
+        """Record in the ledgers that the network of the run was evaluated on the test split.
 
         Args:
-            digest: SHA-256 of ids, classes, patients and splits of the images.
-            num_images: Number of test images.
+            test: Its predictions.
         """
-        path = self.path / TEST_OPENINGS
-        is_new = not path.exists()
-        with path.open("a", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            if is_new:
-                rows.writerow(("time", "run", "data_digest", "num_images"))
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            rows.writerow((now, self.name, digest, num_images))
+        for ledger in filter(None, (self.path / TEST_OPENINGS, common_ledger())):
+            record_test_opening(ledger, test.ids, run=self.name)
 
-    @property
-    def num_test_openings(self) -> int:
-        """How often the run was evaluated on the test split."""
-        path = self.path / TEST_OPENINGS
-        if not path.exists():
-            return 0
-        with path.open(encoding="utf-8", newline="") as file:
-            return sum(1 for _ in csv.DictReader(file))
+    def num_test_openings(self, test: Predictions) -> int:
+        """Return how often the run was evaluated on these test images."""
+        return count_test_openings(self.path / TEST_OPENINGS, test.ids)
 
     def read_weights(self, network: nn.Module) -> None:
         """Read the tested weights into a network of the same architecture.
@@ -208,6 +201,15 @@ class RunFolder(Folder):
         """Write which test images were explained, and the border fraction of each heatmap."""
         self._write("explanations", vars(explanations))
 
+    def read_localization(self) -> Localization | None:
+        """Read how well heatmaps locate the findings of test images with boxes."""
+        arrays = self._read("localization")
+        return None if arrays is None else Localization(**arrays)
+
+    def write_localization(self, localization: Localization) -> None:
+        """Write how well heatmaps locate the findings of test images with boxes."""
+        self._write("localization", vars(localization))
+
     def read_randomization(self) -> RandomizationCheck | None:
         """Read the model-parameter randomization test."""
         arrays = self._read("randomization")
@@ -232,18 +234,32 @@ class RunFolder(Folder):
 
     def read_examples(self) -> tuple[Example, ...] | None:
         """Read the example heatmaps."""
-        arrays = self._read("examples")
+        return self._read_examples("examples")
+
+    def write_examples(self, examples: tuple[Example, ...]) -> None:
+        """Write the example heatmaps."""
+        self._write_examples("examples", examples)
+
+    def read_occlusion(self) -> tuple[Example, ...] | None:
+        """Read the occlusion maps, which are not part of every run."""
+        return self._read_examples("occlusion")
+
+    def write_occlusion(self, examples: tuple[Example, ...]) -> None:
+        """Write occlusion maps, which the report then shows beside the heatmaps."""
+        self._write_examples("occlusion", examples)
+
+    def _read_examples(self, content: str) -> tuple[Example, ...] | None:
+        arrays = self._read(content)
         if arrays is None:
             return None
         columns = [arrays[part.name] for part in fields(Example)]
         rows = zip(*(c if c.ndim > 1 else c.tolist() for c in columns), strict=True)
         return tuple(Example(*row) for row in rows)
 
-    def write_examples(self, examples: tuple[Example, ...]) -> None:
-        """Write the example heatmaps."""
+    def _write_examples(self, content: str, examples: tuple[Example, ...]) -> None:
         names = [part.name for part in fields(Example)]
         columns = {name: np.stack([getattr(e, name) for e in examples]) for name in names}
-        self._write("examples", columns)
+        self._write(content, columns)
 
     def read_stress(self) -> Arrays | None:
         """Read ids and probabilities of the stress tests, by split."""

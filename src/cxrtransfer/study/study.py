@@ -1,6 +1,7 @@
 """A study: every configuration on one set of images, in one folder with one folder per run."""
 
 import logging
+import multiprocessing
 import os
 import threading
 import time
@@ -40,6 +41,7 @@ class _Options(TypedDict):
 
     device: str | torch.device
     keep_checkpoint: bool
+    metrics_only: bool
     num_workers: int
     tensorboard: bool
 
@@ -59,6 +61,7 @@ def run_study(
     keep_checkpoint: bool = False,
     num_workers: int = 0,
     tensorboard: bool = False,
+    metrics_only: bool = False,
 ) -> tuple[RunResult, ...]:
     """Run every configuration on one set of images.
 
@@ -93,6 +96,8 @@ def run_study(
         num_workers: Loader processes of each run; 0 is fast enough for images in memory unless
             augmentation is slow.
         tensorboard: Whether to write the history of each run for TensorBoard into its folder.
+        metrics_only: Whether to stop after the predictions of each run, without embedding and
+            explanations, which cannot be added later.
 
     Returns:
         The results, in the order of ``configs``.
@@ -133,6 +138,7 @@ def run_study(
     options: _Options = {
         "device": device,
         "keep_checkpoint": keep_checkpoint,
+        "metrics_only": metrics_only,
         "num_workers": num_workers,
         "tensorboard": tensorboard,
     }
@@ -202,7 +208,9 @@ def _perform_alone(
     options: _Options,
 ) -> None:
     """Perform a run in a worker process."""
-    if os.getppid() == parent:  # on this machine, and not in the process of the study itself
+    starter = multiprocessing.parent_process()
+    # A process of the study on this machine, even if the study was killed before this line.
+    if starter is not None and starter.pid == parent:
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     perform(plan, Datasets(cache), callbacks=(), **options)
 
@@ -228,7 +236,8 @@ def _finish(
         folder.read_summary()
     except RunFolderError:  # none yet, or damaged
         spec = InputSpec(size=plan.config.image_size or InputSpec().size)
-        folder.write_summary(summarize(datasets.prepare(plan, spec)))
+        acquisition = folder.read_audit().result.acquisition
+        folder.write_summary(summarize(datasets.prepare(plan, spec), acquisition))
     folder.write_manifest(
         StudyManifest(
             title=title,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class StudyResults:
     split: SplitSummary
     audit: StudyAudit
     summary: StudySummary
-    patient_of: Mapping[str, str]
+    patient_of: Mapping[str, str] = field(repr=False)
     cross_validations: tuple[CrossValidation, ...]
     external_tests: tuple[ExternalTest, ...]
 

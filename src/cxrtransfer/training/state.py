@@ -13,6 +13,7 @@ from cxrtransfer.runtime import World, autocast, rng_state, training_autocast
 from .checks import check_logits
 from .history import best_epoch
 from .losses import weighted_cross_entropy
+from .mixing import mix
 from .optim import make_optimizer, set_lr
 from .schedule import lr_factor
 
@@ -250,14 +251,23 @@ class FitState:
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         labels = batch.labels.to(self.device, non_blocking=True)
+        mixed = mix(images, labels, mixup=self.config.mixup, cutmix=self.config.cutmix)
         # A compiled network has its own kernels.
         precision_context = autocast if self.config.compile else training_autocast
         with precision_context(self.device, self.precision):
-            logits = check_logits(self.network(images), len(self.class_weight))
-        loss, weight = weighted_cross_entropy(
+            logits = check_logits(
+                self.network(images if mixed is None else mixed.images), len(self.class_weight)
+            )
+        loss, weight = self._cross_entropy(logits, labels)
+        if mixed is not None:
+            other_loss, other_weight = self._cross_entropy(logits, mixed.others)
+            loss, weight = mixed.combine(loss, other_loss), mixed.combine(weight, other_weight)
+        return loss * batch.counts, weight * batch.counts
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return weighted_cross_entropy(
             logits, labels, self.class_weight, label_smoothing=self.config.label_smoothing
         )
-        return loss * batch.counts, weight * batch.counts
 
 
 def _moving_average(model: nn.Module, config: TrainConfig) -> Any:  # noqa: ANN401  (timm is untyped)

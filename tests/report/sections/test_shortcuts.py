@@ -1,9 +1,11 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cxrtransfer.data import Acquisition, AurocEstimate
+from cxrtransfer.evaluation import record_test_opening
 from cxrtransfer.explain import STRESSES
 from cxrtransfer.report.sections.shortcuts import shortcuts_section
 from cxrtransfer.study import StudyResults, adjust_validation
@@ -40,9 +42,23 @@ def test_each_stress_test_has_a_row_on_validation_and_on_test(study: StudyResult
 
 
 def test_every_use_of_the_test_set_is_counted(study: StudyResults) -> None:
-    assert [run.folder.num_test_openings for run in study.runs] == [1] * len(study.runs)
+    assert [run.folder.num_test_openings(run.test) for run in study.runs] == [1] * len(study.runs)
     text = " ".join(shortcuts_section(study).text)
     assert f"The test set has been used {len(study.runs)} times" in text
+
+
+def test_uses_in_other_studies_are_counted_in_a_common_ledger(
+    study: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = tmp_path / "ledger.csv"
+    monkeypatch.setenv("CXRTRANSFER_LEDGER", str(ledger))
+    run = study.chosen
+    for name in ("a", "b", "c"):
+        record_test_opening(ledger, run.test.ids, run=name)
+    record_test_opening(ledger, run.test.ids[1:], run="another test set")
+
+    text = " ".join(shortcuts_section(study).text)
+    assert f"and 3 times in all studies of {ledger}" in text
 
 
 @pytest.mark.parametrize(
@@ -61,3 +77,15 @@ def test_few_images_are_not_adjusted(study: StudyResults) -> None:
     assert adjust_validation(changed.chosen, changed.audit.result.acquisition) is None
     assert adjust_validation(changed.chosen, None) is None
     assert "too few images to adjust" in shortcuts_section(changed).text[1]
+
+
+def test_the_images_acquired_like_the_positive_class_are_shown(study: StudyResults) -> None:
+    assert shortcuts_section(study).figures == []  # too few images for a model of acquisition
+    extremes = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3, 1, 1).repeat(8, -1)
+    summary = replace(study.summary, extremes=extremes.repeat(8, -2))
+    (figure,) = shortcuts_section(replace(study, summary=summary)).figures
+
+    negative = 1 - study.chosen.test.positive_index
+    shown = [int(image.get_array()[0, 0]) for image in figure.axes.images]
+    assert shown == [6 * negative + number for number in range(6)]
+    assert study.chosen.test.class_names[negative] in figure.title
