@@ -4,9 +4,11 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
@@ -79,8 +81,8 @@ def run_synthetic_study(
         The results of the runs of ``synthetic_grid``.
     """
     out = Path(out)
-    records = draw_radiographs(
-        out / "drawn", num_images=NUM_IMAGES, size=IMAGE_SIZE, opacities="lobar"
+    records = _with_boxes(
+        draw_radiographs(out / "drawn", num_images=NUM_IMAGES, size=IMAGE_SIZE, opacities="lobar")
     )
     weights = out / "weights"
     for number, model in enumerate(models, start=1):
@@ -112,6 +114,21 @@ def run_synthetic_study(
             number,
         )
     return runs
+
+
+def _with_boxes(records: Records) -> Records:
+    """Add the bounding box of each drawn lesion, against which the report scores heatmaps."""
+    masks = lesion_masks(records)
+    rows = [replace(row, boxes=_box(mask)) for row, mask in zip(records, masks, strict=True)]
+    return replace(records, rows=tuple(rows))
+
+
+def _box(mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int, int, int], ...]:
+    if not mask.any():
+        return ()
+    down, across = np.nonzero(mask)
+    left, top = int(across.min()), int(down.min())
+    return ((left, top, int(across.max()) + 1 - left, int(down.max()) + 1 - top),)
 
 
 def _localized(run: RunResult, records: Records) -> tuple[int, int]:
