@@ -41,6 +41,7 @@ _RUN = {
     "profile.npz": "size, mode and intensities of the test images, for external tests",
     "checkpoint.pt": "last state of an unfinished training; removed when the run is complete, "
     "unless keep_checkpoint is set",
+    "tensorboard/": "history for TensorBoard, if asked for",
     "external/SITE/": "external tests: external.json, predictions.csv, records.csv",
 }
 
