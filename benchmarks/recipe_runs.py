@@ -82,7 +82,8 @@ class Workplace:
         scratch: Folder of pixels and weights, needed only while the stages run.
         device: Device of the networks.
         epochs: Epochs of each run.
-        limit: About how many training images to use, to try the stages; 0 for all.
+        limit: About how many training images, and only two views, to use, to try the stages; 0
+            for all.
     """
 
     data: Path
@@ -252,7 +253,8 @@ def predict_views_of(work: Workplace, candidate: Candidate, split: str) -> str:
         settings: dict[str, Any] = {"batch_size": 256, "device": work.device}
         if split == "test":
             predict(model, data, **settings).to_csv(prediction_file(work, candidate, split))
-        predict_views(model, data, small_views(), **settings).to_csv(target)
+        views = small_views()[: 2 if work.limit else None]
+        predict_views(model, data, views, **settings).to_csv(target)
     return f"{candidate.name}: {split} predicted"
 
 

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import re
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,16 +36,14 @@ TIMES = {"seconds", "images_per_second", "epoch_seconds"}
 
 
 def study(images: Path, out: Path) -> None:
-    """Draw the images, run the study and write its report, or go on with these."""
+    """Run the study and write its report, or resume both."""
     warnings.simplefilter("ignore")
-    records = draw_radiographs(images, num_images=60, size=32)
-    run_study(CONFIGS, records, out, progress=False)
+    run_study(CONFIGS, images, out, progress=False)
     write_report(out)
 
 
 def run(images: Path, out: Path, kill_after_s: float | None = None) -> float | None:
     """Run the study in a process of its own; return its seconds, or None if it was killed."""
-    import time
 
     start = time.perf_counter()
     process = multiprocessing.get_context("fork").Process(target=study, args=(images, out))
@@ -91,24 +90,37 @@ def _without_times(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], float]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images") / "drawn"
+    draw_radiographs(folder, num_images=60, size=32)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def straight(
+    images: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], float]:
     """The content of an uninterrupted study, and its seconds."""
-    folder = tmp_path_factory.mktemp("straight")
-    seconds = run(folder / "images", folder / "out")
+    out = tmp_path_factory.mktemp("straight")
+    seconds = run(images, out)
     assert seconds is not None
-    return content(folder / "out"), seconds
+    return content(out), seconds
 
 
 @pytest.mark.parametrize("chain", range(NUM_CHAINS))
 def test_killed_and_resumed_equals_uninterrupted(
-    straight: tuple[dict[str, Any], float], tmp_path: Path, outcomes: "Outcomes", chain: int
+    images: Path,
+    straight: tuple[dict[str, Any], float],
+    tmp_path: Path,
+    outcomes: "Outcomes",
+    chain: int,
 ) -> None:
     expected, seconds = straight
     moments = np.random.default_rng(chain).uniform(0, seconds / 2, NUM_KILLS)
-    kills = [m for m in moments if run(tmp_path / "images", tmp_path / "out", m) is None]
-    run(tmp_path / "images", tmp_path / "out")
+    kills = [m for m in moments if run(images, tmp_path, m) is None]
+    run(images, tmp_path)
 
-    resumed = content(tmp_path / "out")
+    resumed = content(tmp_path)
     different = [name for name in expected | resumed if expected.get(name) != resumed.get(name)]
     for _ in kills:
         outcomes.add("kill", f"{len(CONFIGS)} runs and report", "silent" if different else "right")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -25,7 +26,8 @@ _DARK = """<style>@media (prefers-color-scheme: dark) {
 [style*="stroke: #0072b2"] { stroke: #4da6dd !important }
 }</style>"""
 _PHOTO_DPI = 130
-_MAX_DPI = 300  # of rasterized parts
+_MAX_DPI = 200  # of rasterized parts
+_PNG = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 
 
 def font_families(text: str) -> list[str]:
@@ -58,10 +60,11 @@ def font_families(text: str) -> list[str]:
 
 def to_svg(ax: Axes) -> bytes:
     """Return the figure of Axes as SVG, which adapts to a dark background."""
-    # Without a fixed salt, every file would have other ids.
-    with mpl.rc_context({"svg.hashsalt": "cxrtransfer"}):
+    # Without a fixed salt, every file would have other ids. Images side by side would be
+    # composed into one with transparent gaps, which JPEG does not have.
+    with mpl.rc_context({"svg.hashsalt": "cxrtransfer", "image.composite_image": False}):
         svg = _saved(ax, "svg", dpi=_MAX_DPI, metadata={"Date": None}, transparent=True)
-    head, end, tail = svg.rpartition(b"</svg>")
+    head, end, tail = _PNG.sub(_smaller, svg).rpartition(b"</svg>")
     return head + _DARK.encode() + end + tail
 
 
@@ -81,6 +84,15 @@ def to_picture(image: npt.NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
+
+
+def _smaller(match: re.Match[bytes]) -> bytes:
+    """Return the address of an opaque PNG as that of a JPEG if this is smaller."""
+    with Image.open(io.BytesIO(base64.b64decode(match[1]))) as png:
+        if png.mode == "RGBA" and png.getchannel("A").getextrema() != (255, 255):
+            return match[0]
+        jpeg = data_uri(to_picture(np.asarray(png.convert("RGB"))), "image/jpeg").encode()
+    return min(jpeg, match[0], key=len)
 
 
 def data_uri(data: bytes, media_type: str) -> str:

@@ -105,7 +105,7 @@ def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: Imag
         images: State of the image files.
 
     Raises:
-        ValueError: If the images cannot be split as configured.
+        ValueError: If the images cannot be split as configured, or a split is empty.
         RunFolderError: If the folder holds a run with other settings or images.
     """
     records = resplit(
@@ -115,6 +115,12 @@ def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: Imag
         group_by=config.group_by,
         seed=config.split_seed,
     )
+    empty = [split for split in SPLITS if not len(records.where(split))]
+    if empty:
+        raise ValueError(
+            f"each split must have at least one image, got none in {' and '.join(empty)}; name "
+            "the splits of the images, or hold images out (val_fraction, test_fraction)"
+        )
     digest = records.digest()
     content_digest = images.digest(records.ids)
     stored, wanted = folder.read_claim(), _claim(config, digest, content_digest)

@@ -235,7 +235,8 @@ def _finish(
         folder.read_summary()
     except RunFolderError:  # none yet, or damaged
         spec = InputSpec(size=plan.config.image_size or InputSpec().size)
-        folder.write_summary(summarize(datasets.prepare(plan, spec)))
+        acquisition = folder.read_audit().result.acquisition
+        folder.write_summary(summarize(datasets.prepare(plan, spec), acquisition))
     folder.write_manifest(
         StudyManifest(
             title=title,

@@ -64,9 +64,11 @@ def _record(model: nn.Module, images: Tensor) -> nn.Module:
     )
     try:
         with preserve_rng(), uncached:
-            return torch.cuda.make_graphed_callables(  # type: ignore[return-value, no-any-return, no-untyped-call, unused-ignore]
-                _Wrapper(model), (images.detach().clone(),), allow_unused_input=True
+            wrapper = _Wrapper(model)
+            torch.cuda.make_graphed_callables(  # type: ignore[no-untyped-call, unused-ignore]
+                wrapper, (images.detach().clone(),), allow_unused_input=True
             )
+            return wrapper
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
