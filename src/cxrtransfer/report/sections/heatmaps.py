@@ -72,7 +72,8 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
             title="Grad-CAM heatmaps",
             caption=f"Grad-CAM of the predicted class by {run_label(run)}, for "
             f"{RULES['confident']} of the confusion matrix. A heatmap shows what influenced "
-            "the score; it is no evidence of a lesion.",
+            "the score; it is no evidence of a lesion."
+            + ("" if run.localization() is None else " White: the boxes of the findings."),
             alt=alt,
             axes=example_grid(run, examples, "confident"),
         ),
