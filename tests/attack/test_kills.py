@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork"),
 ]
 
-NUM_CHAINS, NUM_KILLS = 4, 4
+NUM_CHAINS, NUM_KILLS = 3, 4
 TIME_LIMIT_S = 300
 TRAINING = TrainConfig(epochs=3, lr=1e-3, batch_size=16, precision="fp32")
 CONFIG = RunConfig(
@@ -81,9 +81,11 @@ def _content(path: Path) -> Any:
     if path.name == "history.csv":
         return [len(line.split(",")) for line in path.read_text("utf-8").splitlines()]
     if path.suffix in {".html", ".md", ".tex"}:
-        # Minutes, in a sentence or in the last column of the table of settings.
+        # Minutes, in a sentence or in the last column of the table of settings; and how often the
+        # test set was used, which counts the repeated evaluation after a kill.
         end = r"( minutes| \|$| \\\\$|\s*</td>\s*</tr>)"
-        return re.sub(rf"\d+\.\d{end}", r"\1", path.read_text("utf-8"), flags=re.MULTILINE)
+        text = re.sub(r"used \d+ times?", "used", path.read_text("utf-8"))
+        return re.sub(rf"\d+\.\d{end}", r"\1", text, flags=re.MULTILINE)
     return path.read_bytes()
 
 
