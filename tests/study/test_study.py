@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cxrtransfer.data import read_folder
+from cxrtransfer.data import acquisition_groups, balanced_weights, read_folder
 from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImagesError
 from cxrtransfer.study import (
     RunConfig,
@@ -233,6 +233,17 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
     assert not torch.equal(splits["train"][0][0], splits["train"][0][0])
     for split in ("val", "test"):
         assert torch.equal(splits[split][0][0], splits[split][0][0])
+
+
+def test_only_train_is_balanced_by_acquisition(tree: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, balance="acquisition").with_training(class_weights=None)
+    splits = Datasets(None).prepare(_plan(config, tree, tmp_path), InputSpec(size=32))
+
+    train = splits["train"]
+    images = [train.image(index) for index in range(len(train))]
+    expected = balanced_weights(acquisition_groups(images, train.labels))
+    np.testing.assert_array_equal(train.sampling_weights, expected)
+    assert splits["val"].sampling_weights is splits["test"].sampling_weights is None
 
 
 def _plan(config: RunConfig, tree: Path, tmp_path: Path) -> Plan:

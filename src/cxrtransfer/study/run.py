@@ -16,7 +16,15 @@ import torch
 from torch import nn
 
 from cxrtransfer.config import RunConfig
-from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
+from cxrtransfer.data import (
+    Augment,
+    Records,
+    StratifiedResplit,
+    acquisition_groups,
+    balanced_weights,
+    read_folder,
+    resplit,
+)
 from cxrtransfer.errors import (
     IncompatibleWeightsError,
     LeakageWarning,
@@ -177,7 +185,7 @@ class Datasets:
             "input_spec": spec,
             "cache": self.cache,
         }
-        settings = {**shared, **train_only, "digest": plan.digest}
+        settings = {**shared, **train_only, "digest": plan.digest, "balance": config.balance}
         if settings != self._settings:
             self._splits.clear()  # both the old and the new ones may not fit into memory
             for split in SPLITS:
@@ -186,6 +194,11 @@ class Datasets:
                     warnings.simplefilter("ignore", LeakageWarning)  # the audit reports it
                     dataset = StratifiedResplit(plan.records, split, **shared, **extra)
                 self._splits[split] = dataset
+            if config.balance == "acquisition":
+                # Each class, and each cluster of similar acquisition in it, equally often.
+                train = self._splits["train"]
+                images = map(train.image, range(len(train)))
+                train.sampling_weights = balanced_weights(acquisition_groups(images, train.labels))
             self._settings = settings
         return self._splits
 
