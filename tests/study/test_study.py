@@ -217,7 +217,7 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
 
 
 def test_only_train_is_balanced_by_acquisition(tree: Path, tmp_path: Path) -> None:
-    config = replace(CONFIG, balance="acquisition").with_training(class_weights=None)
+    config = replace(CONFIG.with_training(class_weights=None), balance="acquisition")
     splits = Datasets(None).prepare(_plan(config, tree, tmp_path), InputSpec(size=32))
 
     train = splits["train"]
