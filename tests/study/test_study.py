@@ -277,7 +277,9 @@ def test_the_last_layer_is_refit_after_training(tree: Path, tmp_path: Path) -> N
     plain = run_experiment(config, tree, tmp_path / "plain")
     refit = run_experiment(replace(config, retrain_last_layer=True), tree, tmp_path / "refit")
 
-    assert plain.manifest.history.rows[-1]["val_loss"] == refit.manifest.history.rows[-1]["val_loss"]
+    assert (
+        plain.manifest.history.rows[-1]["val_loss"] == refit.manifest.history.rows[-1]["val_loss"]
+    )
     before, after = (load_file(run.folder.path / "model.safetensors") for run in (plain, refit))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"fc.weight", "fc.bias"}

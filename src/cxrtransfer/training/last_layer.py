@@ -51,10 +51,10 @@ def retrain_last_layer(
     features = extract_features(model, data, device=device, precision="fp32")
     _, head = get_head(model)
     logits = predict_logits(model, data, output="logits", device=device, precision="fp32").logits
-    weight, bias = (p.detach().cpu().numpy() for p in (head.weight, head.bias))
-    if weight.ndim != 2 or np.abs(features @ weight.T + bias - logits).max() > _TOLERANCE:
+    if head.bias is None or head.weight.ndim != 2 or not _is_last(head, features, logits):
         raise ValueError(
-            f"the last layer must be fully connected and its outputs the logits, got {head}"
+            "the last layer must be fully connected, with a bias, and its outputs the logits, "
+            f"got {head}"
         )
     scaler = StandardScaler().fit(features)
     rng, fits = np.random.default_rng(seed), []
@@ -76,3 +76,12 @@ def retrain_last_layer(
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(coefficients))
         head.bias.copy_(torch.from_numpy(intercepts))
+
+
+def _is_last(
+    head: nn.Module, features: npt.NDArray[np.float32], logits: npt.NDArray[np.float32]
+) -> bool:
+    device = next(head.parameters()).device
+    with torch.inference_mode():
+        computed = head(torch.from_numpy(features).to(device)).cpu().numpy()
+    return bool(np.abs(computed - logits).max() <= _TOLERANCE)
