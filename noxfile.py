@@ -71,9 +71,10 @@ def localization(session: nox.Session) -> None:
 
 @nox.session(python=DEFAULT_PYTHON)
 def attack(session: nox.Session) -> None:
-    """Damage every kind of file the library reads, over a thousand times, and count outcomes."""
+    """Attack files, commands and studies over a thousand times, and count the outcomes."""
     install(session, "test")
-    session.run("pytest", "-s", "-m", "attack", "tests/attack", *session.posargs)
+    arguments = session.posargs or ["--outcomes", "docs/_output/attack.txt"]
+    session.run("pytest", "-m", "attack", "tests/attack", *arguments)
 
 
 @nox.session(python=DEFAULT_PYTHON)
@@ -126,6 +127,7 @@ def examples(session: nox.Session) -> None:
         session.run("python", f"examples/{script}.py")
     for script in ("train", "heatmaps"):
         session.run("python", f"examples/{script}.py", "--out", f"{out}/{script}")
+    session.run("python", "benchmarks/gpu.py", "--small", "--out", f"{out}/gpu")  # also on a CPU
 
 
 @nox.session(python=DEFAULT_PYTHON)

@@ -1,22 +1,22 @@
-"""How often do the intervals that are printed hold the truth?
+"""Coverage of the 95% confidence intervals in simulated test sets.
 
-Draws data sets from a population whose metrics are known (from a very large sample of it) and
-counts how often each interval holds them. A patient has several images, which share a patient
-effect: images of one patient repeat each other. The same data are also evaluated as if each image
-were another patient, which is what most papers do.
+Draws test sets from a population whose metrics are known (from a very large sample) and counts how
+often each interval contains them. A patient has several images, which share a patient effect.
+Each test set is also evaluated as if every image were of another patient.
 
-    python benchmarks/coverage.py --sets 1000
-    python benchmarks/coverage.py --sets 1000 --patients 60
-    python benchmarks/coverage.py --sets 1000 --distance 3.6
+    python benchmarks/coverage.py --out docs/_output/coverage.csv
 """
 
 import argparse
+import csv
 import math
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 
 from cxrtransfer.evaluation import (
+    METRICS,
     Evaluation,
     Predictions,
     compare,
@@ -30,6 +30,7 @@ from cxrtransfer.evaluation import (
 PREVALENCE = 0.625
 PAIRED = ("auroc", "f1_macro")
 PLACES = (0.05, 0.2)  # of the bands: 1 - specificity
+SIZES = (400, 60)  # patients per test set
 
 
 def draw_predictions(
@@ -73,59 +74,82 @@ def roc_at(predictions: Predictions, places: tuple[float, ...]) -> list[float]:
 
 
 class Tally:
-    """How often intervals were given, held the truth, or lay on one side of it."""
+    """How often intervals were given and contained the true value, by metric and unit."""
 
     def __init__(self) -> None:
-        self.held: dict[tuple[str, str], list[bool]] = defaultdict(list)
-        self.methods: dict[str, set[str]] = defaultdict(set)
-        self.truths: dict[str, float] = {}
+        self.contained: dict[tuple[str, str], list[bool]] = defaultdict(list)
+        self.methods: dict[str, str] = {}
 
-    def add(self, name: str, truth: float, low: float, high: float, method: str, who: str) -> None:
-        """Count one interval; one that was not given is not counted."""
-        self.truths[name] = truth
+    def add(
+        self, name: str, truth: float, low: float, high: float, method: str, unit: str
+    ) -> None:
+        """Count one interval unless it is undefined."""
         if not math.isnan(low):
-            self.held[name, who].append(bool(low - 1e-12 <= truth <= high + 1e-12))
-            self.methods[name].add(method)
+            self.contained[name, unit].append(bool(low - 1e-12 <= truth <= high + 1e-12))
+            self.methods.setdefault(name, method)
 
-    def show(self, sets: int) -> None:
-        """Print a line for each kind of interval."""
-        print(f"{'number':<30}{'interval':<36}{'truth':>8}{'patients':>10}{'images':>10}")
-        for name, truth in self.truths.items():
-            shares = [
-                f"{np.mean(found):.1%}{'' if len(found) == sets else '*'}" if found else "none"
-                for found in (self.held[name, "patients"], self.held[name, "images"])
-            ]
-            method = ", ".join(sorted(self.methods[name]))
-            print(f"{name:<30}{method:<36}{truth:>8.4f}{shares[0]:>10}{shares[1]:>10}")
-        print("* not every data set was given an interval; of those that were")
+    def coverage(self, name: str, unit: str, error: float) -> str:
+        """Return the coverage in percent; a star marks one that is lower than chance explains."""
+        contained = self.contained[name, unit]
+        if not contained:
+            return ""
+        fraction = float(np.mean(contained))
+        return f"{fraction:.1%}" + ("*" if fraction < 0.95 - error else "")
 
 
 def main() -> None:
-    """Print, for each number, how often its interval held the truth."""
+    """Write a table with one row per metric."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", type=int, default=1000, help="data sets to draw")
-    parser.add_argument("--patients", type=int, default=400)
+    parser.add_argument("--sets", type=int, default=1000, help="test sets of each size")
     parser.add_argument(
         "--images-per-patient", type=float, default=1.56, help="Kermany's test set"
     )
     parser.add_argument("--shared", type=float, default=0.6)
     parser.add_argument("--distance", type=float, default=2.2, help="between the classes")
     parser.add_argument("--resamples", type=int, default=500)
+    parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
 
+    large, small = (measure(size, given) for size in SIZES)
+    error = 1.96 * math.sqrt(0.95 * 0.05 / given.sets)
+    rows = [
+        {
+            "Metric": label(name),
+            "Interval": method,
+            f"{SIZES[0]} patients": large.coverage(name, "patients", error),
+            f"{SIZES[0]} patients, as images": large.coverage(name, "images", error),
+            f"{SIZES[1]} patients": small.coverage(name, "patients", error),
+        }
+        for name, method in large.methods.items()
+    ]
+    with given.out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"Monte Carlo error {error:.1%}")
+
+
+def label(name: str) -> str:
+    """Return the display name of a metric, also in front of a comma."""
+    metric, comma, rest = name.partition(",")
+    return (METRICS[metric].label if metric in METRICS else metric) + comma + rest
+
+
+def measure(num_patients: int, given: argparse.Namespace) -> Tally:
+    """Draw and evaluate test sets of one size."""
     first, second, _ = draw_predictions(np.random.default_rng(10**6), 1_000_000, given)
     truth, other = values(first), values(second)
     curve, bins = roc_at(first, PLACES), reliability(first)
     tally, before = Tally(), None
     for seed in range(given.sets):
         rng = np.random.default_rng(seed)
-        first, second, patients = draw_predictions(rng, given.patients, given)
+        first, second, patients = draw_predictions(rng, num_patients, given)
         settings = {"resamples": given.resamples, "seed": seed}
-        for who, owners in (("images", None), ("patients", patients)):
-            found = evaluate(first, patients=owners, **settings)
-            for name, estimate in found.estimates().items():
-                tally.add(name, truth[name], estimate.low, estimate.high, estimate.method, who)
-        before = _drops(tally, found, before)
+        for unit, owners in (("images", None), ("patients", patients)):
+            evaluation = evaluate(first, patients=owners, **settings)
+            for name, estimate in evaluation.estimates().items():
+                tally.add(name, truth[name], estimate.low, estimate.high, estimate.method, unit)
+        before = _drops(tally, evaluation, before)
         for metric in PAIRED:
             pair = compare(first, second, metric, patients=patients, **settings)
             gap = truth[metric] - other[metric]
@@ -133,27 +157,22 @@ def main() -> None:
         band = curve_band(first, patients=patients, resamples=given.resamples // 2, seed=seed)
         for place, level in zip(PLACES, curve, strict=True):
             at = int(np.argmin(np.abs(band.x - place)))
-            name = f"sensitivity at 1 - spec. {place}"
+            name = f"ROC curve at 1 - specificity {place}"
             tally.add(name, level, band.low[at], band.high[at], "band", "patients")
         few = reliability(first, patients=patients)
         for place in (0, 7, 14):
-            name, share = f"frequency in bin {place + 1} of 15", bins.frequency[place]
+            name, share = f"Frequency in bin {place + 1} of 15", bins.frequency[place]
             tally.add(name, share, few.low[place], few.high[place], "Wilson", "patients")
-    noise = 1.96 * math.sqrt(0.95 * 0.05 / given.sets)
-    print(
-        f"{given.sets} sets of {given.patients} patients with {given.images_per_patient:g} images "
-        f"each on average; nominal 95.0%, chance alone +-{noise:.1%}"
-    )
-    tally.show(given.sets)
+    return tally
 
 
-def _drops(tally: Tally, found: Evaluation, before: Evaluation | None) -> Evaluation:
+def _drops(tally: Tally, evaluation: Evaluation, before: Evaluation | None) -> Evaluation:
     """Count the intervals of drops between one set and the next, whose true drop is none."""
-    for drop in metric_drops(before, found) if before else ():
+    for drop in metric_drops(before, evaluation) if before else ():
         if drop.metric in PAIRED:
             name = f"{drop.metric}, two test sets"
             tally.add(name, 0.0, drop.low, drop.high, "from the two intervals", "patients")
-    return found
+    return evaluation
 
 
 if __name__ == "__main__":

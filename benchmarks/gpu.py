@@ -5,11 +5,13 @@
 It needs torch, torchvision, timm, scikit-learn and joblib, but no installation of this library and
 no internet access. ``benchmarks/pack.py`` makes the folder ``packed``; without it synthetic
 radiographs are drawn. Networks whose weights are missing start from random ones, which does not
-change their speed. ``gpu.json`` and ``gpu.txt`` in the output folder have the same results.
+change their speed. ``gpu.json`` and ``gpu.txt`` in the output folder have the same results; they
+are written after every part, so that nothing is lost if the command is stopped.
 
-The parts (``benchmarks/gpu_speed.py`` and ``benchmarks/gpu_checks.py``) run one after the other in
+The parts (``benchmarks/gpu_checks.py`` and ``benchmarks/gpu_speed.py``) run one after the other in
 a worker process. A part that fails, crashes or exceeds its time is recorded with the reason, and
-a new worker runs the rest. ``--small`` tries everything in seconds, also on a CPU.
+the rest are run, in a new worker if necessary. ``--parts checks`` and ``--parts speed`` run the
+parts of one file. ``--small`` tries everything in a minute, also on a CPU.
 """
 
 import argparse
@@ -22,8 +24,10 @@ import tempfile
 import time
 import traceback
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -36,21 +40,28 @@ from gpu_setup import NotApplicableError, Row, Setup
 from cxrtransfer.data import draw_radiographs
 
 # The parts in their order, each with its time limit in seconds.
-PARTS: dict[str, tuple[Callable[[Setup], list[Row]], float]] = {
-    "agreement": (gpu_checks.agreement, 90),
-    "resume": (gpu_checks.resume, 60),
+CHECKS: dict[str, tuple[Callable[[Setup], list[Row]], float]] = {
+    "agreement": (gpu_checks.agreement, 60),
+    "resume": (gpu_checks.resume, 40),
+    "CUDA graph": (gpu_checks.cuda_graph, 40),
+    "out of memory": (gpu_checks.out_of_memory, 20),
+    "device cache": (gpu_checks.device_cache, 20),
     "two processes": (gpu_checks.two_processes, 90),
-    "out of memory": (gpu_checks.out_of_memory, 30),
-    "device cache": (gpu_checks.device_cache, 60),
-    "steps": (gpu_speed.steps, 90),
+}
+SPEED: dict[str, tuple[Callable[[Setup], list[Row]], float]] = {
+    "steps": (gpu_speed.steps, 60),
     "idle": (gpu_speed.idle, 60),
-    "inference": (gpu_speed.inference, 60),
-    "gradcam": (gpu_speed.gradcam, 60),
-    "precision": (gpu_speed.precision, 60),
-    "cuda graphs": (gpu_speed.cuda_graphs, 60),
-    "paper": (gpu_speed.paper, 270),
+    "gradcam": (gpu_speed.gradcam, 30),
+    "paper densenet121": (partial(gpu_speed.paper, network="densenet121"), 90),
+    "paper googlenet": (partial(gpu_speed.paper, network="googlenet"), 60),
+    "paper resnet50": (partial(gpu_speed.paper, network="resnet50"), 90),
+    "inference": (gpu_speed.inference, 30),
+    "precision": (gpu_speed.precision, 30),
+    "recorded step": (gpu_speed.recorded_step, 30),
     "compile": (gpu_speed.compiled, 120),
 }
+PARTS = CHECKS | SPEED
+_START_LIMIT_S = 90  # for a worker, which imports torch
 
 
 def main() -> int:
@@ -60,6 +71,7 @@ def main() -> int:
     # Deterministic matrix products need this before CUDA is initialized.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ["CXRTRANSFER_WEIGHTS"] = str(options.packed or options.weights or "")
+    options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "images"
         if options.packed:
@@ -69,23 +81,25 @@ def main() -> int:
             num_images, size = (240, 32) if options.small else (5856, 224)
             draw_radiographs(data, num_images=num_images, size=size, seed=0)
         setup = Setup(data=data, device=_device(options.device), small=options.small)
-        prepared = time.perf_counter() - started
-        results = run_parts(options.parts, setup, started + options.limit_s)
-    report = {
-        "machine": machine(setup.device),
-        "data": "packed images" if options.packed else "synthetic radiographs",
-        "prepare_seconds": prepared,
-        "seconds": time.perf_counter() - started,
-        "parts": results,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "gpu.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-    (options.out / "gpu.txt").write_text(table(report), encoding="utf-8")
-    print(table(report), end="")
-    return int(any("error" in result for result in results.values()))
+        report: dict[str, Any] = {
+            "machine": machine(setup.device),
+            "data": "packed images" if options.packed else "synthetic radiographs",
+            "prepare_seconds": time.perf_counter() - started,
+            "parts": {},
+        }
+        for name, result in run_parts(_names(options.parts), setup, started + options.limit_s):
+            report["parts"][name] = result
+            report["seconds"] = time.perf_counter() - started
+            (options.out / "gpu.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+            (options.out / "gpu.txt").write_text(table(report), encoding="utf-8")
+            print("\n".join(part_lines(name, result)), flush=True)
+    print(f"{report['seconds']:.0f} s in all, {options.out / 'gpu.txt'}")
+    return int(any("error" in result for result in report["parts"].values()))
 
 
-def run_parts(names: Sequence[str], setup: Setup, deadline: float) -> dict[str, Any]:
+def run_parts(
+    names: Sequence[str], setup: Setup, deadline: float
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Run parts in worker processes until the deadline.
 
     Args:
@@ -93,58 +107,72 @@ def run_parts(names: Sequence[str], setup: Setup, deadline: float) -> dict[str, 
         setup: What they measure.
         deadline: Value of ``time.perf_counter()`` after which no part runs.
 
-    Returns:
-        For each part its ``seconds`` and either ``rows``, ``not_applicable`` or ``error``.
+    Yields:
+        The name of a part and its result: ``seconds`` and either ``rows``, ``not_applicable`` or
+        ``error``.
     """
     context = multiprocessing.get_context("spawn")
-    results: dict[str, Any] = {}
     waiting = list(names)
     while waiting:
         receiver, sender = context.Pipe(duplex=False)
         worker = context.Process(target=work, args=(waiting, setup, sender))
         worker.start()
         sender.close()
-        done = collect(waiting, receiver, deadline)
-        worker.kill() if worker.is_alive() and "error" in done[list(done)[-1]] else worker.join()
+        with suppress(EOFError):  # a worker that does not start fails its first part
+            if receiver.poll(_START_LIMIT_S):
+                receiver.recv()
+        is_usable = True
+        while waiting and is_usable:
+            name = waiting.pop(0)
+            result, is_usable = receive(name, receiver, deadline)
+            yield name, result
+        if is_usable:
+            worker.join(10)
+        worker.kill()
         worker.join()
-        results |= done
-        waiting = waiting[len(done) :]
-    return results
 
 
-def collect(names: Sequence[str], receiver: Connection, deadline: float) -> dict[str, Any]:
-    """Receive results from a worker until it has finished, or a part fails."""
-    results: dict[str, Any] = {}
-    for name in names:
-        start = time.perf_counter()
-        limit = max(0.0, min(PARTS[name][1], deadline - start))
-        try:
-            if receiver.poll(limit):
-                results[name] = receiver.recv()
-            else:
-                results[name] = {"error": f"stopped after the time limit of {limit:.0f} s"}
-        except EOFError:
-            results[name] = {"error": "the process crashed"}
-        results[name]["seconds"] = time.perf_counter() - start
-        print(f"{name}: {results[name]['seconds']:.1f} s", file=sys.stderr, flush=True)
-        if "error" in results[name]:
-            break
-    return results
+def receive(name: str, receiver: Connection, deadline: float) -> tuple[dict[str, Any], bool]:
+    """Wait for the result of a part; return it, and whether its worker runs the next one."""
+    start = time.perf_counter()
+    limit = max(0.0, min(PARTS[name][1], deadline - start))
+    is_usable = False
+    try:
+        if receiver.poll(limit):
+            result, is_usable = receiver.recv()
+        else:
+            result = {"error": f"stopped after its time limit of {limit:.0f} s"}
+    except EOFError:
+        result = {"error": "the process crashed"}
+    result["seconds"] = time.perf_counter() - start
+    return result, is_usable
 
 
 def work(names: Sequence[str], setup: Setup, sender: Connection) -> None:
-    """Run parts in this process, up to the first that fails: a GPU may be unusable after it."""
+    """Run parts in this process, until an error leaves the GPU unusable."""
+    sender.send("started")
     for name in names:
+        is_usable = True
         try:
             result: dict[str, Any] = {"rows": [asdict(row) for row in PARTS[name][0](setup)]}
         except NotApplicableError as reason:
             result = {"not_applicable": str(reason)}
         except Exception as error:  # noqa: BLE001  (recorded)
-            where = traceback.format_exc().splitlines()[-4:]
+            where = traceback.format_exc().splitlines()[-12:]
             result = {"error": f"{type(error).__name__}: {error}", "where": where}
-        sender.send(result)
-        if "error" in result:
+            is_usable = _is_usable(setup)
+        sender.send((result, is_usable))
+        if not is_usable:
             return
+
+
+def _is_usable(setup: Setup) -> bool:
+    try:
+        setup.synchronize()
+        setup.reset_peak()
+    except RuntimeError:
+        return False
+    return True
 
 
 def table(report: dict[str, Any]) -> str:
@@ -152,20 +180,25 @@ def table(report: dict[str, Any]) -> str:
     machine_line = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
     lines = [machine_line, f"{report['data']}, {report['seconds']:.0f} s in all", ""]
     for name, result in report["parts"].items():
-        lines.append(f"{name} ({result['seconds']:.0f} s)")
-        if "rows" not in result:
-            kind = "not_applicable" if "not_applicable" in result else "error"
-            lines.append(f"  {kind.replace('_', ' ')}: {result[kind]}")
-        for row in result.get("rows", []):
-            limit = ""
-            if row["limit"]:
-                sign, bound = row["limit"]
-                is_met = row["value"] <= bound if sign == "<=" else row["value"] >= bound
-                limit = f"{sign} {bound:g}: {'met' if is_met else 'NOT MET'}"
-            lines.append(
-                f"  {row['name']:<52}{row['value']:>11.5g} {row['unit']:<9}{limit}".rstrip()
-            )
+        lines += part_lines(name, result)
     return "\n".join(lines) + "\n"
+
+
+def part_lines(name: str, result: dict[str, Any]) -> list[str]:
+    """Format the result of a part."""
+    lines = [f"{name} ({result['seconds']:.0f} s)"]
+    for kind in ("not_applicable", "error"):
+        if kind in result:
+            lines.append(f"  {kind.replace('_', ' ')}: {result[kind]}")
+            lines += [f"    {line}" for line in result.get("where", [])]
+    for row in result.get("rows", []):
+        limit = ""
+        if row["limit"]:
+            sign, bound = row["limit"]
+            is_met = row["value"] <= bound if sign == "<=" else row["value"] >= bound
+            limit = f"{sign} {bound:g}: {'met' if is_met else 'NOT MET'}"
+        lines.append(f"  {row['name']:<58}{row['value']:>11.5g} {row['unit']:<9}{limit}".rstrip())
+    return lines
 
 
 def machine(device: str) -> dict[str, str]:
@@ -176,6 +209,7 @@ def machine(device: str) -> dict[str, str]:
         "CPU cores": str(os.cpu_count()),
         "torch": torch.__version__,
         "CUDA": str(torch.version.cuda) if device == "cuda" else "not used",
+        "cuDNN": str(torch.backends.cudnn.version()) if device == "cuda" else "not used",
         "python": platform.python_version(),
     }
 
@@ -186,6 +220,11 @@ def _device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _names(chosen: Sequence[str]) -> list[str]:
+    groups = {"checks": list(CHECKS), "speed": list(SPEED)}
+    return [name for choice in chosen for name in groups.get(choice, [choice])]
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--packed", type=Path, help="folder written by benchmarks/pack.py")
@@ -193,7 +232,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path())
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--small", action="store_true", help="few and small images")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    choices = ["checks", "speed", *PARTS]
+    parser.add_argument("--parts", nargs="+", choices=choices, default=["checks", "speed"])
     parser.add_argument("--limit-s", type=float, default=470, help="time limit in seconds")
     return parser.parse_args()
 

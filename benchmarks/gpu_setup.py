@@ -1,9 +1,11 @@
 """What the parts of ``benchmarks/gpu.py`` share: settings, data, networks and clocks."""
 
+import gc
 import os
 import statistics
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -72,6 +74,17 @@ class Setup:
             return 4
         return 16 if network == "resnet50" else 32
 
+    @property
+    def recorded(self) -> dict[str, bool]:
+        """Setting that records passes as CUDA graphs; none on a CPU."""
+        return {"cuda_graph": True} if self.device == "cuda" else {}
+
+    @property
+    def ways(self) -> dict[str, dict[str, bool]]:
+        """Ways to train, as settings: step by step, and on a GPU also with recorded passes."""
+        plain: dict[str, dict[str, bool]] = {"trainer": {}}
+        return plain | ({"trainer with CUDA graphs": self.recorded} if self.recorded else {})
+
     def need_cuda(self) -> None:
         """Raise unless the device is a GPU."""
         if self.device != "cuda":
@@ -84,16 +97,10 @@ class Setup:
         limit: int | None = None,
         augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> StratifiedResplit:
-        """Decode a split, or some of its images, of both classes."""
-        records = _split_records(self.data)
-        own = [index for index, record in enumerate(records) if record.split == split]
-        others = [index for index, record in enumerate(records) if record.split != split]
-        if limit is not None:  # evenly, because they are sorted by class
-            own = own[:: max(1, len(own) // limit)][:limit]
-        spec = InputSpec(size=self.size)
-        return StratifiedResplit(
-            records.take(own + others), split, val_fraction=0.0, input_spec=spec, augment=augment
-        )
+        """Return a split, or some of its images, of both classes; decoded once per process."""
+        dataset = copy(_decoded(self.data, split, limit, self.size))
+        dataset.augment = augment
+        return dataset
 
     def model(self, network: str) -> nn.Module:
         """Build a network, with ImageNet weights if their file exists, on the CPU."""
@@ -137,6 +144,7 @@ class Setup:
     def reset_peak(self) -> None:
         """Free cached memory and begin a new measurement of the peak."""
         if self.device == "cuda":
+            gc.collect()  # recorded graphs may be parts of reference cycles
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
@@ -148,5 +156,19 @@ class Setup:
 
 
 @lru_cache
+def _decoded(data: Path, split: Split, limit: int | None, size: int) -> StratifiedResplit:
+    records = _split_records(data)
+    own = [index for index, record in enumerate(records) if record.split == split]
+    others = [index for index, record in enumerate(records) if record.split != split]
+    if limit is not None:  # evenly, because they are sorted by class
+        own = own[:: max(1, len(own) // limit)][:limit]
+    return StratifiedResplit(
+        records.take(own + others), split, val_fraction=0.0, input_spec=InputSpec(size=size)
+    )
+
+
+@lru_cache
 def _split_records(data: Path) -> Records:
-    return resplit(read_folder(data), val_fraction=0.10, seed=0)
+    records = read_folder(data)
+    has_test = any(record.split == "test" for record in records)
+    return resplit(records, val_fraction=0.10, test_fraction=None if has_test else 0.1, seed=0)

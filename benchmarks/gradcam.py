@@ -5,10 +5,9 @@
 
 Every method explains the same layer of the same network for the same class. All are timed in one
 process, in turn, so that other load affects all of them, and each on the second of two batches, as
-in a loop. This library reuses freed memory between batches (on Linux); the effect of that on
-inference has a row of its own, to separate method and allocator. The table has the median and, for
-this library, the range of the ratio to inference. Peak memory is the growth of the resident set in
-a fresh process for each method on the CPU, and the memory allocated by torch on a GPU.
+in a loop. The table has the median and, for this library, the range of the ratio to inference.
+Peak memory is the growth of the resident set in a fresh process for each method on the CPU, and
+the memory allocated by torch on a GPU.
 """
 
 import argparse
@@ -17,7 +16,6 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -26,7 +24,6 @@ from torch import nn
 
 from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.explain import GradCAM
-from cxrtransfer.runtime import freed_memory_kept
 
 LAYERS = {"resnet50": "layer4", "densenet121": "features.norm5", "googlenet": "inception5b"}
 Method = Callable[[], object]
@@ -61,11 +58,9 @@ def measure(network: str, arguments: argparse.Namespace) -> None:
         for name, run in methods.items():
             if name in failures:
                 continue
-            keeps = name in ("cxrtransfer", "inference, kept")
             try:
-                with freed_memory_kept() if keeps else nullcontext():
-                    run()
-                    seconds[name].append(timed(run, device))
+                run()
+                seconds[name].append(timed(run, device))
             except RuntimeError as error:
                 failures[name] = str(error).split("\n", maxsplit=1)[0][:70]
     plain = statistics.median(seconds["inference"])
@@ -82,9 +77,7 @@ def measure(network: str, arguments: argparse.Namespace) -> None:
     print(f"cxrtransfer over inference, turn by turn: {min(ratios):.2f} to {max(ratios):.2f}")
     if arguments.memory:
         memory = {
-            name: peak_memory(network, name, arguments)
-            for name in methods
-            if name not in failures and name != "inference, kept"
+            name: peak_memory(network, name, arguments) for name in methods if name not in failures
         }
         for name, peak in memory.items():
             print(f"{name:<18}{peak:>8.0f} MiB {peak / memory['inference']:>5.2f} x inference")
@@ -114,7 +107,6 @@ def build_methods(
     layer = model.get_submodule(LAYERS[network])
     methods: dict[str, Method] = {
         "inference": lambda: infer(model, images),
-        "inference, kept": lambda: infer(model, images),
     }
     with_ours = GradCAM(model, layer)
 
@@ -188,7 +180,7 @@ def peak_memory(network: str, method: str, arguments: argparse.Namespace) -> flo
 def growth(network: str, method: str, batch_size: int, size: int, device_name: str) -> float:
     """Measure in this process; see :func:`peak_memory`."""
     device = torch.device(device_name)
-    build_methods(network, 1, 64, device)[method]()  # libraries load and allocate on first use
+    build_methods(network, 1, size, device)[method]()  # libraries load and allocate on first use
     run = build_methods(network, batch_size, size, device)[method]
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)

@@ -5,14 +5,16 @@
         --epochs 2 --out runs/paper
     python docs/measured.py --mine runs/mine --paper runs/paper
 
-``chest_xray`` is the folder of the Kermany images (CC BY 4.0), and ``CXRTRANSFER_WEIGHTS`` that of
-the weight files. The table of the README lies between two comments, which stay.
+Either study may be left out. The picture of the report needs Chromium or Chrome. ``chest_xray`` is
+the folder of the Kermany images (CC BY 4.0), and ``CXRTRANSFER_WEIGHTS`` that of the weight files.
+The table of the README lies between two comments, which stay.
 """
 
 import argparse
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,8 +22,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
-from cxrtransfer.evaluation import evaluate
+from cxrtransfer.evaluation import (
+    Predictions,
+    adjust_priors,
+    average,
+    compare,
+    compute_metrics,
+    estimate_priors,
+    evaluate,
+    fit_platt,
+    null_calibration_error,
+    threshold_for_max_f1,
+    threshold_for_youden,
+    weighted_priors,
+)
 from cxrtransfer.plots import plot_overlay
 from cxrtransfer.report import PUBLISHED
 from cxrtransfer.study import RunResult, StudyResults, load_study
@@ -29,6 +45,7 @@ from cxrtransfer.study import RunResult, StudyResults, load_study
 OUTPUT = Path(__file__).parent / "_output"
 IMAGES = Path(__file__).parent / "_static"
 README = Path(__file__).parent.parent / "README.md"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 METRICS = {
     "auroc": "AUROC",
     "accuracy": "Accuracy",
@@ -48,13 +65,17 @@ NAMES = {
 def main() -> None:
     """Write everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("mine", "paper"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--mine", type=Path, help="study with the library's defaults")
+    parser.add_argument("--paper", type=Path, help="study with the paper's settings")
     options = parser.parse_args()
-    mine, paper = load_study(options.mine), load_study(options.paper)
-    write_mine(mine)
-    write_paper(paper)
-    write_overlay(mine)
+    if options.mine:
+        mine = load_study(options.mine)
+        write_mine(mine)
+        write_validation(mine)
+        write_overlay(mine)
+        write_screenshot(mine.folder.report)
+    if options.paper:
+        write_paper(load_study(options.paper))
     write_readme_output()
 
 
@@ -113,6 +134,96 @@ def write_readme_output() -> None:
     insert("output", f"```text\n{done.stdout.strip()}\n```")
 
 
+def write_validation(study: StudyResults) -> None:
+    """Write how the run chosen on validation performs there and on test."""
+    run = study.chosen
+    evaluations = {
+        "Validation": evaluate(run.val, patients=[study.patient_of[name] for name in run.val.ids]),
+        "Test": evaluate(run.test, patients=[study.patient_of[name] for name in run.test.ids]),
+    }
+    prevalences = {"Validation": prevalence(run.val), "Test": prevalence(run.test)}
+    rows = [
+        {
+            "Metric (95% CI)": "Prevalence of pneumonia",
+            **{name: f"{value:.1%}" for name, value in prevalences.items()},
+        }
+    ]
+    rows += [
+        {
+            "Metric (95% CI)": METRICS[metric],
+            **{
+                name: "{0.value:.3f} ({0.low:.3f}\N{EN DASH}{0.high:.3f})".format(each[metric])
+                for name, each in evaluations.items()
+            },
+        }
+        for metric in ("auroc", "accuracy", "recall", "specificity")
+    ]
+    write_csv(OUTPUT / "validation-and-test.csv", rows)
+    numbers = {
+        "model": NAMES[run.config.model],
+        "val": compute_metrics(run.val),
+        "test": compute_metrics(run.test),
+        **thresholds(run.val, run.test),
+        **recalibration(run.val, run.test),
+    }
+    others = [each for each in study.runs if each is not run]
+    if others:
+        mean = average([each.test for each in study.runs])
+        patients = [study.patient_of[name] for name in run.test.ids]
+        difference = compare(mean, run.test, patients=patients)
+        numbers["ensemble"] = {
+            "auroc": compute_metrics(mean)["auroc"],
+            "difference": difference.difference,
+            "low": difference.low,
+            "high": difference.high,
+        }
+    path = OUTPUT / "validation-and-test.json"
+    path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+
+
+def prevalence(predictions: Predictions) -> float:
+    """Return the fraction of positive images."""
+    return float((predictions.labels == predictions.positive_index).mean())
+
+
+def thresholds(val: Predictions, test: Predictions) -> dict[str, object]:
+    """Return the thresholds chosen on validation and their accuracy on test."""
+    points = {"youden": threshold_for_youden(val), "f1": threshold_for_max_f1(val)}
+    return {
+        name: {
+            "threshold": point.threshold,
+            "accuracy": compute_metrics(test, threshold=point.threshold)["accuracy"],
+        }
+        for name, point in points.items()
+    }
+
+
+def recalibration(val: Predictions, test: Predictions) -> dict[str, object]:
+    """Return what Platt scaling on validation and the estimated prevalence give on test."""
+    scaled = fit_platt(val).apply(test)
+    trained_on = weighted_priors(val.labels, num_classes=2)
+    estimated = estimate_priors(scaled, trained_on=trained_on).priors
+    true = prevalence(test)
+
+    def accuracy(expected: tuple[float, ...]) -> float:
+        adjusted = adjust_priors(scaled, trained_on=trained_on, expected=expected)
+        return compute_metrics(adjusted)["accuracy"]
+
+    return {
+        "platt": {
+            "ece": compute_metrics(scaled)["ece"],
+            "null": null_calibration_error(scaled),
+            "accuracy": compute_metrics(scaled)["accuracy"],
+        },
+        "prevalence": {
+            "true": true,
+            "estimated": estimated[test.positive_index],
+            "accuracy_true": accuracy((1 - true, true)),
+            "accuracy_estimated": accuracy(estimated),
+        },
+    }
+
+
 def write_paper(study: StudyResults) -> None:
     """Write the paper's results, and beside them those of the same settings here."""
     rows = []
@@ -163,6 +274,36 @@ def write_overlay(study: StudyResults) -> None:
         plot_overlay(example.image, example.heatmap, ax=axes[2 * column + 1])
     IMAGES.mkdir(exist_ok=True)
     figure.savefig(IMAGES / "overlay.jpg", pil_kwargs={"quality": 80})
+
+
+def write_screenshot(report: Path) -> None:
+    """Take a picture of the beginning of a report with a headless browser."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        print(f"no picture of the report: none of {', '.join(BROWSERS)} is installed")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder, "report.png")
+        subprocess.run(  # noqa: S603  (a program that we name)
+            [
+                browser,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--no-first-run",
+                f"--user-data-dir={folder}/profile",
+                f"--screenshot={picture}",
+                "--window-size=1280,1180",
+                report.resolve().as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        with Image.open(picture) as image:
+            image.convert("RGB").resize((960, 885), Image.Resampling.LANCZOS).save(
+                IMAGES / "report.jpg", quality=80
+            )
 
 
 if __name__ == "__main__":

@@ -46,4 +46,4 @@ config = RunConfig(
 # %% Train, and test the weights of the best epoch.
 result = run_experiment(config, records, arguments.out / config.name)
 metrics = result.test_metrics
-print(f"{config.model}: test AUROC {metrics['auroc']:.3f}, best epoch {result.best_epoch}")
+print(f"{config.model}: test AUROC {metrics['auroc']:.3f}, epoch {result.tested_epoch}")

@@ -265,6 +265,64 @@ def test_an_exported_classifier_predicts_like_its_run(
     assert "on validation" in capsys.readouterr().out
 
 
+def test_export_writes_graphs_of_a_run_and_of_an_exported_classifier(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    run, model = trained[1], tmp_path / "model"
+    graphs = [tmp_path / name for name in ("run.onnx", "run.pt2", "model.onnx")]
+
+    assert main(["export", str(run), "--out", str(model), "--onnx", str(graphs[0]),
+                 "--pt2", str(graphs[1])]) == 0  # fmt: skip
+    assert main(["export", str(model), "--onnx", str(graphs[2])]) == 0
+
+    written = capsys.readouterr().out.split()
+    assert written == [str(path) for path in (graphs[0], graphs[1], model, graphs[2])]
+    assert graphs[0].read_bytes() == graphs[2].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name what to write: --out FOLDER, --onnx FILE or --pt2 FILE"),
+        (["--onnx", "m.pt"], "--onnx must name a file that ends in .onnx, got m.pt"),
+        (["--pt2", "m.onnx"], "--pt2 must name a file that ends in .pt2, got m.onnx"),
+        (["--onnx", "old.onnx"], "old.onnx exists; choose another name"),
+        (["--out", "."], "--out must not exist or must be an empty folder, got ."),
+        (["--out", "old.onnx"], "--out must not exist or must be an empty folder, got old.onnx"),
+    ],
+)
+def test_export_checks_its_files_before_anything_is_loaded(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    (tmp_path / "manifest.json").touch()
+    (tmp_path / "old.onnx").touch()
+    done = subprocess.run(  # noqa: S603  (our own interpreter)
+        [sys.executable, "-c", _WITHOUT_TORCH, "export", ".", *words], cwd=tmp_path, check=False
+    )
+
+    assert done.returncode == 1
+    assert f"cxrtransfer: {message}" in capfd.readouterr().err
+
+
+_WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # an import of it fails
+from cxrtransfer.cli import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def test_export_without_onnx_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.json").touch()
+    monkeypatch.setattr("cxrtransfer.cli.checks.find_spec", lambda _name: None)
+
+    assert main(["export", str(tmp_path), "--onnx", str(tmp_path / "m.onnx")]) == 1
+    assert "pip install 'cxrtransfer[onnx]'" in capsys.readouterr().err
+
+
 def test_audit_prints_the_leakage_report_of_a_folder_or_a_table(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -331,7 +389,7 @@ def test_every_setting_has_an_option() -> None:
         "--mixup", "0.2", "--cutmix", "1",
         "--ema-decay", "0.9", "--layer-decay", "0.8", "--unfreeze-every", "2", "--monitor",
         "val_f1", "--select", "last", "--loss-normalization", "batch",
-        "--min-change", "0.01", "--reuse-features", "never", "--compile",
+        "--min-change", "0.01", "--reuse-features", "never", "--compile", "--cuda-graph",
     ]  # fmt: skip
     config = run_configs(parse(words))[1]
 

@@ -143,3 +143,17 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert file_digest("~/a/b.json") == file_digest(tmp_path / "a" / "b.json")
     assert (tmp_path / "new" / "x").exists()
     assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt"])
+def test_the_header_shows_the_delimiter(tmp_path: Path, delimiter: str, suffix: str) -> None:
+    path = tmp_path / f"table{suffix}"
+    lines = [["path", '"label; or, finding"', "patient"], ["a.png", "x", "p,1;2"]]
+    cells = [[f'"{cell}"' if "1;2" in cell else cell for cell in line] for line in lines]
+    path.write_text("\n".join(delimiter.join(line) for line in cells) + "\n", encoding="utf-8")
+
+    assert read_table(path) == (
+        ("path", "label; or, finding", "patient"),
+        [("a.png", "x", "p,1;2")],
+    )

@@ -5,10 +5,15 @@ fails ends the build. All blocks of a page share one folder, which is empty at t
 its Python blocks share one namespace. A block ends with an expression to show its value: Axes
 become an image. With ``:hidden:``, the code of a Python block is not shown. ``run-image`` shows an
 image, and ``run-file`` a text, that blocks have written.
+
+Pages that begin with the same training include it with the option ``shared``: what the block wrote
+on the first page of a build is copied to the others before it runs there, so that it finds its
+finished run instead of training again.
 """
 
 import ast
 import contextlib
+import hashlib
 import io
 import itertools
 import os
@@ -17,6 +22,7 @@ import subprocess
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,11 +34,14 @@ from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 _FOLDERS = Path("_build/blocks")  # inside the source folder, as Sphinx copies images from there
+_SHARED = _FOLDERS / ".shared"
 _SHOWN_FOLDER = "/home/you"
 _LANGUAGES = ("python", "py", "bash", "sh", "shell")
+_seconds: list[tuple[float, str]] = []
 
 
 def figure_of(value: object) -> Figure | None:
@@ -56,6 +65,13 @@ class _Block(SphinxDirective):
         node = nodes.literal_block(code, code, language=language, was_run=True)
         self.set_source_info(node)
         return node
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """Note the CPU time of this block and of the processes that it starts."""
+        start = sum(os.times()[:4])
+        yield
+        _seconds.append((sum(os.times()[:4]) - start, f"{self.env.docname}:{self.lineno}"))
 
     def output(self, text: str) -> list[nodes.Node]:
         """Show what a block printed."""
@@ -85,18 +101,24 @@ class RunPython(_Block):
         "alt": directives.unchanged_required,
         "width": directives.unchanged,
         "hidden": directives.flag,
+        "shared": directives.flag,
     }
 
     def run(self) -> list[nodes.Node]:
         """Run the block."""
         code = "\n".join(self.content)
+        shared = Path(self.env.srcdir) / _SHARED / hashlib.sha256(code.encode()).hexdigest()
+        if "shared" in self.options and shared.exists():
+            shutil.copytree(shared, self.folder, dirs_exist_ok=True)
         namespaces = self.env.temp_data.setdefault("run-python", {"__name__": "__main__"})
         printed = io.StringIO()
-        with contextlib.chdir(self.folder), contextlib.redirect_stdout(printed):
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(printed), self.timed():
             try:
                 value = _execute(code, namespaces)
             except Exception as error:
                 raise self.fail(f"the block failed\n{traceback.format_exc()}") from error
+        if "shared" in self.options and not shared.exists():
+            shutil.copytree(self.folder, shared)
         figure = figure_of(value)
         if figure is None and value is not None:
             printed.write(repr(value))
@@ -142,16 +164,17 @@ class RunShell(_Block):
             "COLUMNS": "99",
             "NO_COLOR": "1",
         }
-        done = subprocess.run(  # noqa: S603  (our own pages)
-            ["bash", "-e", "-o", "pipefail", "-c", code],  # noqa: S607
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            check=False,
-        )
+        with self.timed():
+            done = subprocess.run(  # noqa: S603  (our own pages)
+                ["bash", "-e", "-o", "pipefail", "-c", code],  # noqa: S607
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                check=False,
+            )
         if done.returncode != self.options.get("status", 0):
             raise self.fail(f"exit status {done.returncode} of\n{code}\n{done.stdout}")
         text = done.stdout
@@ -198,6 +221,10 @@ def _empty_folder(app: Sphinx, docname: str, _source: list[str]) -> None:
     folder.mkdir(parents=True)
 
 
+def _forget_shared(app: Sphinx) -> None:
+    shutil.rmtree(Path(app.srcdir) / _SHARED, ignore_errors=True)
+
+
 def _remove_folder(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
     shutil.rmtree(Path(env.srcdir) / _FOLDERS / docname, ignore_errors=True)
 
@@ -214,13 +241,23 @@ def _check_all_run(app: Sphinx, doctree: nodes.document) -> None:
             )
 
 
+def _report_slowest(_app: Sphinx, _exception: Exception | None) -> None:
+    total = sum(seconds for seconds, _block in _seconds)
+    slowest = sorted(_seconds, reverse=True)[:20]
+    lines = [f"{seconds:6.1f} s  {block}" for seconds, block in slowest]
+    text = "\n".join([f"the blocks took {total:.0f} s of CPU time; the slowest:", *lines])
+    logging.getLogger(__name__).info(text)
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Register the directives."""
     app.add_directive("run-python", RunPython)
     app.add_directive("run-shell", RunShell)
     app.add_directive("run-image", RunImage)
     app.add_directive("run-file", RunFile)
+    app.connect("builder-inited", _forget_shared)
     app.connect("source-read", _empty_folder)
     app.connect("env-purge-doc", _remove_folder)
     app.connect("doctree-read", _check_all_run)
+    app.connect("build-finished", _report_slowest)
     return {"parallel_read_safe": True}

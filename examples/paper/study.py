@@ -33,7 +33,19 @@ parser.add_argument("--lr", type=float, default=1e-5, help="with --data (default
 parser.add_argument(
     "--seeds", nargs="+", type=int, default=[0], help="with --data: repeat every run with each"
 )
-parser.add_argument("--image-split", action="store_true", help="split by image, as in the paper")
+parser.add_argument(
+    "--protocol",
+    choices=["recommended", "paper"],
+    default="recommended",
+    help="with --data: 'paper' splits by image, tests the last epoch and normalizes the weighted "
+    "loss by batch (default: recommended)",
+)
+parser.add_argument("--device", default="auto", help="'cpu', 'cuda' or 'cuda:N' (default: auto)")
+parser.add_argument("--jobs", type=int, default=1, help="with --data: simultaneous runs")
+parser.add_argument("--cache", type=Path, help="with --data: folder for decoded images")
+parser.add_argument(
+    "--metrics-only", action="store_true", help="with --data: no embedding and no explanations"
+)
 parser.add_argument("--out", type=Path, default=Path("runs/study"), help="output folder")
 arguments = parser.parse_args()
 logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -51,13 +63,22 @@ try:
             seeds=arguments.seeds,
             epochs=arguments.epochs,
             lr=arguments.lr,
-            group_by=None if arguments.image_split else "patient_id",
+            protocol=arguments.protocol,
         )
         note = (
             "Measured on images from one hospital. Such models have been reported to perform at "
             "chance level on children from other sites; these results do not support clinical use."
         )
-        run_study(configs, read_folder(arguments.data), arguments.out, note=note)
+        run_study(
+            configs,
+            read_folder(arguments.data),
+            arguments.out,
+            note=note,
+            device=arguments.device,
+            n_jobs=arguments.jobs,
+            cache=arguments.cache,
+            metrics_only=arguments.metrics_only,
+        )
 except RunsFailedError as error:
     failed = error
     if len(error.failures) == error.num_runs:

@@ -7,6 +7,7 @@ __all__ = [
     "BundleError",
     "EmptyHeatmapWarning",
     "IncompatibleWeightsError",
+    "LeakageWarning",
     "MissingExtraError",
     "NonFiniteLossError",
     "RunFolderError",
@@ -21,6 +22,10 @@ MAX_LISTED_IMAGES = 10
 
 class EmptyHeatmapWarning(UserWarning):
     """Some heatmaps are zero everywhere."""
+
+
+class LeakageWarning(UserWarning):
+    """Images of one patient, or copies of an image, are or may be in more than one split."""
 
 
 class BundleError(ValueError):

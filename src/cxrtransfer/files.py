@@ -21,6 +21,7 @@ import numpy.typing as npt
 from cxrtransfer.types import StrPath
 
 __all__ = [
+    "DELIMITERS",
     "atomic_path",
     "canonical_json",
     "expand",
@@ -29,6 +30,7 @@ __all__ = [
     "read_json",
     "read_table",
     "remove_temporary",
+    "sniff_delimiter",
     "text_digest",
     "write_arrays",
     "write_json",
@@ -39,6 +41,7 @@ __all__ = [
 _TEMPORARY = re.compile(
     r"\.[\w-]+\.(json|csv|npz|pt|html|md|txt|tex|safetensors|svg|pdf|png)\.[a-z0-9_]{8}"
 )
+DELIMITERS = frozenset(",;\t")
 _BYTE_ORDER_MARKS = (  # the longer first: UTF-32 begins like UTF-16
     (b"\xff\xfe\0\0", "utf-32"),
     (b"\0\0\xfe\xff", "utf-32"),
@@ -174,9 +177,12 @@ def write_table(path: StrPath, columns: Sequence[str], rows: Iterable[Sequence[o
         quoting: csv.writer(text, delimiter=_delimiter(path), lineterminator="\n", quoting=quoting)
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
     }
+    # Python before 3.13 leaves a carriage return without the quotes that it needs. In the header,
+    # quotes also keep sniff_delimiter() from taking another delimiter for the one used.
+    needs_quotes = {*DELIMITERS, "\r"}
     for row in (columns, *rows):
-        # Python before 3.13 leaves a carriage return without the quotes that it needs.
-        special = any("\r" in str(cell) for cell in row)
+        special = any(needs_quotes & set(str(cell)) for cell in row)
+        needs_quotes = {"\r"}
         writers[csv.QUOTE_ALL if special else csv.QUOTE_MINIMAL].writerow(row)
     data = text.getvalue().encode()
     with atomic_path(path) as temporary:
@@ -187,7 +193,8 @@ def read_table(path: StrPath) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Read a table in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
 
     Args:
-        path: The file, as in :func:`write_table`.
+        path: The file, separated by commas, semicolons or tabs; compressed if its name ends in
+            ``.gz``.
 
     Returns:
         The header, and the cells of each row; empty lines are ignored.
@@ -201,7 +208,8 @@ def read_table(path: StrPath) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         data = gzip.decompress(data) if _is_compressed(path) else data
         encoding = next((e for mark, e in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8-sig")
         text = data.decode(encoding)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path), strict=True)
+        delimiter = sniff_delimiter(text, _delimiter(path))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         header, *rows = [tuple(row) for row in reader if row] or [()]
     except (ValueError, EOFError, OSError, zlib.error, csv.Error) as error:
         raise ValueError(
@@ -217,6 +225,23 @@ def read_table(path: StrPath) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     if len(set(header)) < len(header) or any("\0" in name for name in header):
         raise ValueError(f"columns of {path} must have different names, got {list(header)}")
     return header, rows
+
+
+def sniff_delimiter(text: str, default: str = ",") -> str:
+    """Return which of comma, semicolon and tab separates the columns of a table.
+
+    Args:
+        text: The table, or its beginning.
+        default: The delimiter to prefer if the header has as many columns with it.
+    """
+    counts = {}
+    for delimiter in (default, *sorted(DELIMITERS - {default})):
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        try:
+            counts[delimiter] = len(next((row for row in reader if row), []))
+        except csv.Error:
+            counts[delimiter] = 1
+    return max(counts, key=lambda delimiter: counts[delimiter])
 
 
 def _is_compressed(path: StrPath) -> bool:

@@ -1,3 +1,7 @@
+import re
+import shutil
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cxrtransfer.data import StratifiedResplit, decode_image, read_folder
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.data import StratifiedResplit, decode_image, leakage, read_folder
+from cxrtransfer.errors import LeakageWarning, UnreadableImagesError
 from cxrtransfer.inference import batch_loader
 from cxrtransfer.types import InputSpec
 
@@ -118,3 +122,68 @@ def test_a_sampler_and_shuffle_are_refused(image_tree: Path) -> None:
 def test_a_transform_and_augment_are_refused(image_tree: Path) -> None:
     with pytest.raises(ValueError, match="augment applies to the default transform only"):
         StratifiedResplit(image_tree, "val", transform=lambda x: x, augment=lambda x: x)
+
+
+def leakage_warnings(**options: object) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for split in SPLITS:
+            StratifiedResplit(split=split, input_spec=SPEC, **options)
+    assert all(warning.category is LeakageWarning for warning in caught)
+    assert all(warning.filename == __file__ for warning in caught)
+    return [str(warning.message) for warning in caught]
+
+
+def test_unknown_patients_are_named_once(image_tree: Path) -> None:
+    (message,) = leakage_warnings(source=image_tree)
+
+    assert re.search(r"patients are unknown.*patient_id.*audit", message)
+
+
+@pytest.mark.parametrize("group_by", ["patient_id", None])
+def test_known_patients_or_a_split_by_image_are_no_reason(
+    image_tree: Path, group_by: str | None
+) -> None:
+    records = read_folder(image_tree)
+    if group_by:
+        records = replace(records, patients_known=True)
+
+    assert leakage_warnings(source=records, group_by=group_by) == []
+
+
+def test_copies_across_splits_are_named(image_tree: Path) -> None:
+    copied = image_tree / "train" / "NORMAL" / "03.png"
+    shutil.copy(copied, image_tree / "test" / "NORMAL" / "copy.png")
+
+    (message,) = leakage_warnings(source=image_tree, group_by=None)
+
+    assert re.search(r"1 files have identical copies in another split", message)
+    assert str(copied) in message
+    assert "copy.png" in message
+
+
+def test_only_files_of_one_size_and_ending_are_read(
+    image_tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = image_tree / "train" / "NORMAL" / "00.png", image_tree / "test" / "NORMAL"
+    content = first.read_bytes()
+    (second / "ending.png").write_bytes(content[:-1] + b"x")  # of the same size
+    (second / "beginning.png").write_bytes(content[:9] + b"x" + content[10:])
+    first.write_bytes(content)
+    read = []
+    digest = leakage.file_digest
+    monkeypatch.setattr(leakage, "file_digest", lambda path: read.append(path) or digest(path))
+
+    leakage.warn_of_leakage(read_folder(image_tree), by_patient=False)
+
+    sizes = {path: path.stat().st_size for path in image_tree.rglob("*.png")}
+    assert {sizes[path] for path in read} <= {len(content)}
+    assert second / "ending.png" not in read
+
+
+def test_one_split_cannot_leak(image_tree: Path) -> None:
+    records = read_folder(image_tree).where("test")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        StratifiedResplit(records, "test", val_fraction=0, input_spec=SPEC)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def test_the_decision_of_a_run_comes_from_its_validation_split(
     assert Classifier.from_run(run, threshold="f1", card=False).threshold == (
         threshold_for_max_f1(val)
     )
-    predictions = classifier.predict(kermany_tree / "test")
+    same = replace(classifier, precision=run.manifest.precision)
+    predictions = same.predict(kermany_tree / "test")
     expected = platt.apply(run.test)
     np.testing.assert_allclose(predictions.probabilities, expected.probabilities, atol=1e-12)
     np.testing.assert_array_equal(
@@ -66,7 +68,9 @@ def test_without_recalibration_the_probabilities_are_those_of_the_run(
     kermany_study: Path, kermany_tree: Path
 ) -> None:
     run = load_run(kermany_study / "plain")
-    plain = Classifier.from_run(run, threshold=0.5, calibration="none", card=False)
+    plain = Classifier.from_run(
+        run, threshold=0.5, calibration="none", precision=run.manifest.precision, card=False
+    )
 
     predictions = plain.predict(kermany_tree / "test")
 
@@ -126,6 +130,7 @@ def test_a_trained_network_is_saved_from_python(kermany_tree: Path, tmp_path: Pa
         val=predictions,
         val_patients=val.records.patient_ids,
         calibration="none",
+        precision=trainer.precision,
     )
     loaded = Classifier.from_pretrained(classifier.save_pretrained(tmp_path / "model"))
 

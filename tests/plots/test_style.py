@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from cxrtransfer import plots
 from cxrtransfer.evaluation import Estimate, Predictions, reliability
 from cxrtransfer.explain import PerturbationCurve, RandomizationCheck
+from cxrtransfer.plots.style import plain
 
 ROWS = [{"epoch": 1, "train_loss": 0.7, "val_loss": 0.6, "val_accuracy": 0.8}]
 ESTIMATE = Estimate(0.9, 0.8, 0.95, "Wilson")
@@ -152,3 +153,16 @@ def test_any_name_can_be_drawn_and_read():
         assert max(map(len, texts)) < 200
         assert not any("\0" in text for text in texts)
     assert [len(ax.get_legend().get_texts()) for ax in drawn[1:4]] == [4, 4, 4]
+
+
+def test_letters_without_a_glyph_are_code_points_and_named():
+    with pytest.warns(UserWarning, match="no font of sans-serif has the letters 常正.*install"):
+        assert plain("正常 1") == r"\u6b63\u5e38 1"
+
+
+def test_letters_of_another_font_are_drawn_if_it_is_set():
+    letter = "\N{ARC}"  # in DejaVu Sans Mono, which matplotlib contains, not in DejaVu Sans
+    with mpl.rc_context({"font.family": ["sans-serif", "DejaVu Sans Mono"]}):
+        assert plain(letter) == letter
+    with pytest.warns(UserWarning, match="no font"):
+        assert plain(letter) == r"\u2312"

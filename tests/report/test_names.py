@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 
 from cxrtransfer.report.names import network_label, run_label
-from cxrtransfer.report.published import paper_figure
 
 
 @pytest.mark.parametrize(
@@ -30,11 +29,3 @@ def test_a_run_named_after_its_network_is_shown_with_its_display_name(study):
     assert named("squeezenet1_1") == "SqueezeNet 1.1"
     assert named("squeezenet1_1_early_stopping_seed2") == "SqueezeNet 1.1, early stopping seed 2"
     assert named("mine") == "mine"
-
-
-def test_only_the_papers_study_has_figures_of_the_paper(study, monkeypatch):
-    assert paper_figure(study, 6) == ""
-
-    monkeypatch.setattr("cxrtransfer.report.published.published_for", lambda *_: True)
-
-    assert paper_figure(study, 6) == " Figure 6 of the paper."

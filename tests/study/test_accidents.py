@@ -313,15 +313,14 @@ def test_weights_of_a_run_that_are_not_finite_are_refused(run: Path) -> None:
     ("names", "is_doubtful"),
     [
         (("NORMAL", "PNEUMONIA"), False),
-        (("NORMAL", "effusion"), False),
-        (("A", "COVID-19"), False),
-        (("krank", "gesund"), True),
+        (("normal", "pneumonia"), False),
+        (("NORMAL", "COVID"), True),
+        (("COVID", "gesund"), True),
         (("PNEUMONIA", "normal"), True),
-        (("class 0", "class 1"), True),
         (("COVID", "Normal", "Viral Pneumonia"), True),
     ],
 )
-def test_the_positive_class_is_doubtful_unless_names_suggest_a_disease(
+def test_a_positive_class_that_nobody_named_is_doubtful(
     names: tuple[str, ...], is_doubtful: bool, tiny: RunConfig
 ) -> None:
     assert positive_class(tiny, names).is_doubtful is is_doubtful

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import get_type_hints
 
 import pytest
@@ -41,6 +42,20 @@ def test_seeds_repeat_each_run_on_the_same_split() -> None:
         "googlenet_weighted_seed4",
     ]
     assert {c.split_seed for c in configs} == {0}
+
+
+def test_the_papers_protocol_differs_in_three_choices_only() -> None:
+    pairs = list(zip(paper_grid(), paper_grid(protocol="paper"), strict=True))
+
+    for ours, papers in pairs:
+        last = "best" if papers.training.early_stopping else "last"
+        assert (papers.group_by, papers.training.select) == (None, last)
+        assert papers.training.loss_normalization == "batch"
+        assert (ours.group_by, ours.training.select) == ("patient_id", "best")
+        same = replace(papers, group_by="patient_id").with_training(
+            select="best", loss_normalization="split"
+        )
+        assert same == ours
 
 
 def test_a_config_survives_json() -> None:

@@ -176,6 +176,40 @@ def test_a_worker_ends_with_the_study_that_started_it() -> None:
     assert study.communicate(timeout=60)[0] == ""  # the pipe ends with the worker that holds it
 
 
+KILLED = [replace(run, name=f"long {run.name}").with_training(epochs=6) for run in BOTH]
+STUDY = """
+import runpy, sys
+from cxrtransfer.study import run_study
+if __name__ == "__main__":
+    configs = runpy.run_path(sys.argv[1])["KILLED"]
+    run_study(configs, sys.argv[2], sys.argv[3], progress=False, n_jobs=2)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals")
+@pytest.mark.parametrize("moment", ["config.json", "checkpoint.pt"])
+def test_a_killed_study_of_two_processes_ends_both_and_is_resumed(
+    tree: Path, tmp_path: Path, moment: str
+) -> None:
+    # The first file is written before the processes start, the second after the first epoch.
+    script, out = tmp_path / "study.py", tmp_path / "out"
+    script.write_text(STUDY, encoding="utf-8")
+    study = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
+        [sys.executable, str(script), __file__, str(tree), str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    while not any(out.glob(f"*/{moment}")):
+        with pytest.raises(subprocess.TimeoutExpired):  # else it ended too soon
+            study.wait(timeout=0.02)
+    study.kill()
+    output = study.communicate(timeout=120)[0]  # the pipe ends with the workers that hold it
+
+    assert not any(out.glob("*/manifest.json")), output
+    results = run_study(KILLED, tree, out, progress=False)  # no lock is left
+    assert [len(result.rows) for result in results] == [6, 6]
+
+
 def test_the_list_of_unreadable_images_travels_between_processes() -> None:
     error = UnreadableImagesError({Path("a.png"): "torn"})
 

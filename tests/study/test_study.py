@@ -73,6 +73,25 @@ def test_a_run_folder_holds_everything(study: Path) -> None:
     }
 
 
+def test_metrics_only_stops_after_the_predictions(study: Path, tree: Path, tmp_path: Path) -> None:
+    (run,) = run_study([CONFIG], tree, tmp_path, progress=False, metrics_only=True)
+
+    whole = load_run(study / "plain")
+    np.testing.assert_array_equal(run.test.probabilities, whole.test.probabilities)
+    assert run.embedding() is None
+    assert run.explanations() is None
+    assert not run.missing
+    assert load_study(tmp_path).runs[0].name == "plain"
+
+
+def test_the_last_epoch_is_the_tested_one_if_selected(study: Path) -> None:
+    whole = load_run(study / "plain").manifest
+    history = replace(whole.history, best_epoch=1, select="last")
+    run = replace(load_run(study / "plain"), manifest=replace(whole, history=history))
+
+    assert run.tested_epoch == len(history.rows) == 2
+
+
 def test_the_checkpoint_of_a_complete_run_is_kept_on_request_only(
     study: Path, tree: Path, tmp_path: Path
 ) -> None:
@@ -120,7 +139,7 @@ def test_a_broken_run_goes_on_and_ends_as_if_unbroken(
     assert heard.epochs == [2]
     whole = load_run(study / "plain")
     np.testing.assert_array_equal(result.test.probabilities, whole.test.probabilities)
-    assert result.best_epoch == whole.best_epoch
+    assert result.tested_epoch == whole.tested_epoch
 
 
 def test_a_folder_of_another_run_is_refused_by_setting(study: Path, tree: Path) -> None:

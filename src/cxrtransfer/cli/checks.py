@@ -4,11 +4,13 @@ import argparse
 import logging
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from cxrtransfer.config import RunConfig
+from cxrtransfer.errors import MissingExtraError
 
-__all__ = ["check_model", "check_run", "check_weights", "loading"]
+__all__ = ["check_export", "check_model", "check_run", "check_weights", "loading"]
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +44,32 @@ def check_model(name: str) -> None:
     """
     if not name.startswith("hf-hub:") and not (Path(name) / _DECISION).is_file():
         check_run(Path(name))
+
+
+def check_export(options: argparse.Namespace) -> None:
+    """Check what ``export`` is to write.
+
+    Raises:
+        ValueError: If it is nothing, or a name has another suffix.
+        FileExistsError: If it exists.
+        MissingExtraError: If ONNX is not installed.
+    """
+    graphs = {".onnx": options.onnx, ".pt2": options.pt2}
+    if options.out is None and not any(graphs.values()):
+        raise ValueError("name what to write: --out FOLDER, --onnx FILE or --pt2 FILE")
+    for suffix, path in graphs.items():
+        if path is not None and path.suffix != suffix:
+            raise ValueError(f"--{suffix[1:]} must name a file that ends in {suffix}, got {path}")
+        if path is not None and path.exists():
+            raise FileExistsError(f"{path} exists; choose another name")
+    folder = options.out
+    if folder is not None and folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        raise FileExistsError(f"--out must not exist or must be an empty folder, got {folder}")
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if not find_spec(name)]
+    if options.onnx is not None and missing:
+        raise MissingExtraError(
+            f"--onnx needs {', '.join(missing)}; install it with: pip install 'cxrtransfer[onnx]'"
+        )
 
 
 def check_weights(options: argparse.Namespace, configs: Sequence[RunConfig]) -> None:

@@ -83,11 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         "cxrtransfer predict runs/resnet18 new_images --heatmaps heatmaps",
         commands.predict,
     )
-    predict.add_argument(
-        "model",
-        type=_existing_or_hub,
-        help="folder of one run or of an exported classifier, or hf-hub:USER/NAME",
-    )
+    _add_model(predict)
     predict.add_argument("images", type=existing, nargs="+", help="one folder, or files")
     predict.add_argument(
         "--out",
@@ -122,13 +118,34 @@ def build_parser() -> argparse.ArgumentParser:
 
     export = add(
         "export",
-        "save a trained network as one folder to share",
-        "cxrtransfer export runs/resnet18 --out resnet18_classifier",
+        "save a trained network as one folder to share, or as one graph (ONNX, torch.export)",
+        "cxrtransfer export runs/resnet18 --out resnet18_classifier --onnx resnet18.onnx",
         commands.export,
     )
-    export.add_argument("run_folder", type=existing, metavar="run", help="folder of one run")
-    export.add_argument("--out", type=Path, required=True, help="folder to write")
+    _add_model(export)
+    export.add_argument("--out", type=Path, metavar="FOLDER", help="folder to write")
+    export.add_argument("--onnx", type=Path, metavar="FILE", help="ONNX file to write (.onnx)")
+    export.add_argument(
+        "--pt2", type=Path, metavar="FILE", help="file for torch.export.load to write (.pt2)"
+    )
     _add_decision(export)
+
+    serve = add(
+        "serve",
+        "serve a local web page to try a trained network on single images",
+        "cxrtransfer serve runs/resnet18",
+        commands.serve,
+    )
+    _add_model(serve)
+    serve.add_argument(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="N",
+        help="0 selects a free one (default: 8000)",
+    )
+    _add_decision(serve)
+    _add_device(serve)
 
     report = add(
         "report",
@@ -155,6 +172,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "model",
+        type=_existing_or_hub,
+        help="folder of one run or of an exported classifier, or hf-hub:USER/NAME",
+    )
+
+
 def _add_decision(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--threshold",
@@ -174,6 +199,10 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--skip-unreadable", action="store_true", help="skip images that cannot be read"
     )
+    _add_device(command)
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device",
         default="auto",

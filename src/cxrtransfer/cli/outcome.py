@@ -37,7 +37,7 @@ def _values(study: "StudyResults", report: Path) -> dict[str, object]:
     runs = {
         run.name: {
             "folder": str(run.folder.path.resolve()),
-            "best_epoch": run.best_epoch,
+            "tested_epoch": run.tested_epoch,
             "val_auroc": run.val_metrics["auroc"],
             **{
                 name: {"value": item.value, "low": item.low, "high": item.high}
@@ -62,7 +62,7 @@ def _table(study: "StudyResults") -> list[str]:
                     for item in (evaluation[name] for name in _METRICS)
                 ),
                 f"{run.val_metrics['auroc']:.3f}",
-                str(run.best_epoch),
+                str(run.tested_epoch),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -39,6 +39,7 @@ from .sources import (
     kermany_patient_id,
     lesion_masks,
     load_kermany,
+    load_rsna,
     read_folder,
     unpack_medmnist,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "kermany_patient_id",
     "lesion_masks",
     "load_kermany",
+    "load_rsna",
     "near_pairs",
     "read_folder",
     "resplit",

@@ -16,6 +16,7 @@ from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .images.cache import MappedImages, decode_once
 from .images.decode import Fit, decode_images
+from .leakage import warn_of_leakage
 from .records import Records
 from .samplers import upsampled_indices
 from .sources.folder import read_folder
@@ -70,6 +71,10 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         FileNotFoundError: If the source is a folder that does not exist.
         ValueError: If it cannot be split as requested.
         UnreadableImagesError: If images of this split cannot be decoded; lists all of them.
+
+    Warns:
+        LeakageWarning: If the patients are unknown, unless ``group_by`` is None; or if identical
+            files are in more than one split. Once for all datasets of a split.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
             group_by=group_by,
             seed=seed,
         )
+        warn_of_leakage(split_records, by_patient=group_by is not None)
         self.records = split_records.where(split)
         self.transform, self.augment = transform, augment
         self.sampling_weights: npt.NDArray[np.float64] | None = None

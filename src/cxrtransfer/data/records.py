@@ -1,10 +1,9 @@
 """Records: the images of a study with their classes, patients and splits."""
 
-import logging
 import unicodedata
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,23 +12,19 @@ from typing import TYPE_CHECKING, get_args, overload
 import numpy as np
 import numpy.typing as npt
 
-from cxrtransfer.files import expand, read_table, text_digest, write_table
-from cxrtransfer.tables import data_frame, html_table
+from cxrtransfer.files import expand, text_digest, write_table
+from cxrtransfer.tables import data_frame, html_table, shortened
 from cxrtransfer.types import Split, StrPath
+
+from .record_tables import Box, Column, Columns, ImageRow, frame_cells, is_missing, table_cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Record", "Records", "warn_of_similar_names"]
 
-_log = logging.getLogger(__name__)
-
-Column = str | Callable[[Mapping[str, str]], object]
-
 MAX_CLASS_NAME = 200  # characters
-MAX_SHOWN_CLASSES = 5
 SPLITS: tuple[Split, ...] = get_args(Split)
-_MISSING = {"", "nan", "<na>", "n/a", "#n/a", "null"}  # in lower case; written for missing values
 
 
 @dataclass(frozen=True)
@@ -42,12 +37,15 @@ class Record:
         patient_id: The unit that must not be in more than one split. If the patient is unknown,
             the id of the image, which treats each image as a separate patient.
         split: The split it belongs to; None if the source has no splits.
+        boxes: Bounding boxes of its findings, ``(left, top, width, height)`` in pixels of the
+            image file.
     """
 
     path: Path
     label: int
     patient_id: str
     split: Split | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Records(Sequence[Record]):
                     f"{MAX_CLASS_NAME} characters, got {name[: MAX_CLASS_NAME + 1]!r}"
                 )
         if len(set(self.class_names)) < len(self.class_names):
-            raise ValueError(f"class names must be unique, got {self.class_names}")
+            raise ValueError(f"class names must be unique, got {self._classes()}")
         for name, row in zip(self.ids, self.rows, strict=True):
             if row.patient_id != name and not _is_name(row.patient_id):
                 raise ValueError(
@@ -94,13 +92,16 @@ class Records(Sequence[Record]):
                 )
             if not 0 <= row.label < len(self.class_names):
                 raise ValueError(
-                    f"label must be an index into class_names {self.class_names}, "
+                    f"label must be an index into class_names {self._classes()}, "
                     f"got {row.label} for {row.path}"
                 )
         if len(set(self.ids)) < len(self.rows):
             seen: set[str] = set()
             duplicate = next(name for name in self.ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # add() returns None
             raise ValueError(f"image ids must be unique, got {duplicate!r} more than once")
+
+    def _classes(self) -> str:
+        return shortened(self.class_names, "classes")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -117,12 +118,10 @@ class Records(Sequence[Record]):
 
     def __repr__(self) -> str:
         counts = np.bincount(self.labels, minlength=len(self.class_names))
-        classes = ", ".join(
-            f"{count:,} {name}"
-            for count, name in list(zip(counts, self.class_names, strict=True))[:MAX_SHOWN_CLASSES]
+        classes = shortened(
+            [f"{count:,} {name}" for count, name in zip(counts, self.class_names, strict=True)],
+            "classes",
         )
-        if len(counts) > MAX_SHOWN_CLASSES:
-            classes += f", ... ({len(counts):,} classes)"
         patients = (
             f"of {len(set(self.patient_ids)):,} patients"
             if self.patients_known
@@ -182,17 +181,23 @@ class Records(Sequence[Record]):
         """Write the columns ``path``, ``label``, ``patient_id`` and ``split``.
 
         Paths are the ids, so the table can be read on another machine. Labels are class names;
-        unknown patients and missing splits are empty cells.
+        unknown patients and missing splits are empty cells. Where images have boxes, the column
+        ``boxes`` has four numbers per box, separated by spaces.
 
         Args:
             path: The file to write, atomically; compressed if its name ends in ``.gz``.
         """
+        has_boxes = any(row.boxes for row in self.rows)
         rows = []
         for name, row in zip(self.ids, self.rows, strict=True):
             unknown = not self.patients_known and row.patient_id == name
             patient_id = "" if unknown else row.patient_id
-            rows.append([name, self.class_names[row.label], patient_id, row.split or ""])
-        write_table(path, ["path", "label", "patient_id", "split"], rows)
+            cells = [name, self.class_names[row.label], patient_id, row.split or ""]
+            if has_boxes:
+                cells.append(" ".join(f"{side:.10g}" for box in row.boxes for side in box))
+            rows.append(cells)
+        header = ["path", "label", "patient_id", "split", *(["boxes"] if has_boxes else [])]
+        write_table(path, header, rows)
 
     @staticmethod
     def from_csv(
@@ -210,12 +215,13 @@ class Records(Sequence[Record]):
         Each of ``image``, ``label``, ``patient`` and ``split`` is the name of a column, or a
         function of a row (a mapping from column name to cell). Rows whose label is None are left
         out, and their number is logged. Several rows of one image (RSNA lists one per bounding
-        box) are merged into one record if they agree.
+        box) are merged into one record if they agree. A column ``boxes`` is read as :meth:`to_csv`
+        writes it.
 
         Args:
-            path: The table: tab-separated if its name has the suffix ``.tsv``, else
-                comma-separated; compressed if it ends in ``.gz``. In UTF-8, or in UTF-16 or
-                UTF-32 with a byte order mark.
+            path: The table, separated by commas, semicolons or tabs, as its header shows;
+                compressed if its name ends in ``.gz``. In UTF-8, or in UTF-16 or UTF-32 with a
+                byte order mark.
             root: The folder that image paths are relative to; by default the table's folder.
             class_names: The classes in label order; by default those of the table, sorted.
             image: The path of the image.
@@ -249,9 +255,8 @@ class Records(Sequence[Record]):
                                  patient=lambda row: row["Path"].split("/")[2])
         """
         folder = expand(path).parent if root is None else expand(root)
-        return Records._from_cells(
-            *_read_cells(path), path, folder, class_names, image, label, patient, split
-        )
+        columns = Columns(image, label, patient, split)
+        return _from_rows(*columns.read(table_cells(path), class_names), folder)
 
     @staticmethod
     def from_frame(
@@ -281,28 +286,8 @@ class Records(Sequence[Record]):
         Raises:
             ValueError: As in :meth:`from_csv`; rows are counted from 2.
         """
-        columns = tuple(str(name) for name in frame.columns)
-        missing = frame.isna().to_numpy()
-        table = [
-            {
-                name: "" if gone else _cell_text(value)
-                for name, value, gone in zip(columns, values, row_missing, strict=True)
-            }
-            for values, row_missing in zip(
-                frame.itertuples(index=False, name=None), missing, strict=True
-            )
-        ]
-        return Records._from_cells(
-            columns,
-            table,
-            "the data frame",
-            expand(root),
-            class_names,
-            image,
-            label,
-            patient,
-            split,
-        )
+        columns = Columns(image, label, patient, split)
+        return _from_rows(*columns.read(frame_cells(frame), class_names), expand(root))
 
     def to_frame(self) -> "pd.DataFrame":
         """Return the columns of :meth:`to_csv` as a pandas data frame.
@@ -335,68 +320,26 @@ class Records(Sequence[Record]):
         rows = [[split or "no split", *(f"{n:,}" for n in counts[split])] for split in splits]
         return html_table(repr(self), ["split", *self.class_names], rows)
 
-    @staticmethod
-    def _from_cells(
-        columns: tuple[str, ...],
-        table: list[dict[str, str]],
-        path: StrPath,
-        folder: Path,
-        class_names: Sequence[str] | None,
-        image: Column,
-        label: Column,
-        patient: Column | None,
-        split: Column | None,
-    ) -> "Records":
-        patient = patient or ("patient_id" if "patient_id" in columns else lambda _: None)
-        split = split or ("split" if "split" in columns else lambda _: None)
-        required = {column for column in (image, label, patient, split) if isinstance(column, str)}
-        if not required <= set(columns):
-            raise ValueError(
-                f"missing columns {sorted(required - set(columns))} in {path}; "
-                f"its columns are {list(columns)}"
+
+def _from_rows(rows: Sequence[ImageRow], class_names: tuple[str, ...], folder: Path) -> Records:
+    index = {name: label for label, name in enumerate(class_names)}
+    records = Records(
+        tuple(
+            Record(
+                folder / row.path,
+                index[row.class_name],
+                row.patient_id or row.path,
+                row.split,
+                row.boxes,
             )
-        labels = [_stripped(_cell(row, label)) for row in table]
-        names = tuple(class_names or sorted({name for name in labels if name is not None}))
-        index = {name: number for number, name in enumerate(names)}
-        rows: dict[str, Record] = {}
-        known = True
-        for number, (cells, class_name) in enumerate(zip(table, labels, strict=True), start=2):
-            if class_name is None:
-                continue
-            where = f"row {number} of {path}"
-            if _is_missing(class_name):
-                raise ValueError(
-                    f"{where}: label must not be empty; to leave out rows without a label, pass "
-                    "a function as label that returns None for them"
-                )
-            if class_name not in index:
-                raise ValueError(f"{where}: label must be one of {names}, got {class_name!r}")
-            name, patient_id = _cell(cells, image), _stripped(_cell(cells, patient))
-            if not name:
-                raise ValueError(f"{where}: the image path must not be empty")
-            if patient_id is None or _is_missing(patient_id):
-                known, patient_id = False, name
-            record = Record(
-                folder / name,
-                index[class_name],
-                patient_id,
-                _split(_stripped(_cell(cells, split)), where),
-            )
-            if rows.setdefault(name, record) != record:
-                raise ValueError(
-                    f"{where}: rows of one image must agree, {name!r} appeared before as "
-                    f"{rows[name]}"
-                )
-        if None in labels:
-            _log.info(
-                "left out %d of %d rows of %s without a label",
-                labels.count(None),
-                len(table),
-                path,
-            )
-        records = Records(tuple(rows.values()), names, folder, known and bool(rows))
-        warn_of_similar_names(records)
-        return records
+            for row in rows
+        ),
+        class_names,
+        folder,
+        patients_known=bool(rows) and all(row.patient_id is not None for row in rows),
+    )
+    warn_of_similar_names(records)
+    return records
 
 
 def warn_of_similar_names(records: Records) -> None:
@@ -420,43 +363,5 @@ def warn_of_similar_names(records: Records) -> None:
             )
 
 
-def _read_cells(path: StrPath) -> tuple[tuple[str, ...], list[dict[str, str]]]:
-    """Read the column names and the rows of a table, without empty rows."""
-    header, rows = read_table(path)
-    columns = tuple(name.strip() for name in header)
-    cells = (dict(zip(columns, row, strict=True)) for row in rows if any(map(str.strip, row)))
-    return columns, list(cells)
-
-
-def _cell(row: Mapping[str, str], column: Column) -> str | None:
-    value = row[column] if isinstance(column, str) else column(row)
-    return None if value is None else str(value)  # a function may return a bool or a number
-
-
-def _cell_text(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _stripped(cell: str | None) -> str | None:
-    return None if cell is None else cell.strip()
-
-
-def _is_missing(cell: str) -> bool:
-    return cell.strip().lower() in _MISSING
-
-
 def _is_name(text: str) -> bool:
-    return text == text.strip() and not _is_missing(text)
-
-
-def _split(cell: str | None, where: str) -> Split | None:
-    match cell:
-        case None | "":
-            return None
-        case "train" | "val" | "test":
-            return cell
-        case _:
-            raise ValueError(
-                f"{where}: split must be train, val, test or empty, got {cell!r}; "
-                "pass a function as split to map other names"
-            )
+    return text == text.strip() and not is_missing(text)

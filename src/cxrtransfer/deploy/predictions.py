@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cxrtransfer.evaluation import OperatingPoint
 from cxrtransfer.files import atomic_path, write_json
+from cxrtransfer.tables import shortened
 from cxrtransfer.types import StrPath
 
 from .decision import classes_in
@@ -185,8 +186,9 @@ class ImagePredictions:
 
     def __repr__(self) -> str:
         numbers = np.bincount(self.predicted, minlength=len(self.class_names))
-        counts = ", ".join(
-            f"{number:,} {name}" for number, name in zip(numbers, self.class_names, strict=True)
+        counts = shortened(
+            [f"{number:,} {name}" for number, name in zip(numbers, self.class_names, strict=True)],
+            "classes",
         )
         flagged = f"; {self.flagged.sum():,} unlike the training images" if self.remarks else ""
         skipped = f"; {len(self.skipped):,} unreadable skipped" if self.skipped else ""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, sparse
+import scipy
 
 __all__ = ["MAX_NODES", "gradient", "repulsion"]
 
@@ -95,9 +95,11 @@ def repulsion(coordinates: Floats) -> tuple[npt.NDArray[np.float32], float]:
     weights = _weights(positions.astype(np.float32), side)
     counts = weights.T @ np.ones(len(positions), np.float32)
     # In one thread: with several, single precision may be rounded differently.
-    density = fft.rfft2(counts.reshape(side, side))
+    density = scipy.fft.rfft2(counts.reshape(side, side))
     kernel, force_kernels = _kernels(side, spacing)
-    fields = [fft.irfft2(density * force_kernel, (side, side)) for force_kernel in force_kernels]
+    fields = [
+        scipy.fft.irfft2(density * force_kernel, (side, side)) for force_kernel in force_kernels
+    ]
     forces = weights @ np.stack([field.ravel() for field in fields], axis=1)
     # The sum over all pairs needs no inverse transform (Parseval). Half of the spectrum of real
     # numbers is stored: all columns but the first and the last count twice.
@@ -120,10 +122,10 @@ def _padded_side(nodes: int) -> int:
     It takes few distinct values, so that the cached kernels can be reused.
     """
     step = max(16, nodes // 16)
-    return 2 * int(fft.next_fast_len(-(-nodes // step) * step, real=True))
+    return 2 * int(scipy.fft.next_fast_len(-(-nodes // step) * step, real=True))
 
 
-def _weights(positions: npt.NDArray[np.float32], side: int) -> sparse.csr_array:
+def _weights(positions: npt.NDArray[np.float32], side: int) -> "scipy.sparse.csr_array":
     """Build the matrix ``(N, side * side)`` of each point's spline weights at its 4 x 4 nodes."""
     first = positions.astype(np.int32)  # rounds down, as positions are not negative
     far = positions - first.astype(np.float32)
@@ -134,7 +136,7 @@ def _weights(positions: npt.NDArray[np.float32], side: int) -> sparse.csr_array:
     columns = nodes[:, 0, :, None] * np.int32(side) + nodes[:, 1, None]
     products = splines[:, 0, :, None] * splines[:, 1, None]
     starts = np.arange(0, 16 * len(positions) + 1, 16, dtype=np.int32)
-    return sparse.csr_array(
+    return scipy.sparse.csr_array(
         (products.ravel(), columns.ravel(), starts), shape=(len(positions), side * side)
     )
 
@@ -152,7 +154,9 @@ def _kernels(
     # The splines interpolate the kernel at the nodes. Squared, for both points of a pair.
     spline = ((2 + np.cos(2 * np.pi * nodes / side)) / 3) ** 2
     divisor = spline[:, None] * spline[: side // 2 + 1]
-    kernel, along, across = (fft.rfft2(values) / divisor for values in (kernel, force, force.T))
+    kernel, along, across = (
+        scipy.fft.rfft2(values) / divisor for values in (kernel, force, force.T)
+    )
     return kernel.real.astype(np.float32), (
         along.astype(np.complex64),
         across.astype(np.complex64),

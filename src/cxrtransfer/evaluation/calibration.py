@@ -10,8 +10,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_expit, log_softmax
+import scipy
 
 from .bootstrap import patient_codes
 from .intervals import proportion_interval
@@ -195,7 +194,9 @@ def fit_temperature(val: Predictions) -> Temperature:
     def loss(log_scale: float) -> float:
         return -float(_tempered(logits, np.exp(log_scale))[rows, val.labels].mean())
 
-    solution = minimize_scalar(loss, bounds=(-7, 7), method="bounded", options={"xatol": 1e-8})
+    solution = scipy.optimize.minimize_scalar(
+        loss, bounds=(-7, 7), method="bounded", options={"xatol": 1e-8}
+    )
     return Temperature(float(np.exp(-solution.x)))
 
 
@@ -219,7 +220,7 @@ class Platt:
         Raises:
             ValueError: If there are more than two classes.
         """
-        scores = expit(self.slope * _log_odds(predictions) + self.intercept)
+        scores = scipy.special.expit(self.slope * _log_odds(predictions) + self.intercept)
         columns = [1 - scores, scores]
         if predictions.positive_index == 0:
             columns.reverse()
@@ -252,10 +253,11 @@ def fit_platt(val: Predictions) -> Platt:
 
     def loss(line: Floats) -> tuple[float, Floats]:
         logits = line @ inputs
-        value = -(targets * log_expit(logits) + (1 - targets) * log_expit(-logits)).mean()
-        return float(value), inputs @ (expit(logits) - targets) / len(odds)
+        log_sigmoid = scipy.special.log_expit
+        value = -(targets * log_sigmoid(logits) + (1 - targets) * log_sigmoid(-logits)).mean()
+        return float(value), inputs @ (scipy.special.expit(logits) - targets) / len(odds)
 
-    solution = minimize(
+    solution = scipy.optimize.minimize(
         loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-8}
     )
     return Platt(slope=float(solution.x[0]), intercept=float(solution.x[1]))
@@ -272,7 +274,7 @@ def _logits(predictions: Predictions) -> Floats:
 
 
 def _tempered(logits: Floats, scale: float) -> Floats:
-    scaled: Floats = log_softmax(logits * scale, axis=1)
+    scaled: Floats = scipy.special.log_softmax(logits * scale, axis=1)
     return scaled
 
 

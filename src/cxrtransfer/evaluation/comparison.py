@@ -8,8 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom, f_oneway, norm
-from scipy.stats import f as fisher
+import scipy
 
 from .bootstrap import bootstrap_metrics, patient_codes
 from .intervals import DEGENERATE, auroc_covariance, is_degenerate
@@ -123,9 +122,9 @@ def _delong(
     low = high = math.nan
     reason = ""
     if variance > 1e-15:
-        half = float(norm.ppf(0.5 + confidence / 2)) * math.sqrt(variance)
+        half = float(scipy.stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(variance)
         low, high = difference - half, difference + half
-        p_value = 2 * float(norm.sf(abs(difference) / math.sqrt(variance)))
+        p_value = 2 * float(scipy.stats.norm.sf(abs(difference) / math.sqrt(variance)))
     elif math.isnan(variance):
         p_value, reason = math.nan, "only one patient has positive or negative images"
     else:
@@ -282,12 +281,12 @@ def mcnemar(
     only_second = int((second_right & ~first_right).sum())
     fewer, both = min(only_first, only_second), only_first + only_second
     # scipy.stats.binomtest gives the exact p-value only; the mid-p-value needs both terms.
-    two_tails = 2 * float(binom.cdf(fewer, both, 0.5))
+    two_tails = 2 * float(scipy.stats.binom.cdf(fewer, both, 0.5))
     return McNemar(
         only_first_right=only_first,
         only_second_right=only_second,
         p_exact=min(1.0, two_tails),
-        p_mid=two_tails - float(binom.pmf(fewer, both, 0.5)),
+        p_mid=two_tails - float(scipy.stats.binom.pmf(fewer, both, 0.5)),
     )
 
 
@@ -339,7 +338,7 @@ def anova_over_folds(
     table = np.asarray(scores, dtype=np.float64)  # (models, folds)
     models, folds = table.shape
     if design == "one-way":
-        result = f_oneway(*table)
+        result = scipy.stats.f_oneway(*table)
         return Anova(
             float(result.statistic), float(result.pvalue), models - 1, models * (folds - 1)
         )
@@ -349,5 +348,5 @@ def anova_over_folds(
     df_within = (models - 1) * (folds - 1)
     within = (residuals**2).sum() / df_within
     statistic = between / within if within > 0 else math.nan
-    p_value = float(fisher.sf(statistic, models - 1, df_within))
+    p_value = float(scipy.stats.f.sf(statistic, models - 1, df_within))
     return Anova(float(statistic), p_value, models - 1, df_within)

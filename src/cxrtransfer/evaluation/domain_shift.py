@@ -7,11 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import ks_2samp
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+import scipy
 
 from .bootstrap import patient_codes
 from .intervals import Estimate, auroc_interval
@@ -119,7 +115,7 @@ def compare_profiles(reference: ImageProfile, other: ImageProfile) -> tuple[Shif
             quantity=quantity,
             reference=float(first.mean()),
             other=float(second.mean()),
-            distance=float(ks_2samp(first, second, method="asymp").statistic),
+            distance=float(scipy.stats.ks_2samp(first, second, method="asymp").statistic),
             critical_distance=min(1.0, critical),
         )
         for kind, quantity, (first, second) in quantities
@@ -172,6 +168,12 @@ def feature_separability(
         )
     features = np.concatenate([reference, other]).astype(np.float64)
     is_other = np.repeat([False, True], [len(reference), len(other)])
+    # Slow to import, and only needed here.
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # noqa: PLC0415
+    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
     model = make_pipeline(
         StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     )

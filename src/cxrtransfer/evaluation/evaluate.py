@@ -1,17 +1,16 @@
 """Every metric of a set of predictions, each with its confidence interval."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix
 
 from cxrtransfer.tables import data_frame, html_table
 
-from .bootstrap import bootstrap_metrics, jackknife_metrics, patient_codes
+from .bootstrap import bootstrap_at_thresholds, jackknife_at_thresholds, patient_codes
 from .calibration import null_calibration_error
 from .intervals import Estimate, auroc_interval, bootstrap_interval, proportion_interval
 from .metrics import METRICS, weighted_metrics
@@ -21,10 +20,12 @@ from .samples import Confusion, Sample
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "evaluate_at"]
+
+Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Evaluation:
     """Estimates of all metrics for a set of predictions: ``evaluation["auroc"]``.
 
@@ -41,7 +42,7 @@ class Evaluation:
         confidence: Level of the intervals.
     """
 
-    _estimates: dict[str, Estimate] = field(repr=False)
+    _estimates: dict[str, Estimate]
     confusion_matrix: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
     positive_index: int
@@ -86,18 +87,23 @@ class Evaluation:
     def _repr_html_(self) -> str:
         rows = [[METRICS[name].label, estimate] for name, estimate in self._estimates.items()]
         interval = f"estimate ({self.confidence:.0%} CI)"
-        return html_table(str(self).partition("\n")[0], ["metric", interval], rows)
+        return html_table(self._head(), ["metric", interval], rows)
 
-    def __str__(self) -> str:
+    def _head(self) -> str:
         patients = "" if self.num_patients is None else f" of {self.num_patients:,} patients"
-        head = (
+        return (
             f"{self.num_images:,} images{patients}; positive class "
             f"{self.class_names[self.positive_index]}, threshold {self.threshold:g}; "
             f"{self.confidence:.0%} confidence intervals"
         )
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self._head()})"
+
+    def __str__(self) -> str:
         width = max(len(metric.label) for metric in METRICS.values()) + 2
         rows = [f"{METRICS[name].label:<{width}}{est}" for name, est in self._estimates.items()]
-        return "\n".join([head, *rows])
+        return "\n".join([self._head(), *rows])
 
 
 # So that help() and the reference define every metric, from its one declaration.
@@ -157,12 +163,29 @@ def evaluate(
         >>> evaluation["accuracy"].method, evaluation["mcc"].method
         ('Wilson', 'BCa cluster bootstrap')
     """
+    return evaluate_at(
+        predictions,
+        [threshold],
+        patients=patients,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )[0]
+
+
+def evaluate_at(
+    predictions: Predictions,
+    thresholds: Sequence[float],
+    *,
+    patients: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> list[Evaluation]:
+    """Evaluate at several thresholds on the same resamples, as :func:`evaluate` does at each."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
     codes = patient_codes(patients, len(predictions), min_patients=1)
-    predicted = predictions.predicted_at(threshold)
-    sample = Sample(predictions, predicted, np.ones((1, len(predictions))))
-    values = {name: float(value[0]) for name, value in weighted_metrics(sample).items()}
     delong = predictions.num_classes == 2
     bootstrapped = [
         name
@@ -170,15 +193,42 @@ def evaluate(
         if metric.proportion is None
         and metric.interval in (("bootstrap",) if delong else ("bootstrap", "DeLong"))
     ]
-    resampled = bootstrap_metrics(
-        predictions,
-        bootstrapped,
-        patients=patients,
-        threshold=threshold,
-        resamples=resamples,
-        seed=seed,
+    resampled = bootstrap_at_thresholds(
+        predictions, bootstrapped, codes, thresholds, resamples=resamples, seed=seed
     )
-    left_out = jackknife_metrics(predictions, bootstrapped, patients=patients, threshold=threshold)
+    left_out = jackknife_at_thresholds(predictions, bootstrapped, codes, thresholds)
+    chance = null_calibration_error(
+        predictions, patients=patients, confidence=confidence, seed=seed
+    )
+    return [
+        _evaluation(
+            predictions,
+            threshold,
+            codes,
+            confidence,
+            resampled=bootstrap,
+            left_out=jackknife,
+            chance=chance,
+            num_patients=None if patients is None else int(codes.max()) + 1,
+        )
+        for threshold, bootstrap, jackknife in zip(thresholds, resampled, left_out, strict=True)
+    ]
+
+
+def _evaluation(
+    predictions: Predictions,
+    threshold: float,
+    codes: npt.NDArray[np.int64],
+    confidence: float,
+    *,
+    resampled: Mapping[str, Floats],
+    left_out: Mapping[str, Floats],
+    chance: float,
+    num_patients: int | None,
+) -> Evaluation:
+    predicted = predictions.predicted_at(threshold)
+    sample = Sample(predictions, predicted, np.ones((1, len(predictions))))
+    values = {name: float(value[0]) for name, value in weighted_metrics(sample).items()}
     per_image = Confusion.per_image(predictions, predicted)
     estimates = {}
     for name, metric in METRICS.items():
@@ -190,7 +240,7 @@ def evaluate(
             estimates[name] = proportion_interval(
                 numerator[counted] > 0, codes[counted], confidence=confidence
             )
-        elif name in bootstrapped:
+        elif name in resampled:
             estimates[name] = bootstrap_interval(
                 values[name], resampled[name], left_out[name], confidence=confidence
             )
@@ -200,20 +250,22 @@ def evaluate(
                 positive, predictions.scores, codes, confidence=confidence
             )
         else:
-            chance = null_calibration_error(
-                predictions, patients=patients, confidence=confidence, seed=seed
-            )
             reason = f"biased upward; a perfectly calibrated model would show up to {chance:.3f}"
             estimates[name] = Estimate.missing(reason, values[name])
     return Evaluation(
         _estimates=estimates,
-        confusion_matrix=confusion_matrix(
-            predictions.labels, predicted, labels=np.arange(predictions.num_classes)
-        ).astype(np.int64),
+        confusion_matrix=_confusion_matrix(predictions.labels, predicted, predictions.num_classes),
         class_names=predictions.class_names,
         positive_index=predictions.positive_index,
         num_images=len(predictions),
-        num_patients=None if patients is None else int(codes.max()) + 1,
+        num_patients=num_patients,
         threshold=threshold,
         confidence=confidence,
     )
+
+
+def _confusion_matrix(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], num_classes: int
+) -> npt.NDArray[np.int64]:
+    cells = np.bincount(num_classes * labels + predicted, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes).astype(np.int64)

@@ -6,9 +6,7 @@ from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.stats import norm, rankdata
-from scipy.stats import t as student
+import scipy
 
 __all__ = [
     "DEGENERATE",
@@ -90,7 +88,7 @@ def wilson_interval(
         >>> round(low, 4), round(high, 4)
         (0.2553, 0.3662)
     """
-    return _score_interval(successes / total, total, norm.ppf(0.5 + confidence / 2))
+    return _score_interval(successes / total, total, scipy.stats.norm.ppf(0.5 + confidence / 2))
 
 
 def _score_interval(fraction: float, total: float, z: float) -> tuple[float, float]:
@@ -131,7 +129,7 @@ def proportion_interval(success: Bools, codes: Ints, *, confidence: float = 0.95
         residuals = np.bincount(codes, success - fraction)
         variance = (residuals**2).sum() / total**2 * len(sizes) / (len(sizes) - 1)
         design_effect = max(1.0, float(variance) / (fraction * (1 - fraction) / total))
-    z = student.ppf(0.5 + confidence / 2, df=len(sizes) - 1)
+    z = scipy.stats.t.ppf(0.5 + confidence / 2, df=len(sizes) - 1)
     return Estimate(fraction, *_score_interval(fraction, total / design_effect, z), "Wilson")
 
 
@@ -156,7 +154,7 @@ def auroc_interval(
     """
     areas, covariance = auroc_covariance(positive, scores[None], codes)
     area, variance = float(areas[0]), float(covariance[0, 0])
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
     sizes = len(np.unique(codes[positive])), len(np.unique(codes[~positive]))
     if area in (0.0, 1.0):
         return Estimate(area, *_newcombe_interval(area, *sizes, z), "Newcombe")
@@ -191,8 +189,9 @@ def _newcombe_interval(
         return (area - true) ** 2 - z**2 * variance
 
     margin = 1e-12  # the variance is zero at 0 and 1 themselves
-    low = 0.0 if area <= margin else float(brentq(excess, 0.0, area - margin * area))
-    high = 1.0 if area >= 1 - margin else float(brentq(excess, area + margin * (1 - area), 1.0))
+    root = scipy.optimize.brentq
+    low = 0.0 if area <= margin else float(root(excess, 0.0, area - margin * area))
+    high = 1.0 if area >= 1 - margin else float(root(excess, area + margin * (1 - area), 1.0))
     return low, high
 
 
@@ -211,9 +210,9 @@ def auroc_influence(positive: Bools, scores: Floats, codes: Ints) -> tuple[Float
         negative images, ``(M, P)`` each; both sum to zero over patients.
     """
     num_positive, num_negative = int(positive.sum()), int((~positive).sum())
-    overall = rankdata(scores, axis=1)
-    among_positive = rankdata(scores[:, positive], axis=1)
-    among_negative = rankdata(scores[:, ~positive], axis=1)
+    overall = scipy.stats.rankdata(scores, axis=1)
+    among_positive = scipy.stats.rankdata(scores[:, positive], axis=1)
+    among_negative = scipy.stats.rankdata(scores[:, ~positive], axis=1)
     # The fraction of the other class that each image is ranked correctly against.
     above = (overall[:, positive] - among_positive) / num_negative
     below = 1 - (overall[:, ~positive] - among_negative) / num_positive
@@ -284,10 +283,12 @@ def bootstrap_interval(
         return Estimate.missing(DEGENERATE, value)
     below = float(np.nanmean(resampled < value) + np.nanmean(resampled <= value)) / 2
     smallest = 1 / (len(resampled) + 1)
-    bias = norm.ppf(np.clip(below, smallest, 1 - smallest))
+    bias = scipy.stats.norm.ppf(np.clip(below, smallest, 1 - smallest))
     skewness = _acceleration(left_out[np.isfinite(left_out)])
-    z = bias + norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
-    low, high = np.nanquantile(resampled, norm.cdf(bias + z / np.maximum(1 - skewness * z, 0.1)))
+    z = bias + scipy.stats.norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
+    low, high = np.nanquantile(
+        resampled, scipy.stats.norm.cdf(bias + z / np.maximum(1 - skewness * z, 0.1))
+    )
     return Estimate(value, float(low), float(high), "BCa cluster bootstrap")
 
 

@@ -1,7 +1,7 @@
 """Detection of images unlike the training images, with a calibrated false-alarm rate."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -42,9 +42,9 @@ class GaussianReference:
         noise: Variance in every other direction.
     """
 
-    mean: Floats
-    components: Floats
-    variances: Floats
+    mean: Floats = field(repr=False)
+    components: Floats = field(repr=False)
+    variances: Floats = field(repr=False)
     noise: float
 
     @classmethod

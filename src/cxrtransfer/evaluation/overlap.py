@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from .bootstrap import patient_codes, resampled_weights
 from .intervals import Estimate, auroc_interval, bootstrap_interval
@@ -94,6 +93,8 @@ def fit_propensity(
         )
     if classes.all() or not classes.any():
         raise ValueError("positive must hold images of both classes, got only one")
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415  (slow to import)
+
     model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=0)
     return np.asarray(model.fit(table, classes).predict_proba(new)[:, 1], dtype=np.float64)
 

@@ -1,6 +1,7 @@
 """Predictions of a set of images: ids, true labels and probabilities."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from cxrtransfer.files import atomic_path
+from cxrtransfer.files import DELIMITERS, atomic_path, sniff_delimiter
 from cxrtransfer.tables import data_frame
 from cxrtransfer.types import StrPath
 
@@ -225,7 +226,12 @@ class Predictions:
             temporary.open("w", newline="", encoding="utf-8", errors=_ERRORS) as file,
         ):
             writer = csv.writer(file)
-            writer.writerow(["id", "label", "positive", *self.class_names])
+            header = ["id", "label", "positive", *self.class_names]
+            # Quotes keep sniff_delimiter() from taking another delimiter for the comma.
+            special = DELIMITERS & set("".join(header))
+            csv.writer(file, quoting=csv.QUOTE_ALL if special else csv.QUOTE_MINIMAL).writerow(
+                header
+            )
             for name, label, row in zip(
                 self.ids, self.labels, self.probabilities.tolist(), strict=True
             ):
@@ -235,7 +241,8 @@ class Predictions:
     def from_csv(cls, path: StrPath) -> Self:
         """Read a CSV file that :meth:`to_csv` wrote, or any other of the same columns.
 
-        A byte order mark and blank lines are ignored. Probabilities that sum to 1 but for rounding
+        Columns are separated by commas, semicolons or tabs, as the header shows. A byte order
+        mark and blank lines are ignored. Probabilities that sum to 1 but for rounding
         to at least two decimals are normalized.
 
         Args:
@@ -324,7 +331,11 @@ def _read_csv(path: StrPath) -> list[list[str]]:
     """Return the rows that are not blank, all as long as the first."""
     try:
         with Path(path).open(newline="", encoding="utf-8-sig", errors=_ERRORS) as file:
-            numbered = list(enumerate(csv.reader(file, strict=True), start=1))
+            text = file.read()
+        reader = csv.reader(
+            io.StringIO(text, newline=""), delimiter=sniff_delimiter(text), strict=True
+        )
+        numbered = list(enumerate(reader, start=1))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not encoded in UTF-8 ({error}); save it as UTF-8") from error
     except csv.Error as error:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from cxrtransfer.tables import shortened
+
 from .predictions import Predictions
 
 __all__ = ["PriorEstimate", "adjust_priors", "estimate_priors", "weighted_priors"]
@@ -17,7 +19,7 @@ __all__ = ["PriorEstimate", "adjust_priors", "estimate_priors", "weighted_priors
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PriorEstimate:
     """Estimated class frequencies.
 
@@ -30,6 +32,11 @@ class PriorEstimate:
     priors: tuple[float, ...]
     iterations: int
     converged: bool
+
+    def __repr__(self) -> str:
+        priors = shortened([f"{prior:.3g}" for prior in self.priors], "classes")
+        state = "converged" if self.converged else "not converged"
+        return f"PriorEstimate({priors}; {state} after {self.iterations} iterations)"
 
 
 def adjust_priors(

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.models import TargetLayer, default_target_layer, find_overwritten, to_map
-from cxrtransfer.runtime import freed_memory_kept, model_lock, threads_for
+from cxrtransfer.runtime import model_lock, threads_for
 
 from .hooks import LayerTap, Reading, bare_network, read_layers
 from .maps import normalize_maps, resize_maps
@@ -105,14 +104,12 @@ class GradCAM:
         self.shifts = shifts
         self._active = False
         self._taps: list[LayerTap] = []
-        self._memory = ExitStack()
 
     def __enter__(self) -> Self:
         if self._active:
             raise RuntimeError("this GradCAM is already in use; create a second one")
         self._active = True
         self._taps = [LayerTap(target) for target in self.targets]
-        self._memory.enter_context(freed_memory_kept())
         return self
 
     def __exit__(
@@ -123,7 +120,6 @@ class GradCAM:
     ) -> None:
         self._active = False
         self._remove_taps()
-        self._memory.close()
 
     def _remove_taps(self) -> None:
         while self._taps:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.functional import gaussian_blur
 
 from cxrtransfer.runtime import eval_mode, threads_for
 
@@ -247,6 +246,8 @@ def blurred(images: Tensor) -> Tensor:
         >>> bool(blurred(image).max() < 0.05)
         True
     """
+    from torchvision.transforms.functional import gaussian_blur  # noqa: PLC0415  (slow to import)
+
     sigma = min(images.shape[2:]) / 10
     radius = min(int(2 * sigma), *(side - 1 for side in images.shape[2:]))  # padding reflects
     blurred_images: Tensor = gaussian_blur(images, [2 * radius + 1] * 2, [sigma, sigma])

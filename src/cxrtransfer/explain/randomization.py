@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -219,7 +219,7 @@ def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
     """
     ranks = [
         # In float64, because newer releases of scipy rank float32 in float32.
-        torch.from_numpy(rankdata(each.flatten(1).cpu().double().numpy(), axis=1))
+        torch.from_numpy(scipy.stats.rankdata(each.flatten(1).cpu().double().numpy(), axis=1))
         for each in (maps, others)
     ]
     first, second = (each - each.mean(dim=1, keepdim=True) for each in ranks)

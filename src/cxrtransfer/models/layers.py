@@ -96,8 +96,16 @@ def find_overwritten(model: nn.Module, names: Sequence[str], images: Tensor) -> 
         names: Dotted names of layers.
         images: ``(N, C, H, W)``, of which the first is used.
     """
+    wanted: set[int] = set()  # storages of these layers' outputs; others need not be kept
+
+    def is_wanted(name: str, output: Tensor) -> bool:
+        storage = output.untyped_storage().data_ptr()
+        if name in names:
+            wanted.add(storage)
+        return storage in wanted
+
     with torch.inference_mode(mode=False), torch.no_grad():
-        outputs = _recorded_outputs(model, _first(images, model))
+        outputs = _recorded_outputs(model, _first(images, model), is_wanted)
     newest: dict[int, int] = {}  # highest version that a module returned, by storage
     for output in outputs:
         newest[_storage(output)] = max(output.version, newest.get(_storage(output), 0))
@@ -223,7 +231,7 @@ def _run_recorded(
     features: list[Tensor] = []
     handle = head.register_forward_pre_hook(lambda _module, inputs: features.append(inputs[0]))
     try:
-        outputs = _recorded_outputs(model, images, lambda: not features)
+        outputs = _recorded_outputs(model, images, lambda *_: not features)
     finally:
         handle.remove()
     if not features:
@@ -232,13 +240,15 @@ def _run_recorded(
 
 
 def _recorded_outputs(
-    model: nn.Module, images: Tensor, recording: Callable[[], bool] = lambda: True
+    model: nn.Module, images: Tensor, is_wanted: Callable[[str, Tensor], bool]
 ) -> list[_Output]:
-    """Run an image through the network and return the output of each module, in order."""
+    """Run an image through the network and return the outputs that are wanted, in order."""
     outputs: list[_Output] = []
 
     def record(name: str, module: nn.Module, output: object) -> None:
-        if recording() and isinstance(output, Tensor) and not isinstance(module, _IDENTITIES):
+        if not isinstance(output, Tensor) or isinstance(module, _IDENTITIES):
+            return
+        if is_wanted(name, output):
             outputs.append(_Output(name, module, output, output._version))  # noqa: SLF001
 
     handles = [

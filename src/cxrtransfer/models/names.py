@@ -7,18 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torchvision
-from torch import nn
 
 from cxrtransfer.errors import UnknownModelError
 from cxrtransfer.files import expand
 
 from .xray import XRAY_BACKBONES
 
-__all__ = ["ModelName", "architecture_of", "attach_architecture", "list_models", "parse_name"]
-
-_ATTRIBUTE = "cxr_architecture"
-
+__all__ = ["ModelName", "list_models", "parse_name"]
 
 Library = Literal["torchvision", "timm", "torchxrayvision", "radimagenet", "hf-hub", "local-dir"]
 
@@ -122,28 +117,9 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
     )
 
 
-def attach_architecture(model: nn.Module, name: ModelName) -> None:
-    """Store the name of its architecture as an attribute of a network."""
-    setattr(model, _ATTRIBUTE, str(name))
-
-
-def architecture_of(model: nn.Module) -> str:
-    """Return the name a network was built with, for :func:`build_finetune_model`.
-
-    Args:
-        model: A network from :func:`build_finetune_model`, or any of timm's.
-
-    Returns:
-        Such as ``"torchvision:resnet50"``; empty if it is unknown.
-    """
-    name = getattr(model, _ATTRIBUTE, "")
-    config = getattr(model, "pretrained_cfg", None)
-    if not name and isinstance(config, dict) and config.get("architecture"):
-        name = f"timm:{config['architecture']}"
-    return str(name)
-
-
 def _torchvision_names() -> list[str]:
+    import torchvision  # noqa: PLC0415  (slow to import)
+
     # The module argument excludes detection, segmentation, video and quantized networks.
     names: list[str] = torchvision.models.list_models(module=torchvision.models)
     return names

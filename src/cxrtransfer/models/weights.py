@@ -12,12 +12,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import safetensors.torch
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from cxrtransfer.errors import IncompatibleWeightsError, WeightsNotFoundError
@@ -28,6 +28,9 @@ from .heads import classifier_names
 from .layouts import layouts
 from .names import ModelName
 from .xray import XRAY_BACKBONES
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 __all__ = [
     "download_torchvision",
@@ -199,8 +202,10 @@ def xray_weights(name: ModelName) -> Path:
     return path
 
 
-def torchvision_weights(name: str) -> tuple[torchvision.models.WeightsEnum, ...]:
+def torchvision_weights(name: str) -> "tuple[WeightsEnum, ...]":
     """Return torchvision's pretrained weights of a network, the default first."""
+    import torchvision  # noqa: PLC0415  (slow to import)
+
     members = torchvision.models.get_model_weights(name)
     return (members.DEFAULT, *(member for member in members if member is not members.DEFAULT))
 

@@ -1,8 +1,12 @@
 """The common style of all figures, applied to each Axes without changing global settings."""
 
+import warnings
 from collections.abc import Sized
+from functools import lru_cache
 from typing import Literal
 
+import matplotlib as mpl
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -87,17 +91,47 @@ def legend(
 def plain(name: str) -> str:
     r"""Return a name as matplotlib can draw it: no math, no control characters, not too long.
 
+    Letters that no font of ``matplotlib.rcParams["font.family"]`` has are replaced by their code
+    points, such as ``\u80ba``, so that two names remain different, and a warning names them.
+
+    Warns:
+        UserWarning: If a letter is missing from the fonts.
+
     Example:
         >>> print(plain("$a$ and\0b"), plain("x" * 99))
         \$a\$ and�b xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…xxxxxxxxxxxx
     """
-    if len(name) > MAX_NAME_LENGTH:
-        name = f"{name[:35]}…{name[-12:]}"
     name = "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
     )
+    name = _with_code_points(name)
+    if len(name) > MAX_NAME_LENGTH:
+        name = f"{name[:35]}…{name[-12:]}"
     # Legends leave out labels that begin with an underscore.
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def _with_code_points(name: str) -> str:
+    families = tuple(mpl.rcParams["font.family"])
+    missing = {letter for letter in name if not _is_drawable(letter, families)}
+    if missing:
+        warnings.warn(
+            f"no font of {', '.join(families)} has the letters {''.join(sorted(missing))}: "
+            "figures show their code points; install a font that has them (the report uses it), "
+            "or name one in matplotlib.rcParams['font.family']",
+            stacklevel=1,  # of one place, so that it is shown once
+        )
+    return "".join(
+        letter.encode("unicode_escape").decode() if letter in missing else letter
+        for letter in name
+    )
+
+
+@lru_cache(maxsize=4096)
+def _is_drawable(letter: str, families: tuple[str, ...]) -> bool:
+    properties = (font_manager.FontProperties(family=[family]) for family in families)
+    fonts = (font_manager.get_font(font_manager.findfont(font)) for font in properties)
+    return letter.isascii() or any(font.get_char_index(ord(letter)) for font in fonts)
 
 
 def require_nonempty(what: str, values: Sized) -> None:

@@ -1,15 +1,19 @@
 """The report of a study: its sections in the order of a reader's questions."""
 
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import matplotlib as mpl
 
 from cxrtransfer.files import atomic_path
 from cxrtransfer.runtime import current_world
 from cxrtransfer.study import StudyFolder, StudyResults, load_study
 from cxrtransfer.types import StrPath
 
+from .drawing import font_families
 from .metrics import metrics_csv, metrics_json
 from .names import network_label
 from .page import Page, Section
@@ -21,6 +25,13 @@ from .sections.errors import errors_section
 from .sections.external import external_section
 from .sections.heatmaps import heatmaps_section
 from .sections.images import images_section
+from .sections.localization import localization_section
+from .sections.paper import (
+    paper_figures_section,
+    paper_results_section,
+    paper_settings_section,
+)
+from .sections.paper_claims import claims_section
 from .sections.performance import curves_section, performance_section
 from .sections.prevalence import prevalence_section
 from .sections.settings import settings_section, versions_section
@@ -35,6 +46,8 @@ from .wording import joined
 
 __all__ = ["FOLDED", "SECTIONS", "write_report"]
 
+_logger = logging.getLogger(__name__)
+
 Builder = Callable[[StudyResults], Section | None]
 
 SECTIONS: tuple[Builder, ...] = (
@@ -45,6 +58,10 @@ SECTIONS: tuple[Builder, ...] = (
     errors_section,
 )
 FOLDED: tuple[Builder, ...] = (
+    paper_settings_section,
+    paper_results_section,
+    claims_section,
+    paper_figures_section,
     performance_section,
     pairs_section,
     seeds_section,
@@ -57,6 +74,7 @@ FOLDED: tuple[Builder, ...] = (
     calibration_section,
     prevalence_section,
     heatmaps_section,
+    localization_section,
     embedding_section,
     training_section,
     images_section,
@@ -85,8 +103,17 @@ def write_report(folder: StrPath) -> Path:
     if not current_world().is_main:
         return StudyFolder(Path(folder)).report  # the main process writes it
     study = load_study(folder)
-    shown = [section for build in SECTIONS if (section := build(study)) is not None]
-    folded = [section for build in FOLDED if (section := build(study)) is not None]
+    names = (
+        *study.chosen.test.class_names,
+        *(run.name for run in study.runs),
+        *(test.site for test in study.external_tests),
+    )
+    with mpl.rc_context({"font.family": font_families("".join(names))}):
+        return _write(study)
+
+
+def _write(study: StudyResults) -> Path:
+    shown, folded = build_sections(SECTIONS, study), build_sections(FOLDED, study)
     page = Page(
         title=study.title,
         note=f"Research only; not a medical device. {study.note}",
@@ -104,6 +131,23 @@ def write_report(folder: StrPath) -> Path:
         with atomic_path(study.folder.embedding_page) as path:
             shutil.copyfile(study.chosen.folder.embedding_page, path)
     return save_page(study.folder, page, downloads)
+
+
+def build_sections(builders: Sequence[Builder], study: StudyResults) -> list[Section]:
+    """Build sections; one that fails is replaced by its reason, so that the others are written."""
+    sections = []
+    for build in builders:
+        try:
+            section = build(study)
+        except Exception as error:
+            name = build.__name__.removesuffix("_section")
+            _logger.warning("the section on %s is missing from the report: %s", name, error)
+            _logger.debug("", exc_info=True)
+            text = f"This section is missing, as it cannot be computed: {error}."
+            section = Section(name.capitalize(), text=[text])
+        if section is not None:
+            sections.append(section)
+    return sections
 
 
 def _facts(study: StudyResults) -> dict[str, str]:

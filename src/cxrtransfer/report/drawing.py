@@ -2,16 +2,18 @@
 
 import base64
 import io
+import re
 from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
-__all__ = ["data_uri", "to_jpeg", "to_pdf", "to_picture", "to_svg"]
+__all__ = ["data_uri", "font_families", "to_jpeg", "to_pdf", "to_picture", "to_svg"]
 
 # Text and lines of cxrtransfer.plots on a dark background; an image of a page follows its scheme.
 _DARK = """<style>@media (prefers-color-scheme: dark) {
@@ -24,15 +26,45 @@ _DARK = """<style>@media (prefers-color-scheme: dark) {
 [style*="stroke: #0072b2"] { stroke: #4da6dd !important }
 }</style>"""
 _PHOTO_DPI = 130
-_MAX_DPI = 300  # of rasterized parts
+_MAX_DPI = 200  # of rasterized parts
+_PNG = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
+
+
+def font_families(text: str) -> list[str]:
+    """Return matplotlib's font families, and installed ones for the letters these do not have.
+
+    Args:
+        text: All that figures may show.
+    """
+    families = list(mpl.rcParams["font.family"])
+    missing = {letter for letter in text if not letter.isascii() and letter.isprintable()}
+    paths = {
+        family: font_manager.findfont(font_manager.FontProperties(family=[family]))
+        for family in families
+    }
+    others = {
+        font.name: font.fname
+        for font in font_manager.fontManager.ttflist
+        if not font.name.startswith("Last Resort")  # boxes for all of Unicode
+    }
+    for family, path in (*paths.items(), *sorted(others.items())):
+        if not missing:
+            break
+        font = font_manager.get_font(path)
+        found = {letter for letter in missing if font.get_char_index(ord(letter))}
+        if found and family not in families:
+            families.append(family)
+        missing -= found
+    return families
 
 
 def to_svg(ax: Axes) -> bytes:
     """Return the figure of Axes as SVG, which adapts to a dark background."""
-    # Without a fixed salt, every file would have other ids.
-    with mpl.rc_context({"svg.hashsalt": "cxrtransfer"}):
+    # Without a fixed salt, every file would have other ids. Images side by side would be
+    # composed into one with transparent gaps, which JPEG does not have.
+    with mpl.rc_context({"svg.hashsalt": "cxrtransfer", "image.composite_image": False}):
         svg = _saved(ax, "svg", dpi=_MAX_DPI, metadata={"Date": None}, transparent=True)
-    head, end, tail = svg.rpartition(b"</svg>")
+    head, end, tail = _PNG.sub(_smaller, svg).rpartition(b"</svg>")
     return head + _DARK.encode() + end + tail
 
 
@@ -52,6 +84,15 @@ def to_picture(image: npt.NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
+
+
+def _smaller(match: re.Match[bytes]) -> bytes:
+    """Return the address of an opaque PNG as that of a JPEG if this is smaller."""
+    with Image.open(io.BytesIO(base64.b64decode(match[1]))) as png:
+        if png.mode == "RGBA" and png.getchannel("A").getextrema() != (255, 255):
+            return match[0]
+        jpeg = data_uri(to_picture(np.asarray(png.convert("RGB"))), "image/jpeg").encode()
+    return min(jpeg, match[0], key=len)
 
 
 def data_uri(data: bytes, media_type: str) -> str:

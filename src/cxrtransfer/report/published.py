@@ -1,10 +1,21 @@
 """Published results on the 624 original test images, for comparison with measured ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cxrtransfer.study import RunConfig, StudyResults
+from cxrtransfer.config import TrainConfig
+from cxrtransfer.study import RunConfig, RunResult, StudyResults
 
-__all__ = ["PUBLISHED", "PublishedResult", "paper_figure", "published_for"]
+__all__ = [
+    "CITED_STUDIES",
+    "PUBLISHED",
+    "CitedStudy",
+    "PublishedResult",
+    "is_weighted",
+    "paper_runs",
+    "protocol_of",
+    "published_for",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +45,56 @@ class PublishedResult:
         values = {"accuracy": self.accuracy, "f1_macro": self.f1_macro, "auroc": self.auroc}
         return {name: value for name, value in values.items() if value is not None}
 
+
+@dataclass(frozen=True, kw_only=True)
+class CitedStudy:
+    """A study on which the paper builds, with its published metrics.
+
+    Attributes:
+        source: Authors and year.
+        doi: Digital object identifier.
+        method: What was trained.
+        data: Images and how they were split.
+        metrics: Published metrics, by name.
+    """
+
+    source: str
+    doi: str
+    method: str
+    data: str
+    metrics: Mapping[str, float]
+
+
+CITED_STUDIES = {
+    "kundu2021": CitedStudy(
+        source="Kundu et al. 2021",
+        doi="10.1371/journal.pone.0256630",
+        method="weighted ensemble of GoogLeNet, ResNet-18 and DenseNet-121",
+        data="all 5,856 Kermany images, five folds by image",
+        metrics={"accuracy": 0.9881},
+    ),
+    "kundu2021-rsna": CitedStudy(
+        source="Kundu et al. 2021",
+        doi="10.1371/journal.pone.0256630",
+        method="weighted ensemble of GoogLeNet, ResNet-18 and DenseNet-121",
+        data="RSNA pneumonia challenge, five folds by image",
+        metrics={"accuracy": 0.8685},
+    ),
+    "manickam2021": CitedStudy(
+        source="Manickam et al. 2021",
+        doi="10.1016/j.measurement.2021.109953",
+        method="fine-tuned ResNet-50",
+        data="Kermany images",
+        metrics={"accuracy": 0.9306},
+    ),
+    "kermany2018": CitedStudy(
+        source="Kermany et al. 2018",
+        doi="10.1016/j.cell.2018.02.010",
+        method="classifier on fixed features of Inception-v3",
+        data="original test split of 624 images",
+        metrics={"accuracy": 0.928, "recall": 0.932, "specificity": 0.901, "auroc": 0.968},
+    ),
+}
 
 NUM_TEST_IMAGES = 624  # of the original test split, which all published results are on
 
@@ -86,8 +147,43 @@ def published_for(
     return results.get(settings)
 
 
-def paper_figure(study: StudyResults, number: int) -> str:
-    """Name the figure of the paper that a figure repeats; empty for any other study."""
-    if any(published_for(run.config, len(run.test)) for run in study.runs):
-        return f" Figure {number} of the paper."
-    return ""
+def paper_runs(study: StudyResults) -> tuple[RunResult, ...]:
+    """Return the runs with the paper's weights, weight decay and learning-rate schedule.
+
+    Network, learning rate, epochs and protocol may differ. Empty unless some runs are weighted
+    and some are not: any other study has nothing in common with the paper's figures.
+    """
+    settings = {
+        _paper_settings(TrainConfig.paper(weighted=weighted)) for weighted in (False, True)
+    }
+    runs = tuple(run for run in study.runs if _paper_settings(run.config.training) in settings)
+    return runs if len({is_weighted(run) for run in runs}) == 2 else ()
+
+
+def is_weighted(run: RunResult) -> bool:
+    """Return whether a run has class weights."""
+    return run.config.training.class_weights is not None
+
+
+def protocol_of(config: RunConfig) -> str:
+    """Name the protocol of a run: ``"paper"``, ``"recommended"``, or ``"other"``.
+
+    See :func:`cxrtransfer.study.paper_grid`.
+    """
+    training, names = config.training, ("paper", "recommended")
+    choices: tuple[object, ...] = (
+        config.group_by,
+        training.loss_normalization,
+        training.select,
+        config.augment,
+    )
+    last = "best" if training.early_stopping else "last"
+    known: tuple[tuple[object, ...], ...] = (
+        (None, "batch", last, "none"),
+        ("patient_id", "split", "best", "none"),
+    )
+    return dict(zip(known, names, strict=True)).get(choices, "other")
+
+
+def _paper_settings(training: TrainConfig) -> tuple[object, ...]:
+    return training.class_weights, training.weight_decay, training.schedule, training.optimizer

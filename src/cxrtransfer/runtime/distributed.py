@@ -124,11 +124,20 @@ def join_world(device: torch.device) -> tuple[World, torch.device]:
 
     Returns:
         The world and the device of this process.
+
+    Raises:
+        RuntimeError: If there are more processes than GPUs.
     """
     world = current_world()
     if world.size == 1:
         return world, device
     if str(device) == "cuda":
+        if world.local_rank >= torch.cuda.device_count():
+            raise RuntimeError(
+                f"each process needs its own GPU, got {torch.cuda.device_count()} GPU(s) for the "
+                f"process of local rank {world.local_rank}; start fewer processes "
+                "(torchrun --nproc-per-node)"
+            )
         device = torch.device("cuda", world.local_rank)
         torch.cuda.set_device(device)
     if not dist.is_initialized():

@@ -10,6 +10,7 @@ from .manifests import RunManifest, SplitSummary, StudyAudit
 from .run import run_experiment
 from .run_folder import RunFolder
 from .run_result import PositiveClass, RunResult, load_network, load_run
+from .search import Trial, search_settings
 from .shortcuts import adjust_validation
 from .study import run_study
 from .study_folder import StudyFolder
@@ -33,6 +34,7 @@ __all__ = [
     "StudyFolder",
     "StudyResults",
     "StudySummary",
+    "Trial",
     "adjust_validation",
     "cross_validate",
     "external_test",
@@ -44,4 +46,5 @@ __all__ = [
     "run_experiment",
     "run_study",
     "run_synthetic_study",
+    "search_settings",
 ]

@@ -13,13 +13,13 @@ from cxrtransfer.data import StratifiedResplit
 from cxrtransfer.embedding import embed_tsne
 from cxrtransfer.errors import EmptyHeatmapWarning
 from cxrtransfer.evaluation import Predictions, TrainingReference
-from cxrtransfer.plots import write_embedding_page
 from cxrtransfer.types import InputSpec
 
 from .explanations import (
     draw_images,
     explain_examples,
     explain_images,
+    localize,
     randomization_test,
     stress_predictions,
 )
@@ -100,6 +100,9 @@ def analyze(
     explained = attempt("explanations", lambda: explain_images(model, test, predictions))
     if explained is not None:
         folder.write_explanations(explained[0])
+    located = attempt("localization", lambda: localize(model, test, predictions))
+    if located is not None:
+        folder.write_localization(located)
     begin("randomization test of the heatmaps")
     check = attempt("randomization", lambda: randomization_test(model, test, predictions))
     if check is not None:
@@ -133,6 +136,8 @@ def _write_page(
     coordinates: npt.NDArray[np.float64],
     heatmaps: npt.NDArray[np.float32] | None,
 ) -> None:
+    from cxrtransfer.plots import write_embedding_page  # noqa: PLC0415  (imports matplotlib)
+
     indices = draw_images(len(test))
     write_embedding_page(
         folder.embedding_page,

@@ -1,6 +1,6 @@
 """Cross-validation: one configuration, trained once per fold of the patients."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +43,7 @@ class CrossValidation:
     name: str
     folds: tuple[RunResult, ...]
     pooled: Predictions
-    patients: tuple[str, ...]
+    patients: tuple[str, ...] = field(repr=False)
 
     def scores(self, metric: str = "auroc") -> npt.NDArray[np.float64]:
         """Return a metric on the validation images of each fold, ``(folds,)``.

@@ -1,7 +1,7 @@
 """External test: a trained run on the images of another site, compared with its own test set."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -74,9 +74,9 @@ class ExternalTest:
     external: Evaluation
     drops: tuple[Drop, ...]
     shifts: tuple[Shift, ...]
-    separability: Mapping[str, Estimate]
+    separability: Mapping[str, Estimate] = field(repr=False)
     known: int
-    skipped: Mapping[str, str]
+    skipped: Mapping[str, str] = field(repr=False)
 
     def drop(self, metric: str) -> Drop:
         """Return the drop of a metric.

@@ -45,7 +45,7 @@ class RunManifest:
     config: RunConfig
     data_digest: str
     content_digest: str
-    counts: Mapping[str, Mapping[str, int]]
+    counts: Mapping[str, Mapping[str, int]] = field(repr=False)
     input: InputSpec
     history: History
     val_metrics: Mapping[str, float]
@@ -146,7 +146,7 @@ class StudyAudit:
     """
 
     digest: str
-    skipped: Mapping[str, str]
+    skipped: Mapping[str, str] = field(repr=False)
     result: AuditResult
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 import logging
 import platform
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from cxrtransfer.data import (
 )
 from cxrtransfer.errors import (
     IncompatibleWeightsError,
+    LeakageWarning,
     RunFolderError,
     UnreadableImagesError,
     WeightsNotFoundError,
@@ -117,7 +119,7 @@ def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: Imag
         images: State of the image files.
 
     Raises:
-        ValueError: If the images cannot be split as configured.
+        ValueError: If the images cannot be split as configured, or a split is empty.
         RunFolderError: If the folder holds a run with other settings or images.
     """
     records = resplit(
@@ -127,6 +129,12 @@ def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: Imag
         group_by=config.group_by,
         seed=config.split_seed,
     )
+    empty = [split for split in SPLITS if not len(records.where(split))]
+    if empty:
+        raise ValueError(
+            f"each split must have at least one image, got none in {' and '.join(empty)}; name "
+            "the splits of the images, or hold images out (val_fraction, test_fraction)"
+        )
     digest = records.digest()
     content_digest = images.digest(records.ids)
     stored, wanted = folder.read_claim(), _claim(config, digest, content_digest)
@@ -188,7 +196,10 @@ class Datasets:
             self._splits.clear()  # both the old and the new ones may not fit into memory
             for split in SPLITS:
                 extra = train_only if split == "train" else {}
-                self._splits[split] = StratifiedResplit(plan.records, split, **shared, **extra)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", LeakageWarning)  # the audit reports it
+                    dataset = StratifiedResplit(plan.records, split, **shared, **extra)
+                self._splits[split] = dataset
             if config.balance == "acquisition":
                 # Each class, and each cluster of similar acquisition in it, equally often.
                 train = self._splits["train"]
@@ -213,6 +224,7 @@ def run_experiment(
     callbacks: Sequence[Callback] = (),
     cache: StrPath | None = None,
     keep_checkpoint: bool = False,
+    metrics_only: bool = False,
 ) -> RunResult:
     """Train, test, embed and explain one network, and write all results into one folder.
 
@@ -231,6 +243,8 @@ def run_experiment(
         keep_checkpoint: Whether to keep the checkpoint of a complete run, which is about four
             times as large as the model. It is needed only to repeat a damaged run without
             training it again.
+        metrics_only: Whether to stop after the predictions, without embedding and explanations.
+            A complete run is never continued, so they cannot be added later.
 
     Returns:
         The result.
@@ -252,6 +266,7 @@ def run_experiment(
         device=device,
         callbacks=callbacks,
         keep_checkpoint=keep_checkpoint,
+        metrics_only=metrics_only,
     )
 
 
@@ -262,6 +277,7 @@ def perform(
     device: str | torch.device,
     callbacks: Sequence[Callback],
     keep_checkpoint: bool = False,
+    metrics_only: bool = False,
 ) -> RunResult:
     """Perform a planned run whose folder is claimed, or load it if it is complete.
 
@@ -275,6 +291,7 @@ def perform(
         device: Device to run on.
         callbacks: Called after every epoch.
         keep_checkpoint: Whether to keep the checkpoint of a complete run.
+        metrics_only: Whether to stop after the predictions.
     """
     world, _ = join_world(resolve_device(device))
     config, folder = plan.config, plan.folder
@@ -315,7 +332,7 @@ def perform(
         )
     if world.is_main:
         with lock_folder(folder.path):
-            _write_results(plan, trainer, history, splits)
+            _write_results(plan, trainer, history, splits, metrics_only=metrics_only)
             if not keep_checkpoint:
                 folder.remove_checkpoint()
     world.barrier()  # the others wait until the first process has written everything
@@ -354,6 +371,8 @@ def _write_results(
     trainer: WeightedTrainer,
     history: History,
     splits: dict[Split, StratifiedResplit],
+    *,
+    metrics_only: bool,
 ) -> None:
     started = time.perf_counter()
     folder, model = plan.folder, trainer.model
@@ -367,17 +386,23 @@ def _write_results(
         predictions[split] = replace(trainer.predict(splits[split]), positive_index=positive)
         folder.write_predictions(split, predictions[split])
     folder.record_test_opening(predictions["test"])
-    embedding, missing = analyze(
-        folder,
-        model,
-        splits["val"],
-        splits["test"],
-        predictions["test"],
-        spec=input_spec(model),
-        features=lambda: trainer.features(splits["test"]),
-        reference=lambda: fit_reference(model, splits["train"], splits["val"], input_spec(model)),
-        seed=plan.config.training.seed,
-        begin=partial(_announce, trainer),
+    embedding, missing = (
+        ({}, {})
+        if metrics_only
+        else analyze(
+            folder,
+            model,
+            splits["val"],
+            splits["test"],
+            predictions["test"],
+            spec=input_spec(model),
+            features=lambda: trainer.features(splits["test"]),
+            reference=lambda: fit_reference(
+                model, splits["train"], splits["val"], input_spec(model)
+            ),
+            seed=plan.config.training.seed,
+            begin=partial(_announce, trainer),
+        )
     )
     folder.write_manifest(
         RunManifest(
@@ -425,4 +450,11 @@ def _counts(records: Records) -> dict[str, dict[str, int]]:
 
 def _versions() -> dict[str, str]:
     packages = ("cxrtransfer", "torch", "torchvision", "timm", "numpy", "scikit-learn", "openTSNE")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # the source folder on the path, or an optional package
+        return "not installed"

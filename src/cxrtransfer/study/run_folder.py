@@ -36,7 +36,7 @@ from .documents import (
     read_document,
     write_document,
 )
-from .explanations import Example, Explanations
+from .explanations import Example, Explanations, Localization
 from .manifests import RunManifest
 
 __all__ = ["ExternalFolder", "RunFolder"]
@@ -55,6 +55,8 @@ _RUN_FILES = {
     "embedding": "embedding.npz",
     "embedding page": "embedding.html",
     "examples": "heatmaps.npz",
+    "localization": "localization.npz",
+    "occlusion": "occlusion.npz",
     "explanations": "explanations.npz",
     "randomization": "randomization.npz",
     "stress": "stress.npz",
@@ -215,6 +217,15 @@ class RunFolder(Folder):
         """Write which test images were explained, and the border fraction of each heatmap."""
         self._write("explanations", vars(explanations))
 
+    def read_localization(self) -> Localization | None:
+        """Read how well heatmaps locate the findings of test images with boxes."""
+        arrays = self._read("localization")
+        return None if arrays is None else Localization(**arrays)
+
+    def write_localization(self, localization: Localization) -> None:
+        """Write how well heatmaps locate the findings of test images with boxes."""
+        self._write("localization", vars(localization))
+
     def read_randomization(self) -> RandomizationCheck | None:
         """Read the model-parameter randomization test."""
         arrays = self._read("randomization")
@@ -239,18 +250,32 @@ class RunFolder(Folder):
 
     def read_examples(self) -> tuple[Example, ...] | None:
         """Read the example heatmaps."""
-        arrays = self._read("examples")
+        return self._read_examples("examples")
+
+    def write_examples(self, examples: tuple[Example, ...]) -> None:
+        """Write the example heatmaps."""
+        self._write_examples("examples", examples)
+
+    def read_occlusion(self) -> tuple[Example, ...] | None:
+        """Read the occlusion maps, which are not part of every run."""
+        return self._read_examples("occlusion")
+
+    def write_occlusion(self, examples: tuple[Example, ...]) -> None:
+        """Write occlusion maps, which the report then shows beside the heatmaps."""
+        self._write_examples("occlusion", examples)
+
+    def _read_examples(self, content: str) -> tuple[Example, ...] | None:
+        arrays = self._read(content)
         if arrays is None:
             return None
         columns = [arrays[part.name] for part in fields(Example)]
         rows = zip(*(c if c.ndim > 1 else c.tolist() for c in columns), strict=True)
         return tuple(Example(*row) for row in rows)
 
-    def write_examples(self, examples: tuple[Example, ...]) -> None:
-        """Write the example heatmaps."""
+    def _write_examples(self, content: str, examples: tuple[Example, ...]) -> None:
         names = [part.name for part in fields(Example)]
         columns = {name: np.stack([getattr(e, name) for e in examples]) for name in names}
-        self._write("examples", columns)
+        self._write(content, columns)
 
     def read_stress(self) -> Arrays | None:
         """Read ids and probabilities of the stress tests, by split."""

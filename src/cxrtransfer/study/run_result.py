@@ -1,6 +1,5 @@
 """The result of one run, read from its folder."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,24 +9,22 @@ import numpy.typing as npt
 from torch import nn
 
 from cxrtransfer.config import RunConfig
-from cxrtransfer.data import Records
+from cxrtransfer.data import Records, kermany_patient_id
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, Predictions, compute_metrics
 from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
+from cxrtransfer.tables import shortened
 from cxrtransfer.types import Split, StrPath
 
-from .explanations import Example, Explanations
+from .explanations import Example, Explanations, Localization
 from .manifests import RunManifest
 from .run_folder import RunFolder
 from .study_folder import StudyFolder
 
 __all__ = ["PositiveClass", "RunResult", "load_network", "load_run", "positive_class"]
 
-_HEALTHY = re.compile(
-    "normal|healthy|negative|control|benign|without|nofinding|no[ _-]|non[ _e-]", re.IGNORECASE
-)
-_DISEASED = re.compile("pneumon|covid|tubercul|abnormal|positive|disease|malignant", re.IGNORECASE)
+_KNOWN_CLASSES = ("normal", "pneumonia")  # of the Kermany data set: the second is the disease
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,8 @@ class PositiveClass:
         index: Its label.
         name: Its name.
         chosen: Whether the configuration names it; if not, it is the second class by name.
-        is_doubtful: Whether nobody chose the class and the names do not suggest that it is a
-            disease: neither is its own name known, nor another one that of healthy patients.
+        is_doubtful: Whether nobody chose it, unless the classes are NORMAL and PNEUMONIA. Other
+            names are not interpreted: "healthy" has many words in many languages.
     """
 
     index: int
@@ -57,8 +54,8 @@ class RunResult:
     Attributes:
         folder: Folder of the run.
         manifest: What the run stores about itself.
-        val: Predictions of the best epoch on the validation split.
-        test: Predictions of the best epoch on the test split.
+        val: Predictions of the tested epoch on the validation split.
+        test: Predictions of the tested epoch on the test split.
     """
 
     folder: RunFolder
@@ -82,9 +79,9 @@ class RunResult:
         return self.manifest.history.rows
 
     @property
-    def best_epoch(self) -> int:
-        """Epoch of the tested weights."""
-        return self.manifest.history.best_epoch
+    def tested_epoch(self) -> int:
+        """Epoch of the tested weights: the best or, with ``select="last"``, the last."""
+        return self.manifest.history.selected_epoch
 
     @property
     def seconds(self) -> float:
@@ -120,6 +117,17 @@ class RunResult:
         records = self.records()
         return dict(zip(records.ids, records.patient_ids, strict=True))
 
+    def subgroups(self) -> tuple[str, ...] | None:
+        """Return the subgroup of each test image that its file name gives.
+
+        Returns:
+            ``"bacterial"``, ``"viral"`` or ``"normal"``, as the names of the Kermany data set
+            distinguish; None if one does not, or all are normal.
+        """
+        groups = tuple(_kermany_group(name) for name in self.test.ids)
+        # Other programs name normal and diseased images like the normal ones here.
+        return None if not all(groups) or set(groups) == {"normal"} else groups
+
     def features(self) -> npt.NDArray[np.float32] | None:
         """Read the features of the test images, float32 ``(N, F)``."""
         return self.folder.read_features()
@@ -131,6 +139,10 @@ class RunResult:
     def explanations(self) -> Explanations | None:
         """Read which test images were explained, and the border fraction of each heatmap."""
         return self.folder.read_explanations()
+
+    def localization(self) -> Localization | None:
+        """Read how well heatmaps locate the findings; None also if no test image has boxes."""
+        return self.folder.read_localization()
 
     def randomization(self) -> RandomizationCheck | None:
         """Read the model-parameter randomization test."""
@@ -207,15 +219,24 @@ def positive_class(config: RunConfig, class_names: Sequence[str]) -> PositiveCla
         ValueError: If no class has the configured name.
     """
     if config.positive is None:
-        healthy = [_HEALTHY.match(name) is not None for name in class_names]
-        is_known = not healthy[1] and (any(healthy) or _DISEASED.search(class_names[1]))
+        is_known = tuple(name.lower() for name in class_names) == _KNOWN_CLASSES
         return PositiveClass(1, class_names[1], chosen=False, is_doubtful=not is_known)
     if config.positive not in class_names:
         raise ValueError(
-            f"positive must be one of the classes {tuple(class_names)}, got {config.positive!r}"
+            f"positive must be one of the classes {shortened(class_names, 'classes')}, "
+            f"got {config.positive!r}"
         )
     index = tuple(class_names).index(config.positive)
     return PositiveClass(index, config.positive, chosen=True, is_doubtful=False)
+
+
+def _kermany_group(name: str) -> str:
+    """Return the subgroup of an image of the Kermany data set by its name, empty for others."""
+    patient = kermany_patient_id(name.rsplit("/", 1)[-1])
+    if patient is None:
+        return ""
+    kind = patient.lower()
+    return "bacterial" if "bacteria" in kind else "viral" if "virus" in kind else "normal"
 
 
 def load_network(run: RunResult) -> nn.Module:

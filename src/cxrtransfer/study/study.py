@@ -1,6 +1,7 @@
 """A study: every configuration on one set of images, in one folder with one folder per run."""
 
 import logging
+import multiprocessing
 import os
 import threading
 import time
@@ -48,6 +49,7 @@ def run_study(
     cache: StrPath | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     keep_checkpoint: bool = False,
+    metrics_only: bool = False,
 ) -> tuple[RunResult, ...]:
     """Run every configuration on one set of images.
 
@@ -79,6 +81,8 @@ def run_study(
             warns, and lists them in the audit and the report.
         keep_checkpoint: Whether to keep the checkpoint of each complete run, which is about four
             times as large as the model.
+        metrics_only: Whether to stop after the predictions of each run, without embedding and
+            explanations, which cannot be added later.
 
     Returns:
         The results, in the order of ``configs``.
@@ -118,7 +122,12 @@ def run_study(
         plans,
         bar,
         here=lambda plan: perform(
-            plan, datasets, device=device, callbacks=(bar,), keep_checkpoint=keep_checkpoint
+            plan,
+            datasets,
+            device=device,
+            callbacks=(bar,),
+            keep_checkpoint=keep_checkpoint,
+            metrics_only=metrics_only,
         ),
         there=partial(
             _perform_alone,
@@ -126,6 +135,7 @@ def run_study(
             device=device,
             cache=cache,
             keep_checkpoint=keep_checkpoint,
+            metrics_only=metrics_only,
         ),
         n_jobs=1 if world.size > 1 else n_jobs,
         together=world.size > 1,
@@ -187,11 +197,21 @@ def _perform_alone(
     device: str | torch.device,
     cache: StrPath | None,
     keep_checkpoint: bool,
+    metrics_only: bool,
 ) -> None:
     """Perform a run in a worker process."""
-    if os.getppid() == parent:  # on this machine, and not in the process of the study itself
+    starter = multiprocessing.parent_process()
+    # A process of the study on this machine, even if the study was killed before this line.
+    if starter is not None and starter.pid == parent:
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-    perform(plan, Datasets(cache), device=device, callbacks=(), keep_checkpoint=keep_checkpoint)
+    perform(
+        plan,
+        Datasets(cache),
+        device=device,
+        callbacks=(),
+        keep_checkpoint=keep_checkpoint,
+        metrics_only=metrics_only,
+    )
 
 
 def _exit_with(parent: int) -> None:

@@ -5,14 +5,14 @@ import io
 import threading
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cxrtransfer.data import download_kermany, download_pneumonia_mnist
+from cxrtransfer.data import Records, download_kermany, download_pneumonia_mnist
 from cxrtransfer.data.sources.download import RemoteFile, fetch, unzip
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -331,3 +331,30 @@ def test_members_are_not_held_in_memory(tmp_path: Path) -> None:
 
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("download", [download_kermany, download_pneumonia_mnist])
+@pytest.mark.parametrize("below", ["", "new"])
+def test_a_file_in_the_way_is_noticed_before_the_download(
+    server: ThreadingHTTPServer, tmp_path: Path, download: Callable[..., Records], below: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+
+    with pytest.raises(FileExistsError, match=r"must be a folder.*notes\.txt is a file"):
+        download(tmp_path / "notes.txt" / below, source=remote(server), progress=False)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert not server.requests
+
+
+def test_a_folder_in_use_is_noticed_before_the_download(
+    server: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("notes")
+
+    with pytest.raises(FileExistsError, match="must be empty"):
+        download_pneumonia_mnist(tmp_path / "mine", source=remote(server), progress=False)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert not server.requests

@@ -5,8 +5,7 @@ from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, rankdata
-from sklearn.ensemble import HistGradientBoostingClassifier
+import scipy
 
 from cxrtransfer.data.records import Records
 from cxrtransfer.data.splits import k_folds
@@ -70,6 +69,8 @@ def _out_of_fold(table: Floats, classes: Ints, patients: npt.NDArray[np.str_]) -
         return None
     if len(table) < _MIN_IMAGES:
         return None
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415  (slow to import)
+
     probabilities = np.zeros((len(classes), int(classes.max()) + 1))
     for fold in np.unique(folds):
         fitted = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=0).fit(
@@ -88,7 +89,7 @@ def _two_sided(column: Floats, labels: Ints) -> Floats | None:
     """
     if len(np.unique(labels)) < 2:
         return None
-    ranks = rankdata(column)
+    ranks = scipy.stats.rankdata(column)
     scores = np.zeros((len(labels), int(labels.max()) + 1))
     for label in np.unique(labels):
         is_higher = ranks[labels == label].mean() >= ranks[labels != label].mean()
@@ -115,10 +116,10 @@ def _auroc(
     """Average AUROCs, with an interval from the influence of each patient (Obuchowski 1997)."""
     values, influence = [], np.zeros(len(patients))
     for score, positive in zip(scores, positives, strict=True):
-        ranks = rankdata(score)
+        ranks = scipy.stats.rankdata(score)
         own = np.empty(len(score))
         for part in (positive, ~positive):
-            own[part] = rankdata(score[part])
+            own[part] = scipy.stats.rankdata(score[part])
         num = np.where(positive, (~positive).sum(), positive.sum())  # of the other class
         below = (ranks - own) / num
         placement = np.where(positive, below, 1 - below)
@@ -127,7 +128,7 @@ def _auroc(
         influence += (placement - value) / np.where(positive, positive.sum(), (~positive).sum())
     _, codes = np.unique(patients, return_inverse=True)
     per_patient = np.bincount(codes, influence / len(scores))
-    half = norm.ppf(0.975) * float(np.sqrt((per_patient**2).sum()))
+    half = scipy.stats.norm.ppf(0.975) * float(np.sqrt((per_patient**2).sum()))
     auroc = float(np.mean(values))
     return AurocEstimate(auroc, max(0.0, auroc - half), min(1.0, auroc + half))
 

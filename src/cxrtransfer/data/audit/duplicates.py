@@ -8,9 +8,8 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import torch
-from scipy.linalg import eigh
-from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional
 
@@ -116,9 +115,9 @@ def _candidates(thumbnails: npt.NDArray[np.uint8], mirrored: bool) -> Pairs:
     queries = _points(thumbnails[:, :, ::-1], axes) if mirrored else points
     # The first neighbor of an image is the image itself.
     num_neighbors = min(_NUM_MIRRORED if mirrored else _NUM_NEIGHBORS + 1, len(points))
-    neighbors = cKDTree(points).query(queries, k=num_neighbors, eps=_SEARCH_TOLERANCE, workers=-1)[
-        1
-    ]
+    neighbors = scipy.spatial.cKDTree(points).query(
+        queries, k=num_neighbors, eps=_SEARCH_TOLERANCE, workers=-1
+    )[1]
     first = np.repeat(np.arange(len(points)), num_neighbors)
     pairs = np.sort(np.stack([first, neighbors.ravel()], axis=1), axis=1)
     return np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
@@ -140,7 +139,9 @@ def _axes(thumbnails: npt.NDArray[np.uint8]) -> Tensor:
     within = change.T @ change / len(change)
     within += (1e-2 * np.trace(within) / len(within) + 1e-9) * np.eye(len(within))
     between = np.cov(features.double().numpy(), rowvar=False)
-    return torch.from_numpy(eigh(between, within)[1][:, -_NUM_AXES:].astype(np.float32))
+    return torch.from_numpy(
+        scipy.linalg.eigh(between, within)[1][:, -_NUM_AXES:].astype(np.float32)
+    )
 
 
 def _features(images: Tensor) -> Tensor:

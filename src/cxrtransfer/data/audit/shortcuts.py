@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
-from sklearn.tree import DecisionTreeClassifier
 
 from cxrtransfer.data.images.decode import ImageInfo
 from cxrtransfer.data.records import Records
@@ -46,6 +44,10 @@ def shortcut_aurocs(records: Records, infos: Sequence[ImageInfo]) -> dict[str, f
 def _auroc(
     table: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], folds: npt.NDArray[np.int64]
 ) -> float:
+    # Slow to import, and only needed here.
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415
+    from sklearn.tree import DecisionTreeClassifier  # noqa: PLC0415
+
     probabilities = np.zeros((len(labels), len(np.unique(labels))))
     for fold in np.unique(folds):
         tree = DecisionTreeClassifier(

@@ -96,9 +96,11 @@ def download_kermany(
 
     Raises:
         OSError: If the server cannot be reached or the connection is lost repeatedly.
+        FileExistsError: If a file is where the folder would be.
         ValueError: If the file has another digest or is not safe to unpack.
     """
     root = expand(root)
+    _require_folder(root)
     if not root.is_dir() or not any(root.iterdir()):
         archive = fetch(source, root.with_name(f"{root.name}.zip"), progress=progress)
         unzip(archive, root, strip="chest_xray")
@@ -132,12 +134,22 @@ def download_pneumonia_mnist(
     if size not in PNEUMONIA_MNIST:
         raise ValueError(f"size must be one of {sorted(PNEUMONIA_MNIST)}, got {size}")
     root = expand(root)
+    _require_folder(root)
+    if root.is_dir() and any(root.iterdir()):
+        raise FileExistsError(f"folder must not exist or must be empty, got {root}; remove it")
     archive = fetch(
         source or PNEUMONIA_MNIST[size], root.with_name(f"{root.name}.npz"), progress=progress
     )
     records = unpack_medmnist(archive, root)
     archive.unlink()
     return records
+
+
+def _require_folder(root: Path) -> None:
+    """Raise an error, before anything is downloaded, if a file is where the folder would be."""
+    existing = next(path for path in (root, *root.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise FileExistsError(f"{root} must be a folder, but {existing} is a file; choose another")
 
 
 def fetch(

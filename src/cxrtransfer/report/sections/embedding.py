@@ -3,7 +3,6 @@
 from cxrtransfer.plots import plot_embedding
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section
-from cxrtransfer.report.published import paper_figure
 from cxrtransfer.report.wording import unavailable
 from cxrtransfer.study import StudyResults
 
@@ -22,8 +21,7 @@ def embedding_section(study: StudyResults) -> Section:
                 title="t-SNE of the features on the test set",
                 caption=f"Features of {run_label(run)}; circles are correct predictions, "
                 "triangles incorrect ones. Distances between clusters are not meaningful. The "
-                "interactive version, a file beside this report, shows the image of each point."
-                + paper_figure(study, 10),
+                "interactive version, a file beside this report, shows the image of each point.",
                 alt=f"Scatter plot of the t-SNE embedding of {len(run.test):,} images, colored by "
                 f"true class; {int((run.test.predicted != run.test.labels).sum()):,} predictions "
                 "are incorrect.",

@@ -12,7 +12,6 @@ from cxrtransfer.explain import Cell, RandomizationCheck, Rule, compare_fraction
 from cxrtransfer.plots import plot_border_fractions, plot_heatmap_grid, plot_randomization
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section
-from cxrtransfer.report.published import paper_figure
 from cxrtransfer.report.wording import counted, number, percent, unavailable
 from cxrtransfer.study import Example, Explanations, RunResult, StudyResults
 
@@ -43,6 +42,9 @@ def heatmaps_section(study: StudyResults) -> Section:
         text.append(f"Example heatmaps. {unavailable(run, 'examples')}.")
     else:
         figures += _example_figures(study, examples)
+    occlusion = run.folder.read_occlusion()
+    if occlusion is not None:
+        figures.append(_occlusion_figure(run, occlusion))
     if check is None:
         text.append(f"Model-parameter randomization test. {unavailable(run, 'randomization')}.")
     else:
@@ -70,9 +72,9 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
             title="Grad-CAM heatmaps",
             caption=f"Grad-CAM of the predicted class by {run_label(run)}, for "
             f"{RULES['confident']} of the confusion matrix. A heatmap shows what influenced "
-            "the score; it is no evidence of a lesion." + paper_figure(study, 9),
+            "the score; it is no evidence of a lesion.",
             alt=alt,
-            axes=_grid(run, examples, "confident"),
+            axes=example_grid(run, examples, "confident"),
         ),
         Figure(
             name="heatmaps_of_other_images",
@@ -81,23 +83,49 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
             caption="Selected by two other rules, as the most confident predictions need not be "
             "typical.",
             alt=alt,
-            axes=[_grid(run, examples, rule) for rule in ("near_threshold", "random")],
+            axes=[example_grid(run, examples, rule) for rule in ("near_threshold", "random")],
         ),
     ]
 
 
-def _grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> Axes:
+def _occlusion_figure(run: RunResult, examples: tuple[Example, ...]) -> Figure:
+    return Figure(
+        name="occlusion",
+        is_photo=True,
+        title="Occlusion maps",
+        caption=f"Decrease of the predicted class's probability when {run_label(run)} sees a "
+        "square of the image in gray (Kermany et al. 2018), relative to the largest decrease. "
+        "For the same images as the heatmaps.",
+        alt="Grid of test radiographs with occlusion maps, by cell of the confusion matrix",
+        axes=example_grid(run, examples, "confident"),
+    )
+
+
+def example_grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> Axes:
+    """Draw the overlays of the examples that a rule selected, by cell."""
     overlays: dict[Cell, list[npt.NDArray[np.uint8]]] = {cell: [] for cell in get_args(Cell)}
     for example in examples:
         if example.rule == rule:
             size = example.width, example.height
             heatmap = resized(example.heatmap, size).clip(0, 1)
-            overlays[example.cell].append(overlay(resized(example.image, size), heatmap))
+            boxes = _boxes(run, example)
+            picture = overlay(resized(example.image, size), heatmap, boxes=boxes)
+            overlays[example.cell].append(picture)
     names, positive = run.test.class_names, run.test.positive_index
     negative = " or ".join(name for index, name in enumerate(names) if index != positive)
     ax = plot_heatmap_grid(overlays, (negative, names[positive]))
     ax.set_title(RULES[rule][0].upper() + RULES[rule][1:], loc="left", fontsize=10)
     return ax
+
+
+def _boxes(run: RunResult, example: Example) -> list[tuple[float, float, float, float]]:
+    """Return the boxes of an example in pixels of its picture."""
+    localization = run.localization()
+    if localization is None:
+        return []
+    width, height = example.width, example.height
+    boxes = localization.boxes_of(run.test.ids.index(example.id))
+    return [tuple(box) for box in (boxes * [width, height, width, height]).tolist()]
 
 
 def resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
@@ -166,8 +194,8 @@ def _border_sentences(
     empty = int(np.isnan(fractions).sum())
     excluded = f" {counted(empty, 'image')} with an empty map excluded." if empty else ""
     return [
-        f"{_claim(study)}Fraction of the "
-        f"saliency in the outer 10% of the image, on {counted(len(fractions), 'test image')}: "
+        "Fraction of the saliency in the outer 10% of the image, on "
+        f"{counted(len(fractions), 'test image')}: "
         f"{compared(np.ones(len(fractions), dtype=bool))} CIs resample patients; a uniform map "
         f"has 36%.{excluded} Maps of different classes lie in different places, so compare "
         "within a predicted class:",
@@ -176,13 +204,6 @@ def _border_sentences(
             for index, name in enumerate(test.class_names)
         ),
     ]
-
-
-def _claim(study: StudyResults) -> str:
-    """Repeat what the paper says of the border of the image, in the paper's study only."""
-    if paper_figure(study, 9):
-        return "The paper attributes incorrect predictions to the edges of the image. "
-    return ""
 
 
 def _comparison(

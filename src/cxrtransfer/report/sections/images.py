@@ -4,7 +4,6 @@ import numpy as np
 
 from cxrtransfer.plots import plot_class_balance, plot_image_statistics, plot_samples
 from cxrtransfer.report.page import Figure, Section
-from cxrtransfer.report.published import paper_figure
 from cxrtransfer.study import StudyResults
 
 SPLITS: dict[str, str] = {"train": "training", "val": "validation", "test": "test"}
@@ -26,7 +25,7 @@ def images_section(study: StudyResults) -> Section:
                 is_photo=True,
                 title="Sample images",
                 caption="Images of the training split by class, drawn at random with a fixed "
-                "seed." + paper_figure(study, 1),
+                "seed.",
                 alt="Grid of sample radiographs by class.",
                 axes=plot_samples(list(summary.samples), summary.sample_labels, names),
             ),
@@ -34,8 +33,7 @@ def images_section(study: StudyResults) -> Section:
                 name="class_balance",
                 title="Number of images",
                 caption="Images of each class in each split. Where the prevalence differs between "
-                "validation and test, accuracy and F1 differ as well, whatever the network."
-                + paper_figure(study, 2),
+                "validation and test, accuracy and F1 differ as well, whatever the network.",
                 alt="Bar chart of the number of images: "
                 + "; ".join(
                     f"{SPLITS[split]} "
@@ -52,7 +50,7 @@ def images_section(study: StudyResults) -> Section:
                 title="Mean intensity by class",
                 caption="Distribution of the mean intensity of each image. If the distributions "
                 "of the classes are separate, a network can classify by brightness alone, "
-                "without recognizing any lesion." + paper_figure(study, 3),
+                "without recognizing any lesion.",
                 alt="Distribution of the mean image intensity. Medians: "
                 + ", ".join(
                     f"{name} {float(np.median(values)):.0f}" for name, values in brightness.items()

@@ -9,7 +9,7 @@ from cxrtransfer.plots import (
 )
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section, Table
-from cxrtransfer.report.published import NUM_TEST_IMAGES, paper_figure, published_for
+from cxrtransfer.report.published import NUM_TEST_IMAGES, published_for
 from cxrtransfer.report.wording import counted, number, percent, value_over_interval, with_interval
 from cxrtransfer.study import StudyResults
 
@@ -41,8 +41,7 @@ def curves_section(study: StudyResults) -> Section:
         Figure(
             name="confusion_matrix",
             title="Confusion matrix on the test set",
-            caption=f"{label}, {_decision(study)}. Percentages of each true class."
-            + paper_figure(study, 8),
+            caption=f"{label}, {_decision(study)}. Percentages of each true class.",
             alt=f"Confusion matrix: {cells}.",
             axes=plot_confusion_matrix(study.chosen.test),
         )
@@ -63,7 +62,7 @@ def _roc_figure(study: StudyResults) -> Figure:
         title="ROC curve on the test set",
         caption="Sensitivity against the false-positive rate over all thresholds, with a "
         "pointwise 95% confidence band; marks show thresholds, of which none was chosen on the "
-        "test set." + paper_figure(study, 6),
+        "test set.",
         alt=f"Receiver operating characteristic curve of {label}: AUROC "
         f"{with_interval(evaluation['auroc'])}; sensitivity "
         f"{number(evaluation['recall'].value)} and specificity "
@@ -158,8 +157,7 @@ def _figures(
             Figure(
                 name="published",
                 title="Measured and published metrics",
-                caption="Bars show the measured values, diamonds the published ones."
-                + paper_figure(study, 7),
+                caption="Bars show the measured values, diamonds the published ones.",
                 alt=f"Bar chart of the test metrics of {counted(len(runs), 'run')}, with the "
                 "published values of the table as diamonds.",
                 axes=plot_metric_bars(

@@ -2,6 +2,7 @@
 
 from cxrtransfer.report.names import network_label, run_label
 from cxrtransfer.report.page import Section, Table
+from cxrtransfer.report.published import protocol_of
 from cxrtransfer.study import RunResult, StudyResults
 
 
@@ -26,7 +27,11 @@ def _settings(run: RunResult) -> dict[str, str]:
         "Weight decay": f"{training.weight_decay:g}",
         "Batch size": str(training.batch_size),
         "Epochs": f"{len(run.rows)} of {training.epochs}{patience}",
-        "Best epoch": str(run.best_epoch),
+        "Tested epoch": f"{run.tested_epoch} ({training.select})",
+        "Split": f"by {'patient' if config.group_by else 'image'}",
+        "Loss normalization": f"by {training.loss_normalization}",
+        "Augmentation": config.augment,
+        "Protocol": protocol_of(config),
         "Seed": str(training.seed),
         "Minutes": f"{run.seconds / 60:.1f}",
     }

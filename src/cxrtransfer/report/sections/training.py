@@ -3,7 +3,6 @@
 from cxrtransfer.plots import plot_loss_curves, plot_metric_curves
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section
-from cxrtransfer.report.published import paper_figure
 from cxrtransfer.report.wording import counted, number
 from cxrtransfer.study import StudyResults
 
@@ -19,7 +18,7 @@ def training_section(study: StudyResults) -> Section:
                 name="loss",
                 title="Loss by epoch",
                 caption="Weighted mean over the whole split. Losses of runs with different class "
-                "weights are not comparable." + paper_figure(study, 4),
+                "weights are not comparable.",
                 alt=f"Line plot of the training and validation loss of {runs} by epoch. "
                 f"Validation loss in the last epoch: {_last(study, 'val_loss')}.",
                 axes=plot_loss_curves(histories),
@@ -27,8 +26,7 @@ def training_section(study: StudyResults) -> Section:
             Figure(
                 name="validation_accuracy",
                 title="Validation accuracy by epoch",
-                caption="Accuracy on the validation set at threshold 0.5."
-                + paper_figure(study, 5),
+                caption="Accuracy on the validation set at threshold 0.5.",
                 alt=f"Line plot of the validation accuracy of {runs} by epoch. In the last epoch: "
                 f"{_last(study, 'val_accuracy')}.",
                 axes=plot_metric_curves(histories, "val_accuracy"),

@@ -1,0 +1,360 @@
+"""The paper's table and figures in its own order, drawn from the runs of a study of its design."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from cxrtransfer.evaluation import METRICS
+from cxrtransfer.explain import Cell
+from cxrtransfer.plots import (
+    plot_class_balance,
+    plot_confusion_matrix,
+    plot_embedding,
+    plot_forest,
+    plot_metric_curves,
+    plot_samples,
+)
+from cxrtransfer.report.names import network_label, run_label
+from cxrtransfer.report.page import Figure, Section, Table
+from cxrtransfer.report.published import (
+    NUM_TEST_IMAGES,
+    is_weighted,
+    paper_runs,
+    protocol_of,
+    published_for,
+)
+from cxrtransfer.report.wording import (
+    counted,
+    joined,
+    number,
+    percent,
+    unavailable,
+    value_over_interval,
+)
+from cxrtransfer.study import RunResult, StudyResults
+
+from .heatmaps import example_grid, resized
+
+PRINTED = {"f1_macro": "F1", "accuracy": "Accuracy", "auroc": "AUROC"}  # the order of Figure 7
+PROTOCOLS = {
+    "paper": "split by image, last epoch tested, weighted loss normalized by batch",
+    "recommended": "split by patient, epoch with the lowest validation loss tested, weighted loss "
+    "normalized over the training split",
+    "other": "choices in the settings of each run",
+}
+
+
+def paper_settings_section(study: StudyResults) -> Section | None:
+    """Tabulate the settings as the paper's Table I does; None unless it is the paper's study."""
+    runs = paper_runs(study)
+    if not runs:
+        return None
+    rows = []
+    for run in runs:
+        training = run.config.training
+        weights = run.config.to_dict()["training"]["class_weights"]
+        rows.append(
+            {
+                "Model": network_label(run.config.model),
+                "Class weights": str(weights or "none"),
+                "Learning rate": f"{training.lr:g}",
+                "Weight decay": f"{training.weight_decay:g}",
+                "Batch size": str(training.batch_size),
+                "Epochs": f"at most {training.epochs}, patience {training.early_stopping}"
+                if training.early_stopping
+                else str(training.epochs),
+                "Seed": str(training.seed),
+                "Protocol": protocol_of(run.config),
+            }
+        )
+    followed = dict.fromkeys(protocol_of(run.config) for run in runs)
+    return Section(
+        "Settings, as in Table I of the paper",
+        tables=[Table(name="paper_table_1", rows=rows)],
+        notes=[f"Protocol {name!r}: {PROTOCOLS[name]}." for name in followed],
+    )
+
+
+def paper_results_section(study: StudyResults) -> Section | None:
+    """Tabulate results beside the printed ones as Figure 7 does; None in any other study."""
+    runs = paper_runs(study)
+    if not runs:
+        return None
+    published = {run.name: published_for(run.config, len(run.test)) for run in runs}
+    has_published = any(published.values())
+    rows = []
+    for run in runs:
+        row = {"Model": run_label(run), "Epoch": str(run.tested_epoch)}
+        result = published[run.name]
+        printed = {} if result is None else result.metrics()
+        for metric, label in PRINTED.items():
+            estimate = study.tests[run.name][metric]
+            row[label] = value_over_interval(estimate)
+            if has_published:
+                row[f"{label}\nprinted"] = _printed(
+                    printed.get(metric), estimate.low, estimate.high
+                )
+        rows.append(row)
+    rows.append({**dict.fromkeys(rows[0], ""), **_majority(study)})
+    notes = [
+        "Below each value: 95% CI, by patient. F1 is the macro average, as in the paper. The last "
+        "row predicts the more frequent class of the training split for every image."
+    ]
+    if has_published:
+        notes.append(
+            "Below each printed value: whether it is within, above or below the CI of the run. "
+            "The paper prints no intervals; its values have about the same uncertainty."
+        )
+    else:
+        notes.append(
+            "No run repeats a network of the paper on its "
+            f"{NUM_TEST_IMAGES} test images, so no printed value stands beside these."
+        )
+    return Section(
+        "Results, as in Figure 7 of the paper",
+        tables=[Table(name="paper_figure_7", rows=rows)],
+        notes=notes,
+    )
+
+
+def _printed(value: float | None, low: float, high: float) -> str:
+    """Return a printed value and where it lies, e.g. ``0.889`` over ``within``."""
+    if value is None or math.isnan(low):
+        return number(value) if value is not None else ""
+    place = "below" if value < low else "above" if value > high else "within"
+    return f"{number(value)}\n{place}"
+
+
+def majority_shares(study: StudyResults) -> tuple[str, float, float]:
+    """Return the more frequent class of the training split, and its fraction there and in test."""
+    train, test = study.summary.labels["train"], study.chosen.test
+    label = int(np.bincount(train, minlength=test.num_classes).argmax())
+    return (
+        test.class_names[label],
+        float((train == label).mean()),
+        float((test.labels == label).mean()),
+    )
+
+
+def _majority(study: StudyResults) -> dict[str, str]:
+    name, _, accuracy = majority_shares(study)
+    f1 = 2 * accuracy / (1 + accuracy) / study.chosen.test.num_classes  # 0 for all other classes
+    return {
+        "Model": f"Majority class ({name})",
+        "F1": number(f1),
+        "Accuracy": number(accuracy),
+        "AUROC": number(0.5),
+    }
+
+
+def paper_figures_section(study: StudyResults) -> Section | None:
+    """Draw the paper's Figures 1 to 10 except the table; None in any other study."""
+    runs = paper_runs(study)
+    if not runs:
+        return None
+    plain = [run for run in runs if not is_weighted(run)]
+    weighted = [run for run in runs if is_weighted(run)]
+    explained = explained_run(runs)
+    missing = []
+    examples = _examples(explained)
+    grid, embedding = _grid(explained), _embedding(explained)
+    for figure, stage in ((examples, "examples"), (embedding, "embedding")):
+        if figure is None:
+            missing.append(f"{unavailable(explained, stage)}.")
+    figures = [
+        *([examples] if examples else []),
+        _counts(study),
+        _curves(3, weighted, "train_loss", "Training loss of the weighted runs"),
+        _curves(4, plain, "train_loss", "Training loss of the unweighted runs"),
+        _curves(5, plain, "val_accuracy", "Validation accuracy of the unweighted runs"),
+        _accuracies(study, plain),
+        *_matrices(plain, weighted),
+        *([grid] if grid else []),
+        *([embedding] if embedding else []),
+    ]
+    return Section(
+        "Figures of the paper",
+        text=[
+            "The paper's Figures 1 to 10 in its order, from the runs of this study; Figure 7 is "
+            f"the table above. Figures 1, 9 and 10 show {run_label(explained)}.",
+            *missing,
+        ],
+        figures=figures,
+    )
+
+
+def explained_run(runs: Sequence[RunResult]) -> RunResult:
+    """Return the run that the paper explains, the weighted ResNet-50, or else the best weighted.
+
+    The best has the highest validation AUROC among the runs with explanations, if any.
+    """
+    weighted = [run for run in runs if is_weighted(run)]
+    same = [
+        run
+        for run in weighted
+        if run.config.model == "resnet50" and not run.config.training.early_stopping
+    ]
+    known = [run for run in same or weighted if run.examples() is not None]
+    return max(known or same or weighted, key=_validation_auroc)
+
+
+def _validation_auroc(run: RunResult) -> float:
+    value = run.val_metrics["auroc"]
+    return -1.0 if math.isnan(value) else value
+
+
+def _examples(run: RunResult) -> Figure | None:
+    examples, test = run.examples(), run.test
+    if examples is None:
+        return None
+    place = {name: index for index, name in enumerate(test.ids)}
+    cells: tuple[tuple[Cell, Cell], ...] = (("TN", "FP"), ("TP", "FN"))
+    drawn = [
+        next(one for cell in both for one in examples if (one.rule, one.cell) == ("random", cell))
+        for both in cells
+        if any(one.rule == "random" and one.cell in both for one in examples)
+    ]
+    names = [
+        f"{test.class_names[test.predicted[place[one.id]]]} / "
+        f"{test.class_names[test.labels[place[one.id]]]}"
+        for one in drawn
+    ]
+    images = [resized(one.image, (one.width, one.height)) for one in drawn]
+    axes = plot_samples(images, list(range(len(images))), names)
+    axes.set_title("Prediction / label", loc="left", fontsize=10)
+    return Figure(
+        name="paper_figure_1",
+        is_photo=True,
+        title="Example of each class, with prediction / label",
+        caption=f"Figure 1 of the paper. Test images drawn at random, {run_label(run)}.",
+        alt=f"Test radiographs with prediction / label: {joined(names)}.",
+        axes=axes,
+    )
+
+
+def _counts(study: StudyResults) -> Figure:
+    names, labels = study.chosen.test.class_names, study.summary.labels
+    shares = [
+        f"{percent(float((labels['train'] == label).mean()))} {name}"
+        for label, name in enumerate(names)
+    ]
+    whole = np.concatenate(list(labels.values()))
+    of_all = [
+        f"{percent(float((whole == label).mean()))} {name}" for label, name in enumerate(names)
+    ]
+    after = _split_shares([len(labels[split]) for split in ("train", "val", "test")])
+    before = _original_shares(study)
+    caption = (
+        f"Figure 2 of the paper. Training split: {joined(shares)}; all images: {joined(of_all)}. "
+        f"Training, validation and test split have {after} of the images"
+        + (f"; {before} before images were moved to validation." if before else ".")
+    )
+    if len(labels["test"]) == NUM_TEST_IMAGES:
+        caption += (
+            " The paper prints 89 / 10.7 / 0.3% before (training, test, validation), "
+            "80 / 11 / 9% after, 73% / 27% of all images and 76% / 24% of the training split; the "
+            "last is 74.3% / 25.7% in the published files."
+        )
+    return Figure(
+        name="paper_figure_2",
+        title="Images of each class in the training split",
+        caption=caption,
+        alt=f"Bar chart of the training images: {joined(shares)}.",
+        axes=plot_class_balance({"training": labels["train"]}, names),
+    )
+
+
+def _split_shares(sizes: Sequence[int]) -> str:
+    return " / ".join(percent(size / sum(sizes)) for size in sizes)
+
+
+def _original_shares(study: StudyResults) -> str:
+    """Return the fractions of the folders train, val and test; empty if the images have none."""
+    folders = [name.partition("/")[0] for name in study.chosen.records().ids]
+    if set(folders) != {"train", "val", "test"}:
+        return ""
+    return _split_shares([folders.count(split) for split in ("train", "val", "test")])
+
+
+def _curves(number_in_paper: int, runs: Sequence[RunResult], column: str, title: str) -> Figure:
+    last = ", ".join(f"{run_label(run)} {number(run.rows[-1][column])}" for run in runs)
+    return Figure(
+        name=f"paper_figure_{number_in_paper}",
+        title=f"{title} by epoch",
+        caption=f"Figure {number_in_paper} of the paper."
+        + (
+            " Weighted mean over the training split; an epoch's loss is that of the weights "
+            "during the epoch."
+            if column == "train_loss"
+            else " Threshold 0.5."
+        ),
+        alt=f"Line plot by epoch of {counted(len(runs), 'run')}. In the last epoch: {last}.",
+        axes=plot_metric_curves({run_label(run): run.rows for run in runs}, column),
+    )
+
+
+def _accuracies(study: StudyResults, runs: Sequence[RunResult]) -> Figure:
+    estimates = {run_label(run): study.tests[run.name]["accuracy"] for run in runs}
+    return Figure(
+        name="paper_figure_6",
+        title="Test accuracy of the unweighted runs",
+        caption="Figure 6 of the paper, with 95% CIs. Threshold 0.5.",
+        alt="Forest plot of the test accuracy: "
+        + ", ".join(f"{name} {number(one.value)}" for name, one in estimates.items())
+        + ".",
+        axes=plot_forest(estimates, metric=METRICS["accuracy"].label),
+    )
+
+
+def _matrices(plain: Sequence[RunResult], weighted: Sequence[RunResult]) -> list[Figure]:
+    best = {
+        run_label(run): run
+        for run in (max(part, key=_validation_auroc) for part in (plain, weighted))
+    }
+    return [
+        Figure(
+            name="paper_figure_8",
+            title="Confusion matrices of the best unweighted and the best weighted run",
+            caption="Figure 8 of the paper. Test set, threshold 0.5; the best run has the highest "
+            "validation AUROC.",
+            alt="Confusion matrices. Test accuracy: "
+            + ", ".join(
+                f"{name} {percent(run.test_metrics['accuracy'])}" for name, run in best.items()
+            )
+            + ".",
+            axes=[plot_confusion_matrix(run.test, title=name) for name, run in best.items()],
+        )
+    ]
+
+
+def _grid(run: RunResult) -> Figure | None:
+    examples = run.examples()
+    if examples is None:
+        return None
+    return Figure(
+        name="paper_figure_9",
+        is_photo=True,
+        title="Grad-CAM in the cells of the confusion matrix",
+        caption=f"Figure 9 of the paper. {run_label(run)}, predicted class. A heatmap shows what "
+        "influenced the score; it is no evidence of a lesion.",
+        alt="Grid of test radiographs with heatmaps, by cell of the confusion matrix.",
+        axes=example_grid(run, examples, "confident"),
+    )
+
+
+def _embedding(run: RunResult) -> Figure | None:
+    coordinates = run.embedding()
+    if coordinates is None:
+        return None
+    test = run.test
+    num_wrong = int((test.predicted != test.labels).sum())
+    return Figure(
+        name="paper_figure_10",
+        title="t-SNE of the features on the test set",
+        caption=f"Figure 10 of the paper. {run_label(run)}; circles are correct predictions, "
+        "triangles incorrect ones.",
+        alt=f"Scatter plot of {len(test):,} test images, of which {num_wrong:,} are predicted "
+        "incorrectly.",
+        axes=plot_embedding(coordinates, test.labels, test.predicted, test.class_names),
+    )
