@@ -382,7 +382,7 @@ def test_every_setting_has_an_option() -> None:
         "--fine-maps", "--val-fraction", "0.2", "--test-fraction", "0.3", "--image-split",
         "--split-seed", "5",
         "--augment", "strong", "--augment-strengths", "scale=0.5", "blur=0",
-        "--upsample", "--positive", "COVID",
+        "--upsample", "--retrain-last-layer", "--positive", "COVID",
         "--class-weights", "2", "1", "--lr", "0.5", "--weight-decay", "0.25", "--batch-size", "4",
         "--epochs", "7", "--early-stopping", "2", "--seeds", "1", "3", "--precision", "fp32",
         "--optimizer", "sgd", "--momentum", "0.5", "--schedule", "constant", "--warmup-epochs",

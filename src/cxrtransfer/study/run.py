@@ -33,7 +33,7 @@ from cxrtransfer.errors import (
     WeightsNotFoundError,
 )
 from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
+from cxrtransfer.models import build_finetune_model, get_head, input_spec, refine_maps
 from cxrtransfer.runtime import (
     current_world,
     join_world,
@@ -48,13 +48,14 @@ from cxrtransfer.training import (
     TensorBoard,
     WeightedTrainer,
     resolve_class_weights,
+    retrain_last_layer,
 )
 from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .analysis import analyze
 from .image_files import ImageFiles, read_image_files
 from .manifests import RunManifest
-from .reference import fit_reference
+from .reference import Unaugmented, fit_reference
 from .run_folder import RunFolder
 from .run_result import RunResult, load_run, positive_class
 
@@ -306,6 +307,11 @@ def perform(
         with lock_folder(folder.path):
             folder.remove_temporary()
     model = _build(config, len(plan.records.class_names))
+    if config.retrain_last_layer and not isinstance(get_head(model)[1], nn.Linear):
+        raise ValueError(
+            "retrain_last_layer needs a network with a fully connected last layer, "
+            f"got {config.model}"
+        )
     try:
         splits = datasets.prepare(plan, input_spec(model))
     except UnreadableImagesError as error:  # readable when the images were checked
@@ -326,6 +332,12 @@ def perform(
         num_workers=num_workers,
     )
     history = trainer.fit(splits["train"], splits["val"])
+    if config.retrain_last_layer:
+        train = splits["train"]
+        groups = acquisition_groups(map(train.image, range(len(train))), train.labels)
+        retrain_last_layer(
+            model, Unaugmented(train, input_spec(model)), groups, device=trainer.device
+        )
     if world.is_main:
         with lock_folder(folder.path):
             _write_results(plan, trainer, history, splits, metrics_only=metrics_only)
