@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from cxrtransfer.data import Duplicates, SharedPatients
+from cxrtransfer.data import Acquisition, AurocEstimate, Duplicates, SharedPatients
 from cxrtransfer.report.page import Check
 from cxrtransfer.report.sections.split import split_section
 
@@ -48,7 +48,12 @@ def test_what_crosses_the_splits_is_found_and_the_rest_has_passed(study):
     shared = SharedPatients("train", "test", ("p1",), 3, 48)
     copies = (Duplicates(("a", "b"), crosses_split=True, crosses_class=False),)
     clean = replace(
-        study.audit.result, shared_patients=(), duplicates=(), near_duplicates=(), confounds={}
+        study.audit.result,
+        shared_patients=(),
+        duplicates=(),
+        near_duplicates=(),
+        confounds={},
+        num_small=0,
     )
     leaking = replace(clean, shared_patients=(shared,), duplicates=copies)
 
@@ -61,3 +66,18 @@ def test_what_crosses_the_splits_is_found_and_the_rest_has_passed(study):
     assert statuses(replace(clean, content_read=False))[1:] == ["unknown"] * 3
     assert statuses(replace(clean, confounds={"all": 0.71}))[3] == "found"
     assert statuses(replace(clean, confounds={"all": 0.69}))[3] == "passed"
+    assert statuses(replace(clean, num_small=2))[3:] == ["unknown", "unknown"]
+
+
+@pytest.mark.parametrize(("border", "status"), [(0.9, "found"), (0.5, "passed")])
+def test_what_the_border_alone_predicts_is_listed(study, border, status):
+    auroc = AurocEstimate(border, border - 0.05, border + 0.05)
+    acquisition = Acquisition(
+        names=(), statistics={}, aurocs={}, border=auroc, all=auroc, shifts=(), extremes={}
+    )
+    result = replace(study.audit.result, acquisition=acquisition)
+    checks = split_section(replace(study, audit=replace(study.audit, result=result))).checks
+
+    (check,) = [check for check in checks if "border and corners alone" in check.text]
+    assert check.status == status
+    assert f"AUROC {border:.3f}" in check.text

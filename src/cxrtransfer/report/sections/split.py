@@ -87,6 +87,20 @@ def _images(study: StudyResults) -> Iterator[Check]:
             "Properties of the image files (size, mode, format) hardly predict the class (AUROC "
             f"{confound:.3f}; 0.5 is chance level).",
         )
+    acquisition = audit.acquisition
+    if acquisition is not None and acquisition.border.value is not None:
+        auroc = f"AUROC {acquisition.border.value:.3f}; 0.5 is chance level"
+        if acquisition.is_shortcut:
+            yield Check(
+                "found",
+                f"The border and corners alone predict the class ({auroc}), so a network can "
+                "classify without the lungs; see Shortcuts.",
+            )
+        else:
+            yield Check(
+                "passed",
+                f"The border and corners alone hardly predict the class ({auroc}).",
+            )
     if audit.blank:
         yield Check("found", f"{counted(len(audit.blank), 'image')} nearly constant.")
     if study.audit.skipped:
