@@ -105,7 +105,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def _interval(estimate: Mapping[str, float]) -> str:
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f}\N{EN DASH}{estimate['high']:.3f})"
 
 
 def main() -> None:

@@ -248,6 +248,12 @@ class RunConfig:
             markers, against shortcuts.
         augment_strengths: Strengths that differ from the preset, by name, such as ``scale`` 0.5.
         upsample: Whether to repeat training images of the smaller classes.
+        balance: ``"acquisition"`` draws training images such that each class, and within it each
+            of four clusters of similar acquisition, is drawn equally often; not with class
+            weights.
+        retrain_last_layer: Whether to refit the last layer after training, so that each class and
+            cluster of similar acquisition counts equally, see
+            :func:`cxrtransfer.training.retrain_last_layer`.
         positive: Name of the positive class; ``None`` for the second in alphabetical order.
         training: Training settings.
 
@@ -272,6 +278,8 @@ class RunConfig:
     augment: Literal["none", "light", "strong"] = "none"
     augment_strengths: Mapping[str, float] = field(default_factory=dict)
     upsample: bool = False
+    balance: Literal["none", "acquisition"] = "none"
+    retrain_last_layer: bool = False
     positive: str | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
 
@@ -280,6 +288,12 @@ class RunConfig:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
         _check(self, "image_size", "a positive integer", lambda v: v >= 1 and v == int(v))
         _check_choices(self)
+        if self.balance != "none" and (self.upsample or self.training.class_weights is not None):
+            raise ValueError(
+                f"balance {self.balance!r} balances the classes by itself, got class_weights "
+                f"{self.training.class_weights!r} and upsample {self.upsample}; set "
+                "class_weights=None (--class-weights none) and upsample=False"
+            )
         if self.augment_strengths and self.augment == "none":
             raise ValueError(
                 f"augment_strengths {dict(self.augment_strengths)} have no effect without "

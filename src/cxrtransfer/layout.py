@@ -45,6 +45,7 @@ RUN_FILES = {
     "features": "features.npz",
     "embedding": "embedding.npz",
     "embedding page": "embedding.html",
+    "layers": "layers.npz",
     "examples": "heatmaps.npz",
     "localization": "localization.npz",
     "occlusion": "occlusion.npz",

@@ -46,6 +46,7 @@ from .documents import (
     write_document,
 )
 from .explanations import Example, Explanations, Localization
+from .layers import LayerEmbeddings
 from .manifests import RunManifest
 
 __all__ = ["ExternalFolder", "RunFolder"]
@@ -191,6 +192,15 @@ class RunFolder(Folder):
     def write_embedding(self, coordinates: npt.NDArray[np.float64]) -> None:
         """Write the t-SNE coordinates of the test images."""
         self._write("embedding", {"coordinates": coordinates})
+
+    def read_layers(self) -> LayerEmbeddings | None:
+        """Read the t-SNE coordinates at several layers."""
+        arrays = self._read("layers")
+        return None if arrays is None else LayerEmbeddings(**arrays)
+
+    def write_layers(self, embeddings: LayerEmbeddings) -> None:
+        """Write the t-SNE coordinates at several layers."""
+        self._write("layers", vars(embeddings))
 
     def read_explanations(self) -> Explanations | None:
         """Read which test images were explained, and the border fraction of each heatmap."""

@@ -41,6 +41,7 @@ class _Wrapper(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.accumulators: list[object] = []
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.model(images)
@@ -62,9 +63,16 @@ def _record(model: nn.Module, images: Tensor) -> nn.Module:
         enabled=torch.is_autocast_enabled("cuda"),
         cache_enabled=False,
     )
+    wrapper = _Wrapper(model)
+    # The nodes that add up gradients remember the stream on which they are made. Made here and
+    # kept, they are on that of the training, not on that of the recording.
+    wrapper.accumulators = [
+        parameter.expand_as(parameter).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
+        for parameter in model.parameters()
+        if parameter.requires_grad
+    ]
     try:
         with preserve_rng(), uncached:
-            wrapper = _Wrapper(model)
             torch.cuda.make_graphed_callables(  # type: ignore[no-untyped-call, unused-ignore]
                 wrapper, (images.detach().clone(),), allow_unused_input=True
             )

@@ -193,6 +193,7 @@ class WeightedTrainer:
                 world=self.world,
                 num_workers=0 if features else self.num_workers,
                 device=self.device,
+                weights=getattr(train, "sampling_weights", None),
             )
             network: Callable[[Tensor], Tensor] = (
                 HeadOnFeatures(self.model) if features else self.model
