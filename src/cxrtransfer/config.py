@@ -251,6 +251,9 @@ class RunConfig:
         balance: ``"acquisition"`` draws training images such that each class, and within it each
             of four clusters of similar acquisition, is drawn equally often; not with class
             weights.
+        retrain_last_layer: Whether to refit the last layer after training, so that each class and
+            cluster of similar acquisition counts equally, see
+            :func:`cxrtransfer.training.retrain_last_layer`.
         positive: Name of the positive class; ``None`` for the second in alphabetical order.
         training: Training settings.
 
@@ -276,6 +279,7 @@ class RunConfig:
     augment_strengths: Mapping[str, float] = field(default_factory=dict)
     upsample: bool = False
     balance: Literal["none", "acquisition"] = "none"
+    retrain_last_layer: bool = False
     positive: str | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
 

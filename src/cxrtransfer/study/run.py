@@ -33,7 +33,7 @@ from cxrtransfer.errors import (
     WeightsNotFoundError,
 )
 from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
+from cxrtransfer.models import build_finetune_model, get_head, input_spec, refine_maps
 from cxrtransfer.runtime import (
     current_world,
     join_world,
@@ -42,13 +42,20 @@ from cxrtransfer.runtime import (
     resolve_device,
     seed_everything,
 )
-from cxrtransfer.training import Callback, History, WeightedTrainer, resolve_class_weights
+from cxrtransfer.training import (
+    Callback,
+    History,
+    TensorBoard,
+    WeightedTrainer,
+    resolve_class_weights,
+    retrain_last_layer,
+)
 from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .analysis import analyze
 from .image_files import ImageFiles, read_image_files
 from .manifests import RunManifest
-from .reference import fit_reference
+from .reference import Unaugmented, fit_reference
 from .run_folder import RunFolder
 from .run_result import RunResult, load_run, positive_class
 
@@ -271,6 +278,8 @@ def perform(
     device: str | torch.device,
     callbacks: Sequence[Callback],
     keep_checkpoint: bool = False,
+    num_workers: int = 0,
+    tensorboard: bool = False,
     metrics_only: bool = False,
 ) -> RunResult:
     """Perform a planned run whose folder is claimed, or load it if it is complete.
@@ -285,6 +294,8 @@ def perform(
         device: Device to run on.
         callbacks: Called after every epoch.
         keep_checkpoint: Whether to keep the checkpoint of a complete run.
+        num_workers: Loader processes.
+        tensorboard: Whether to write the history for TensorBoard into the folder of the run.
         metrics_only: Whether to stop after the predictions.
     """
     world, _ = join_world(resolve_device(device))
@@ -296,6 +307,11 @@ def perform(
         with lock_folder(folder.path):
             folder.remove_temporary()
     model = _build(config, len(plan.records.class_names))
+    if config.retrain_last_layer and not isinstance(get_head(model)[1], nn.Linear):
+        raise ValueError(
+            "retrain_last_layer needs a network with a fully connected last layer, "
+            f"got {config.model}"
+        )
     try:
         splits = datasets.prepare(plan, input_spec(model))
     except UnreadableImagesError as error:  # readable when the images were checked
@@ -304,6 +320,8 @@ def perform(
             "restore them and call again, which resumes; to train without them, choose another "
             "folder and skip them with on_error='skip' (--skip-unreadable)",
         ) from None
+    if tensorboard and world.is_main:
+        callbacks = (*callbacks, TensorBoard(folder.tensorboard))
     trainer = WeightedTrainer(
         model,
         **vars(config.training),
@@ -311,8 +329,15 @@ def perform(
         run_dir=folder.path,
         progress=False,
         callbacks=callbacks,
+        num_workers=num_workers,
     )
     history = trainer.fit(splits["train"], splits["val"])
+    if config.retrain_last_layer:
+        train = splits["train"]
+        groups = acquisition_groups(map(train.image, range(len(train))), train.labels)
+        retrain_last_layer(
+            model, Unaugmented(train, input_spec(model)), groups, device=trainer.device
+        )
     if world.is_main:
         with lock_folder(folder.path):
             _write_results(plan, trainer, history, splits, metrics_only=metrics_only)
