@@ -45,6 +45,7 @@ from cxrtransfer.runtime import (
 from cxrtransfer.training import (
     Callback,
     History,
+    TensorBoard,
     WeightedTrainer,
     resolve_class_weights,
     retrain_last_layer,
@@ -277,6 +278,8 @@ def perform(
     device: str | torch.device,
     callbacks: Sequence[Callback],
     keep_checkpoint: bool = False,
+    num_workers: int = 0,
+    tensorboard: bool = False,
     metrics_only: bool = False,
 ) -> RunResult:
     """Perform a planned run whose folder is claimed, or load it if it is complete.
@@ -291,6 +294,8 @@ def perform(
         device: Device to run on.
         callbacks: Called after every epoch.
         keep_checkpoint: Whether to keep the checkpoint of a complete run.
+        num_workers: Loader processes.
+        tensorboard: Whether to write the history for TensorBoard into the folder of the run.
         metrics_only: Whether to stop after the predictions.
     """
     world, _ = join_world(resolve_device(device))
@@ -315,6 +320,8 @@ def perform(
             "restore them and call again, which resumes; to train without them, choose another "
             "folder and skip them with on_error='skip' (--skip-unreadable)",
         ) from None
+    if tensorboard and world.is_main:
+        callbacks = (*callbacks, TensorBoard(folder.tensorboard))
     trainer = WeightedTrainer(
         model,
         **vars(config.training),
@@ -322,6 +329,7 @@ def perform(
         run_dir=folder.path,
         progress=False,
         callbacks=callbacks,
+        num_workers=num_workers,
     )
     history = trainer.fit(splits["train"], splits["val"])
     if config.retrain_last_layer:

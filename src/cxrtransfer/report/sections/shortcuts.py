@@ -4,6 +4,7 @@ from cxrtransfer.data import Acquisition, AurocEstimate
 from cxrtransfer.evaluation import AdjustedAuroc, common_ledger, count_test_openings
 from cxrtransfer.explain import StressResult, compare_stressed
 from cxrtransfer.plots import plot_samples
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section, Table
 from cxrtransfer.report.wording import (
     counted,
@@ -31,7 +32,7 @@ def shortcuts_section(study: StudyResults) -> Section:
         "Shortcuts",
         text=[
             _acquisition_sentence(acquisition),
-            _adjusted_sentence(run.name, adjusted[run.name]),
+            _adjusted_sentence(run_label(run), adjusted[run.name]),
             _stress_sentence(run, stressed),
             _openings_sentence(study),
         ],
@@ -76,11 +77,12 @@ def _adjusted_sentence(name: str, adjusted: AdjustedAuroc | None) -> str:
 
 
 def _validation_table(study: StudyResults, adjusted: dict[str, AdjustedAuroc | None]) -> Table:
+    labels = {run.name: run_label(run) for run in study.runs}
     return Table(
         name="adjusted_validation",
         rows=[
             {
-                "Run": name,
+                "Run": labels[name],
                 "Validation AUROC": value_over_interval(result.plain),
                 "Overlap-weighted": value_over_interval(result.overlap),
                 "Within strata": value_over_interval(result.strata),
@@ -107,11 +109,12 @@ def _stress_sentence(run: RunResult, stressed: dict[str, tuple[StressResult, ...
     if not stressed:
         return unavailable(run, "stress") if "stress" in run.missing else ""
     found = [result.name for result in stressed["val"] if result.suggests_shortcut]
+    start = f"Stress tests of {run_label(run)} on validation suggest"
     if not found:
-        return f"Stress tests of {run.name} on validation suggest no shortcut."
+        return f"{start} no shortcut."
     return (
-        f"Stress tests of {run.name} on validation suggest shortcuts: {', '.join(found)}. With "
-        "the lungs hidden the AUROC should be near 0.5, and other changes should hardly matter."
+        f"{start} shortcuts: {', '.join(found)}. With the lungs hidden the AUROC should be near "
+        "0.5, and other changes should hardly matter."
     )
 
 
