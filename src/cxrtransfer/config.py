@@ -34,7 +34,7 @@ LossNormalization = Literal["split", "batch"]
 Recipe = Literal["robust"]
 
 #: Fields of :class:`RunConfig` that a recipe changes, with those of its training settings under
-#: ``training``. ``docs/results/recipe.rst`` has the study that chose "robust".
+#: ``training``. ``docs/results/recipe.rst`` has the study behind "robust".
 RECIPES: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType(
     {
         "robust": {
@@ -44,8 +44,6 @@ RECIPES: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType(
                 "weight_decay": 0.05,
                 "batch_size": 64,
                 "warmup_epochs": 0.5,
-                "label_smoothing": 0.1,
-                "ema_decay": 0.98,
                 "select": "last",
             },
         }
@@ -312,8 +310,8 @@ class RunConfig:
         """Return the settings of a recipe.
 
         Args:
-            recipe: ``"robust"`` acts against shortcuts: strong augmentation, label smoothing and
-                an average of the weights.
+            recipe: ``"robust"`` acts against shortcuts: strong augmentation, and the weights of
+                the last epoch, so that validation images with the same shortcut select nothing.
             name: Name of the run.
             model: Name of the network.
             **changes: Other fields; :meth:`with_training` changes training settings.
