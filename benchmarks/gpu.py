@@ -43,7 +43,6 @@ from cxrtransfer.data import draw_radiographs
 CHECKS: dict[str, tuple[Callable[[Setup], list[Row]], float]] = {
     "agreement": (gpu_checks.agreement, 60),
     "resume": (gpu_checks.resume, 40),
-    "CUDA graph": (gpu_checks.cuda_graph, 40),
     "out of memory": (gpu_checks.out_of_memory, 20),
     "device cache": (gpu_checks.device_cache, 20),
     "two processes": (gpu_checks.two_processes, 90),
