@@ -110,9 +110,10 @@ def _read(thumbnails: npt.NDArray[np.uint8], numbered: tuple[int, Record]) -> _C
     index, row = numbered
     data = read_file(row.path)
     pixels, info = decode_with_info(data, ACQUISITION_SIZE)
-    thumbnails[index] = Image.fromarray(pixels).resize(
+    thumbnail = Image.fromarray(pixels).resize(
         (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR
     )
+    thumbnails[index] = np.asarray(thumbnail)
     return _Content(
         hashlib.sha256(data).digest(),
         info,
