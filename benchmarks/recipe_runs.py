@@ -34,14 +34,17 @@ from cxrtransfer.types import InputSpec
 __all__ = [
     "RECIPES",
     "Candidate",
+    "Images",
     "Workplace",
     "describe",
+    "images_of",
     "predict_plain",
     "predict_views_of",
     "prediction_file",
     "prepare",
     "stress",
     "train",
+    "trained_model",
 ]
 
 Group = Literal["fit", "test"]  # images of training and validation, or of the test set
@@ -82,7 +85,8 @@ class Workplace:
         scratch: Folder of pixels and weights, needed only while the stages run.
         device: Device of the networks.
         epochs: Epochs of each run.
-        limit: About how many training images to use, to try the stages; 0 for all.
+        limit: About how many training images, and only two views, to use, to try the stages; 0
+            for all.
     """
 
     data: Path
@@ -139,7 +143,7 @@ class Images(Dataset[Any]):
     ) -> None:
         self.records, self.augment = records, augment
         self.ids, self.class_names, self.labels = records.ids, records.class_names, records.labels
-        self._pixels, self._normalize = pixels, to_model_input(spec)
+        self._pixels, self._spec, self._normalize = pixels, spec, to_model_input(spec)
 
     def pixels(self, indices: list[int]) -> Tensor:
         """Copy gray images, uint8 ``(n, 1, H, W)``."""
@@ -148,6 +152,11 @@ class Images(Dataset[Any]):
     def to_input(self, pixels: Tensor) -> Tensor:
         """Augment and normalize gray images."""
         return self._normalize(pixels if self.augment is None else self.augment(pixels))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "Images":
+        """Return some of the images."""
+        records = self.records.take(rows.tolist())
+        return Images(self._pixels[rows], records, self._spec, self.augment)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -252,7 +261,8 @@ def predict_views_of(work: Workplace, candidate: Candidate, split: str) -> str:
         settings: dict[str, Any] = {"batch_size": 256, "device": work.device}
         if split == "test":
             predict(model, data, **settings).to_csv(prediction_file(work, candidate, split))
-        predict_views(model, data, small_views(), **settings).to_csv(target)
+        views = small_views()[: 2 if work.limit else None]
+        predict_views(model, data, views, **settings).to_csv(target)
     return f"{candidate.name}: {split} predicted"
 
 

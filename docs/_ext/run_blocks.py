@@ -3,7 +3,8 @@
 ``run-python`` and ``run-shell`` show their content, run it, and show what it printed; a block that
 fails ends the build. All blocks of a page share one folder, which is empty at the beginning, and
 its Python blocks share one namespace. A block ends with an expression to show its value: Axes
-become an image. ``run-image`` shows an image, and ``run-file`` a text, that blocks have written.
+become an image. With ``:hidden:``, the code of a Python block is not shown. ``run-image`` shows an
+image, and ``run-file`` a text, that blocks have written.
 
 Pages that begin with the same training include it with the option ``shared``: what the block wrote
 on the first page of a build is copied to the others before it runs there, so that it finds its
@@ -96,7 +97,12 @@ class RunPython(_Block):
     """Run Python; show the code, what it printed, and the value of its last expression."""
 
     has_content = True
-    option_spec: ClassVar = {"alt": directives.unchanged_required, "shared": directives.flag}
+    option_spec: ClassVar = {
+        "alt": directives.unchanged_required,
+        "width": directives.unchanged,
+        "hidden": directives.flag,
+        "shared": directives.flag,
+    }
 
     def run(self) -> list[nodes.Node]:
         """Run the block."""
@@ -124,7 +130,7 @@ class RunPython(_Block):
             path = self.folder / f"figure{number}.png"
             figure.savefig(path, dpi=120, bbox_inches="tight")
             shown.append(self.image(path))
-        return [self.source(code, "python"), *shown]
+        return shown if "hidden" in self.options else [self.source(code, "python"), *shown]
 
 
 def _execute(code: str, namespace: dict[str, object]) -> object:

@@ -7,14 +7,17 @@ Users find them as :class:`cxrtransfer.training.TrainConfig` and
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal, Self, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
 from cxrtransfer.types import Precision
 
 __all__ = [
+    "RECIPES",
     "ClassWeights",
     "LossNormalization",
     "Monitor",
+    "Recipe",
     "RunConfig",
     "Schedule",
     "Select",
@@ -28,6 +31,24 @@ Monitor = Literal["val_loss", "val_accuracy", "val_f1", "val_auroc", "train_loss
 Schedule = Literal["constant", "cosine", "one-cycle"]
 Select = Literal["best", "last"]
 LossNormalization = Literal["split", "batch"]
+Recipe = Literal["robust"]
+
+#: Fields of :class:`RunConfig` that a recipe changes, with those of its training settings under
+#: ``training``. ``docs/results/recipe.rst`` has the study behind "robust".
+RECIPES: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType(
+    {
+        "robust": {
+            "augment": "strong",
+            "training": {
+                "lr": 3e-4,
+                "weight_decay": 0.05,
+                "batch_size": 64,
+                "warmup_epochs": 0.5,
+                "select": "last",
+            },
+        }
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +101,6 @@ class TrainConfig:
         reuse_features: ``"auto"`` computes frozen features once where only the head is trained and
             the images are the same in every epoch.
         compile: Whether to compile the network with ``torch.compile``.
-        cuda_graph: Whether to record the network's forward and backward pass as CUDA graphs and
-            replay them: faster where small batches do not keep a GPU busy. Needs a CUDA GPU, and a
-            network that runs the same operations on every batch; not with ``compile``,
-            ``accumulate`` or ``unfreeze_every``.
 
     Raises:
         ValueError: If a setting is outside its range, or would have no effect.
@@ -119,7 +136,6 @@ class TrainConfig:
     min_change: float = 0.0
     reuse_features: Literal["auto", "never"] = "auto"
     compile: bool = False
-    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lr", "max_grad_norm"):
@@ -195,7 +211,6 @@ class TrainSettings(TypedDict, total=False):
     min_change: float
     reuse_features: Literal["auto", "never"]
     compile: bool
-    cuda_graph: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +240,12 @@ class RunConfig:
             markers, against shortcuts.
         augment_strengths: Strengths that differ from the preset, by name, such as ``scale`` 0.5.
         upsample: Whether to repeat training images of the smaller classes.
+        balance: ``"acquisition"`` draws training images such that each class, and within it each
+            of four clusters of similar acquisition, is drawn equally often; not with class
+            weights.
+        retrain_last_layer: Whether to refit the last layer after training, so that each class and
+            cluster of similar acquisition counts equally, see
+            :func:`cxrtransfer.training.retrain_last_layer`.
         positive: Name of the positive class; ``None`` for the second in alphabetical order.
         training: Training settings.
 
@@ -249,6 +270,8 @@ class RunConfig:
     augment: Literal["none", "light", "strong"] = "none"
     augment_strengths: Mapping[str, float] = field(default_factory=dict)
     upsample: bool = False
+    balance: Literal["none", "acquisition"] = "none"
+    retrain_last_layer: bool = False
     positive: str | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
 
@@ -257,11 +280,48 @@ class RunConfig:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
         _check(self, "image_size", "a positive integer", lambda v: v >= 1 and v == int(v))
         _check_choices(self)
+        if self.balance != "none" and (self.upsample or self.training.class_weights is not None):
+            raise ValueError(
+                f"balance {self.balance!r} balances the classes by itself, got class_weights "
+                f"{self.training.class_weights!r} and upsample {self.upsample}; set "
+                "class_weights=None (--class-weights none) and upsample=False"
+            )
         if self.augment_strengths and self.augment == "none":
             raise ValueError(
                 f"augment_strengths {dict(self.augment_strengths)} have no effect without "
                 "augment; set augment='light' or 'strong' (--augment)"
             )
+
+    @classmethod
+    def from_recipe(
+        cls,
+        recipe: Recipe,
+        *,
+        name: str,
+        model: str,
+        **changes: Any,  # noqa: ANN401  (its fields)
+    ) -> Self:
+        """Return the settings of a recipe.
+
+        Args:
+            recipe: ``"robust"`` acts against shortcuts: strong augmentation, and the weights of
+                the last epoch, so that validation images with the same shortcut select nothing.
+            name: Name of the run.
+            model: Name of the network.
+            **changes: Other fields; :meth:`with_training` changes training settings.
+
+        Raises:
+            ValueError: If the recipe is unknown.
+
+        Example:
+            >>> RunConfig.from_recipe("robust", name="a", model="resnet18").augment
+            'strong'
+        """
+        if recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
+        settings = dict(RECIPES[recipe])
+        training = TrainConfig(**settings.pop("training", {}))
+        return cls(**{"name": name, "model": model, "training": training, **settings, **changes})
 
     def with_training(self, **changes: Unpack[TrainSettings]) -> Self:
         """Return a copy with some training settings changed.

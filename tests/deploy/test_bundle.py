@@ -68,7 +68,7 @@ def test_weights_of_another_architecture_are_refused(folder: Path, name: str) ->
 def test_an_architecture_that_is_no_name_of_a_network_is_refused(folder: Path, name: str) -> None:
     edit(folder, "config.json", lambda c: c.update(architecture=name))
 
-    with pytest.raises(BundleError, match="must be the name of a network"):
+    with pytest.raises(BundleError, match=r"config\.json.*(must|unknown model)"):
         Classifier.from_pretrained(folder)
 
 
@@ -118,11 +118,39 @@ def test_a_path_that_points_outside_is_refused(folder: Path, name: str) -> None:
 def test_a_wrong_number_of_channels_is_refused(folder: Path) -> None:
     gray = {"channels": 1, "mean": [0.5], "std": [0.5]}
     edit(folder, "preprocessor.json", lambda c: c.update(gray))
-    with pytest.raises(BundleError, match="must have the same input size"):
+    with pytest.raises(BundleError, match=r"does not fit the architecture .* with 1 channels"):
         Classifier.from_pretrained(folder)
 
-    edit(folder, "config.json", lambda c: c["pretrained_cfg"].update(input_size=[1, 32, 32]))
+    built = {"input_size": [1, 32, 32], "mean": [0.5], "std": [0.5]}
+    edit(folder, "config.json", lambda c: c["pretrained_cfg"].update(built))
     with pytest.raises(BundleError, match=r"does not fit the architecture .* with 1 channels"):
+        Classifier.from_pretrained(folder)
+
+    four = {"channels": 4, "mean": [0.5] * 4, "std": [0.5] * 4}
+    edit(folder, "preprocessor.json", lambda c: c.update(four))
+    with pytest.raises(BundleError, match="channels must be 1 or 3, got 4"):
+        Classifier.from_pretrained(folder)
+
+
+def test_two_sizes_are_refused(folder: Path) -> None:
+    edit(folder, "preprocessor.json", lambda c: c.update(size=64))
+
+    with pytest.raises(BundleError, match=r"same size, got \[32, 32\] and \[64, 64\]"):
+        Classifier.from_pretrained(folder)
+
+
+def test_an_argument_that_would_load_another_file_is_refused(folder: Path) -> None:
+    arguments = {"checkpoint_path": "/etc/passwd"}
+    edit(folder, "config.json", lambda c: c.update(model_args=arguments))
+
+    with pytest.raises(BundleError, match=r"must not set \['checkpoint_path'\]"):
+        Classifier.from_pretrained(folder)
+
+
+def test_an_unknown_precision_is_refused(folder: Path) -> None:
+    edit(folder, "preprocessor.json", lambda c: c.update(precision="fp8"))
+
+    with pytest.raises(BundleError, match=r"precision must be one of .* got 'fp8'"):
         Classifier.from_pretrained(folder)
 
 

@@ -1,7 +1,10 @@
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
+import yaml
+from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from cxrtransfer import Classifier
 from cxrtransfer.evaluation import evaluate
@@ -50,3 +53,34 @@ def test_a_network_without_a_run_says_that_no_performance_is_known(classifier: C
 
     assert huggingface_hub.ModelCard(card).data.eval_results is None
     assert "No performance is recorded" in card
+
+
+def test_the_header_is_what_the_hub_reads(saved: Path) -> None:
+    """Locally: the form of the results and of every entry; the hub's own validation needs it."""
+    text = (saved / "README.md").read_text("utf-8")
+    header = yaml.safe_load(text.split("---\n")[1])
+
+    name, results = model_index_to_eval_results(header["model-index"])
+    data = huggingface_hub.ModelCardData(
+        **{key: value for key, value in header.items() if key != "model-index"},
+        model_name=name,
+        eval_results=results,
+    )
+    assert yaml.safe_load(data.to_yaml()) == header
+    assert str(huggingface_hub.ModelCard(text)) == text
+    assert {type(result.metric_value) for result in results} == {float}
+    assert {result.task_type for result in results} == {"image-classification"}
+
+
+def test_the_subgroups_of_the_file_names_are_in_the_card(
+    classifier: Classifier, kermany_study: Path
+) -> None:
+    run = load_run(kermany_study / "plain")
+    test = classifier.calibration.apply(run.test)
+    right = test.predicted_at(classifier.threshold.threshold) == test.labels
+    viral = np.array(["_virus_" in name for name in test.ids])
+
+    assert viral.sum() == 12
+    assert f"- viral (12 images): {right[viral].mean():.3f} (95% CI " in classifier.card
+    for group in ("- bacterial (12 images): ", "- normal (24 images): "):
+        assert group in classifier.card

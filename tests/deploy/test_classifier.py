@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def test_the_decision_of_a_run_comes_from_its_validation_split(
     assert Classifier.from_run(run, threshold="f1", card=False).threshold == (
         threshold_for_max_f1(val)
     )
-    predictions = classifier.predict(kermany_tree / "test")
+    same = replace(classifier, precision=run.manifest.precision)
+    predictions = same.predict(kermany_tree / "test")
     expected = platt.apply(run.test)
     np.testing.assert_allclose(predictions.probabilities, expected.probabilities, atol=1e-12)
     np.testing.assert_array_equal(
@@ -66,7 +68,9 @@ def test_without_recalibration_the_probabilities_are_those_of_the_run(
     kermany_study: Path, kermany_tree: Path
 ) -> None:
     run = load_run(kermany_study / "plain")
-    plain = Classifier.from_run(run, threshold=0.5, calibration="none", card=False)
+    plain = Classifier.from_run(
+        run, threshold=0.5, calibration="none", precision=run.manifest.precision, card=False
+    )
 
     predictions = plain.predict(kermany_tree / "test")
 
@@ -126,6 +130,7 @@ def test_a_trained_network_is_saved_from_python(kermany_tree: Path, tmp_path: Pa
         val=predictions,
         val_patients=val.records.patient_ids,
         calibration="none",
+        precision=trainer.precision,
     )
     loaded = Classifier.from_pretrained(classifier.save_pretrained(tmp_path / "model"))
 
@@ -162,3 +167,17 @@ def test_a_rate_outside_its_range_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         classifier.predict(kermany_tree, **rates)
+
+
+def test_too_few_validation_patients_for_a_rate_are_said(
+    classifier: Classifier, kermany_tree: Path
+) -> None:
+    """Of 6 patients the smallest p-value is 1 / 7, of 3 within a class 1 / 4."""
+    images = kermany_tree / "test" / "NORMAL"
+    few = str(classifier.predict(images, false_alarm_rate=1 / 8, coverage=0.8)).splitlines()
+    enough = str(classifier.predict(images, false_alarm_rate=1 / 7, coverage=0.75))
+
+    assert classifier.reference.calibration.num_patients == 6
+    assert "has only 3 patients of a class (4 needed)" in few[2]
+    assert "has only 6 patients (7 needed)" in few[3]
+    assert "needed" not in enough

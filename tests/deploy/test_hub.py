@@ -24,6 +24,7 @@ class StandIn(BaseHTTPRequestHandler):
 
     files: dict[str, bytes] = {}  # noqa: RUF012  (shared on purpose)
     created: list[dict[str, object]] = []  # noqa: RUF012
+    validated: list[str] = []  # noqa: RUF012  (cards)
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -57,7 +58,10 @@ class StandIn(BaseHTTPRequestHandler):
                     self.files[value["path"]] = base64.b64decode(value["content"])
             return self.answer({"commitUrl": f"{here}/user/name/commit/{'1' * 40}",
                                 "commitOid": "1" * 40, "hookOutput": ""})  # fmt: skip
-        return self.answer({})  # validate-yaml and others
+        if self.path == "/api/validate-yaml":
+            self.validated.append(json.loads(body)["content"])
+            return self.answer({"errors": [], "warnings": []})
+        return self.answer({})
 
     def do_GET(self) -> None:
         if "/resolve/" in self.path:
@@ -94,6 +98,7 @@ class StandIn(BaseHTTPRequestHandler):
 def server() -> Iterator[str]:
     StandIn.files.clear()
     StandIn.created.clear()
+    StandIn.validated.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as httpd:
         thread = threading.Thread(target=httpd.serve_forever)
         thread.start()
@@ -134,6 +139,7 @@ def test_what_is_pushed_is_pulled_and_predicts_the_same(
     assert done.returncode == 0, done.stderr
     created = StandIn.created[0]  # newer clients send a visibility
     assert created.get("private") is True or created.get("visibility") == "private"
+    assert set(StandIn.validated) == {(saved / "README.md").read_text("utf-8")}
     assert set(StandIn.files) == {path.name for path in saved.iterdir()}
     np.testing.assert_array_equal(
         np.load(tmp_path / "p.npy"), classifier.predict(images).probabilities

@@ -147,15 +147,15 @@ def test_an_interrupted_call_goes_on_and_gives_the_same_bytes(
     predict(classifier, images, whole, **{key: whole / name for key, name in names.items()})
     options = {key: parts / name for key, name in names.items()}
     calls = []
-    compute = Classifier.predict_chunk
+    compute = module.predict_chunk
 
-    def interrupted(self: Classifier, *arguments: object, **others: object) -> object:
+    def interrupted(*arguments: object, **others: object) -> object:
         calls.append(0)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return compute(self, *arguments, **others)
+        return compute(*arguments, **others)
 
-    monkeypatch.setattr(Classifier, "predict_chunk", interrupted)
+    monkeypatch.setattr(module, "predict_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict(classifier, images, parts, **options)
     assert not (parts / "table.csv").exists()

@@ -6,6 +6,7 @@ from cxrtransfer.explain import (
     boxes_to_mask,
     corner_fraction,
     energy_inside,
+    intersection_over_union,
     pointing_game,
 )
 from cxrtransfer.explain.localization import border_mask, corner_mask
@@ -98,3 +99,27 @@ def test_refuses(spots):
         energy_inside(-spots, masks)
     with pytest.raises(ValueError, match=r"fraction must lie in \(0, 0.5\]"):
         border_fraction(spots, fraction=0.6)
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 1.0])
+def test_intersection_over_union_counts_positions(threshold):
+    generator = torch.Generator().manual_seed(0)
+    heatmaps = torch.rand(5, 7, 9, generator=generator)
+    masks = torch.rand(5, 7, 9, generator=generator) > 0.6
+
+    for heatmap, mask, value in zip(
+        heatmaps, masks, intersection_over_union(heatmaps, masks, threshold=threshold), strict=True
+    ):
+        salient = set(map(tuple, (heatmap >= threshold * heatmap.max()).nonzero().tolist()))
+        marked = set(map(tuple, mask.nonzero().tolist()))
+        assert value.item() == pytest.approx(len(salient & marked) / len(salient | marked))
+
+
+def test_an_empty_map_has_no_overlap():
+    assert intersection_over_union(
+        torch.zeros(1, 3, 3), torch.ones(1, 3, 3, dtype=torch.bool)
+    ).isnan()
+    with pytest.raises(ValueError, match=r"threshold must lie in \(0, 1\], got 0"):
+        intersection_over_union(
+            torch.ones(1, 3, 3), torch.ones(1, 3, 3, dtype=torch.bool), threshold=0
+        )

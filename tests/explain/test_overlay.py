@@ -50,3 +50,22 @@ def test_more_heat_is_more_red_than_blue():
 def test_refuses(image, heat, alpha, colormap, reason):
     with pytest.raises(ValueError, match=reason):
         overlay(image, np.full((4, 5), heat), alpha=alpha, colormap=colormap)
+
+
+def test_a_box_is_outlined_on_its_own_pixels_only():
+    image, heatmap = np.zeros((12, 10), np.uint8), np.zeros((12, 10))
+    plain = overlay(image, heatmap)
+    boxed = overlay(image, heatmap, boxes=[(2, 3, 5, 6)])
+
+    outlined = np.zeros((12, 10), bool)
+    outlined[3:9, 2:7] = True
+    outlined[4:8, 3:6] = False
+    assert (boxed[outlined] == 255).all()
+    assert np.array_equal(boxed[~outlined], plain[~outlined])
+
+
+def test_a_box_that_leaves_the_image_is_cut():
+    boxed = overlay(np.zeros((4, 4), np.uint8), np.zeros((4, 4)), boxes=[(-2, 1, 20, 20)])
+
+    assert (boxed[1] == 255).all()
+    assert not (boxed[0] == 255).all()

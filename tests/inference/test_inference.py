@@ -169,6 +169,26 @@ def test_labels_are_read_without_decoding_where_the_dataset_knows_them() -> None
     assert data.reads == 2 * 3  # the first, middle and last item of each part
 
 
+def test_concatenated_datasets_keep_ids_and_class_names(tiny_net: nn.Module) -> None:
+    first, second, copy = Named(), Named(), Named()
+    second.ids = tuple(f"second {name}" for name in first.ids)
+
+    predictions = predict(tiny_net, ConcatDataset([first, second]), device="cpu")
+
+    assert predictions.ids == (*first.ids, *second.ids)
+    assert predictions.class_names == first.class_names
+    repeated = predict(tiny_net, ConcatDataset([first, copy]), device="cpu")
+    assert repeated.ids == tuple(map(str, range(2 * len(first))))
+
+
+def test_concatenated_datasets_of_other_classes_are_refused(tiny_net: nn.Module) -> None:
+    first, second = Named(), Named()
+    second.class_names = ("A", "B")
+
+    with pytest.raises(ValueError, match="concatenated datasets must have the same class names"):
+        predict(tiny_net, ConcatDataset([first, second]), device="cpu")
+
+
 LABELS = [0, 1, 1, 0, 1]
 
 

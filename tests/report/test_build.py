@@ -7,7 +7,7 @@ import pytest
 
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.report import write_report
-from cxrtransfer.report.build import FOLDED, SECTIONS
+from cxrtransfer.report.build import FOLDED, SECTIONS, build_sections
 from cxrtransfer.report.page import Section
 from cxrtransfer.study import StudyResults, load_study
 
@@ -138,3 +138,19 @@ def test_the_page_is_written_in_the_terms_of_the_field(page: str, pattern: str) 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="must hold a finished study"):
         write_report(tmp_path)
+
+
+def test_a_section_that_fails_is_named_and_the_others_stand(study: StudyResults) -> None:
+    def first_section(_: StudyResults) -> Section:
+        return Section("First")
+
+    def broken_section(_: StudyResults) -> Section:
+        raise ValueError("there must be at least 2 patients")
+
+    first, broken = build_sections((first_section, broken_section, lambda _: None), study)
+
+    assert first.title == "First"
+    assert broken.title == "Broken"
+    assert broken.text == [
+        "This section is missing, as it cannot be computed: there must be at least 2 patients."
+    ]

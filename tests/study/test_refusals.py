@@ -194,3 +194,14 @@ def test_records_from_memory_are_checked_too(study: Path, tree: Path, tiny: RunC
     assert_unchanged(
         study, RunFolderError, "data digest", lambda: run_study([tiny], records, study)
     )
+
+
+def test_a_split_without_images(study: Path, tree: Path, tiny: RunConfig) -> None:
+    config = replace(tiny, name="new", val_fraction=0.0)
+
+    assert_unchanged(
+        study,
+        ValueError,
+        "each split must have at least one image, got none in val",
+        lambda: run_study([config], tree, study),
+    )

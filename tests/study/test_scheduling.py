@@ -2,11 +2,14 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -15,6 +18,7 @@ from PIL import Image
 
 from cxrtransfer.data import Record, Records
 from cxrtransfer.errors import RunFolderError, RunsFailedError, UnreadableImagesError
+from cxrtransfer.report import write_report
 from cxrtransfer.study import RunConfig, RunFolder, load_run, load_study, run_study
 from cxrtransfer.study.progress import StudyBar
 from cxrtransfer.study.run import Plan
@@ -88,6 +92,50 @@ def test_a_dask_cluster_makes_what_one_process_makes(
         run_study(BOTH, tree, tmp_path, progress=False)
 
     assert_same(straight, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="no signals")
+@pytest.mark.filterwarnings("ignore")  # of dask, about the worker that is killed
+def test_a_run_whose_dask_worker_is_killed_is_made_by_another(tree: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    first = CONFIG.with_training(epochs=1)
+    long = replace(CONFIG, name="long").with_training(epochs=40)
+    run_study([first], tree, tmp_path, progress=False)
+    before = (tmp_path / "a" / "manifest.json").stat().st_mtime_ns
+    killed: list[int] = []
+
+    def kill_during_the_long_run(client: Any) -> None:
+        while not (tmp_path / "long" / "history.csv").exists():  # its first epoch
+            if ended.wait(0.1):
+                return
+        pids = client.run(os.getpid)
+        busy = [worker for worker, tasks in client.processing().items() if tasks]
+        killed.extend(pids[worker] for worker in busy)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+
+    ended = threading.Event()
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_config(backend="dask"),
+    ):
+        killer = threading.Thread(target=kill_during_the_long_run, args=(client,))
+        killer.start()
+        try:
+            run_study([first, long], tree, tmp_path, progress=False)
+        finally:
+            ended.set()
+            killer.join()
+
+    assert len(killed) == 1
+    assert (tmp_path / "a" / "manifest.json").stat().st_mtime_ns == before  # not made again
+    assert len(load_run(tmp_path / "long").rows) == 40
+    assert [run.name for run in load_study(tmp_path).runs] == ["a", "long"]
+    assert "long" in write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_a_run_that_fails_names_itself_and_the_others_are_made(
@@ -178,33 +226,44 @@ def test_a_worker_ends_with_the_study_that_started_it() -> None:
 
 KILLED = [replace(run, name=f"long {run.name}").with_training(epochs=6) for run in BOTH]
 STUDY = """
-import runpy, sys
+import multiprocessing, os, runpy, signal, sys, threading, time
 from cxrtransfer.study import run_study
+
+def kill_while_processes_start():
+    while len(multiprocessing.active_children()) < 2:
+        time.sleep(0.01)
+    time.sleep(0.3)  # they import for seconds, and have received their runs
+    os.kill(os.getpid(), signal.SIGKILL)
+
 if __name__ == "__main__":
-    configs = runpy.run_path(sys.argv[1])["KILLED"]
-    run_study(configs, sys.argv[2], sys.argv[3], progress=False, n_jobs=2)
+    _, tests, tree, out, moment = sys.argv
+    configs = runpy.run_path(tests)["KILLED"]
+    if moment == "start":
+        threading.Thread(target=kill_while_processes_start, daemon=True).start()
+    run_study(configs, tree, out, progress=False, n_jobs=2)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
-@pytest.mark.parametrize("moment", ["config.json", "checkpoint.pt"])
+@pytest.mark.parametrize("moment", ["start", "training"])
 def test_a_killed_study_of_two_processes_ends_both_and_is_resumed(
     tree: Path, tmp_path: Path, moment: str
 ) -> None:
-    # The first file is written before the processes start, the second after the first epoch.
     script, out = tmp_path / "study.py", tmp_path / "out"
     script.write_text(STUDY, encoding="utf-8")
     study = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
-        [sys.executable, str(script), __file__, str(tree), str(out)],
+        [sys.executable, str(script), __file__, str(tree), str(out), moment],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    while not any(out.glob(f"*/{moment}")):
-        with pytest.raises(subprocess.TimeoutExpired):  # else it ended too soon
-            study.wait(timeout=0.02)
-    study.kill()
+    if moment == "training":
+        while not any(out.glob("*/checkpoint.pt")):
+            with pytest.raises(subprocess.TimeoutExpired):  # else it ended too soon
+                study.wait(timeout=0.02)
+        study.kill()
     output = study.communicate(timeout=120)[0]  # the pipe ends with the workers that hold it
 
+    assert study.returncode == -signal.SIGKILL, output
     assert not any(out.glob("*/manifest.json")), output
     results = run_study(KILLED, tree, out, progress=False)  # no lock is left
     assert [len(result.rows) for result in results] == [6, 6]

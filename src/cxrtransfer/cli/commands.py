@@ -1,6 +1,7 @@
 """The commands; each imports what it needs, because torch is slow to import."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -11,13 +12,29 @@ from typing import Literal
 from cxrtransfer.config import RunConfig, TrainConfig
 from cxrtransfer.errors import RunsFailedError
 
-from .checks import check_model, check_run, check_weights, loading
+from .checks import (
+    check_export,
+    check_model,
+    check_networks,
+    check_run,
+    check_weights,
+    loading,
+)
 from .outcome import print_outcome
 from .printing import print_lines
 from .settings import run_configs
 from .source import check_classes, read_source
 
-__all__ = ["completion", "export", "external_test", "models", "predict", "report", "train"]
+__all__ = [
+    "completion",
+    "export",
+    "external_test",
+    "models",
+    "predict",
+    "report",
+    "serve",
+    "train",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -27,6 +44,7 @@ _TEST_FRACTION = 0.2  # of data without a test split
 def train(options: argparse.Namespace) -> None:
     """Train the networks and write the report."""
     configs = run_configs(options)
+    check_networks(config.model for config in configs)
     for config in configs[:1]:
         check_classes(options, config)
     check_weights(options, configs)
@@ -55,6 +73,8 @@ def train(options: argparse.Namespace) -> None:
             device=options.device,
             progress=not options.quiet,
             n_jobs=options.jobs,
+            num_workers=options.workers,
+            tensorboard=options.tensorboard,
             cache=options.cache,
             on_error=_on_error(options),
         )
@@ -153,17 +173,39 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Save a trained network as one folder to share."""
-    check_run(options.run_folder)
+    """Save a trained network as one folder to share, or as one graph."""
+    check_model(options.model)
+    check_export(options)
     loading()
-    from cxrtransfer.deploy import Classifier  # noqa: PLC0415
+    from cxrtransfer.deploy import export_model, load_classifier  # noqa: PLC0415
 
-    classifier = Classifier.from_run(
-        options.run_folder,
-        threshold=options.threshold or "youden",
-        calibration=options.calibration or "auto",
+    classifier = load_classifier(
+        options.model,
+        threshold=options.threshold,
+        calibration=options.calibration,
+        card=options.out is not None,
     )
-    print_lines(classifier.save_pretrained(options.out).resolve())
+    written = [export_model(classifier, path) for path in (options.onnx, options.pt2) if path]
+    if options.out is not None:
+        written.append(classifier.save_pretrained(options.out))
+    print_lines(*(path.resolve() for path in written))
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve a local web page until it is interrupted."""
+    check_model(options.model)
+    loading()
+    from cxrtransfer.deploy import load_classifier, make_server  # noqa: PLC0415
+
+    classifier = load_classifier(
+        options.model, threshold=options.threshold, calibration=options.calibration
+    )
+    with make_server(classifier, port=options.port, device=options.device) as server:
+        print_lines(f"http://127.0.0.1:{server.server_port}")
+        sys.stdout.flush()
+        _logger.info("open this address in a browser; Ctrl-C ends the server")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def report(options: argparse.Namespace) -> None:

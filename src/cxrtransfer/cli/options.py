@@ -1,12 +1,11 @@
 """The commands and their options; light, so that a mistake is reported at once."""
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from . import commands, demo
+from .checks import add_device
 from .datasets import add_dataset_commands
 from .results import add_result_commands
 from .settings import add_train_options, find_data
@@ -14,12 +13,13 @@ from .source import add_columns, existing
 
 __all__ = ["build_parser", "parse"]
 
-_DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu|hpu)(:\d+)?")
-
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line: the function of the command, under ``run``, and its options."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if getattr(options, "recipe", None):
+        options = parser.parse_args(arguments)  # with the defaults that the recipe has set
     if options.command == "train" and options.data is None:
         find_data(options)
     return options
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="cxrtransfer COMMAND --help describes the options of a command; begin with "
         "cxrtransfer demo",
     )
-    parser.add_argument("--version", action="version", version=version("cxrtransfer"))
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(
@@ -80,11 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
         "cxrtransfer predict runs/resnet18 new_images --heatmaps heatmaps",
         commands.predict,
     )
-    predict.add_argument(
-        "model",
-        type=_existing_or_hub,
-        help="folder of one run or of an exported classifier, or hf-hub:USER/NAME",
-    )
+    _add_model(predict)
     predict.add_argument("images", type=existing, nargs="+", help="one folder, or files")
     predict.add_argument(
         "--out",
@@ -119,13 +115,34 @@ def build_parser() -> argparse.ArgumentParser:
 
     export = add(
         "export",
-        "save a trained network as one folder to share",
-        "cxrtransfer export runs/resnet18 --out resnet18_classifier",
+        "save a trained network as one folder to share, or as one graph (ONNX, torch.export)",
+        "cxrtransfer export runs/resnet18 --out resnet18_classifier --onnx resnet18.onnx",
         commands.export,
     )
-    export.add_argument("run_folder", type=existing, metavar="run", help="folder of one run")
-    export.add_argument("--out", type=Path, required=True, help="folder to write")
+    _add_model(export)
+    export.add_argument("--out", type=Path, metavar="FOLDER", help="folder to write")
+    export.add_argument("--onnx", type=Path, metavar="FILE", help="ONNX file to write (.onnx)")
+    export.add_argument(
+        "--pt2", type=Path, metavar="FILE", help="file for torch.export.load to write (.pt2)"
+    )
     _add_decision(export)
+
+    serve = add(
+        "serve",
+        "serve a local web page to try a trained network on single images",
+        "cxrtransfer serve runs/resnet18",
+        commands.serve,
+    )
+    _add_model(serve)
+    serve.add_argument(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="N",
+        help="0 selects a free one (default: 8000)",
+    )
+    _add_decision(serve)
+    add_device(serve)
 
     report = add(
         "report",
@@ -152,6 +169,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Version(argparse.Action):
+    """Print the version, which is read only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import cxrtransfer  # noqa: PLC0415
+
+        parser.exit(message=f"{cxrtransfer.__version__}\n")
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "model",
+        type=_existing_or_hub,
+        help="folder of one run or of an exported classifier, or hf-hub:USER/NAME",
+    )
+
+
 def _add_decision(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--threshold",
@@ -171,18 +208,7 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--skip-unreadable", action="store_true", help="skip images that cannot be read"
     )
-    command.add_argument(
-        "--device",
-        default="auto",
-        type=_device,
-        help="e.g. cpu or cuda:1 (default: a GPU if there is one)",
-    )
-
-
-def _device(word: str) -> str:
-    if not _DEVICE.fullmatch(word):
-        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda, cuda:1 or mps, got {word!r}")
-    return word
+    add_device(command)
 
 
 def _existing_or_hub(word: str) -> str:

@@ -42,7 +42,7 @@ def add_columns(command: argparse.ArgumentParser) -> None:
 
 def read_source(options: argparse.Namespace) -> "Records":
     """Read the folder or table ``options.data``."""
-    from cxrtransfer.data import Records, read_folder  # noqa: PLC0415
+    from cxrtransfer.data import Records, load_rsna, read_folder  # noqa: PLC0415
 
     data: Path = options.data
     pattern: re.Pattern[str] | None = options.patient_regex
@@ -57,7 +57,10 @@ def read_source(options: argparse.Namespace) -> "Records":
             raise ValueError(
                 f"--{next(iter(columns))}-column needs a table, but {data} is a folder"
             )
-        records = read_folder(data, patient_id=patient_of)
+        is_rsna = _is_rsna(data)
+        if is_rsna and patient_of is not None:
+            raise ValueError("--patient-regex needs images whose names contain the patient")
+        records = load_rsna(data) if is_rsna else read_folder(data, patient_id=patient_of)
     else:
         image = columns.pop("path", "path")
         if patient_of is not None:
@@ -111,6 +114,8 @@ def existing(word: str) -> Path:
 def _class_names(options: argparse.Namespace) -> list[str] | None:
     """Read the names of the classes, or None where only the library can tell them."""
     data: Path = options.data
+    if _is_rsna(data):
+        return None
     if data.is_dir():
         root = data / "train" if (data / "train").is_dir() else data
         folders = [path.name for path in root.iterdir() if path.is_dir()]
@@ -122,6 +127,11 @@ def _class_names(options: argparse.Namespace) -> list[str] | None:
         return None
     labels = {row[column].strip() for row in rows if any(row)}
     return sorted(labels) if all(labels) else None
+
+
+def _is_rsna(data: Path) -> bool:
+    """Return whether a folder is that of the RSNA pneumonia challenge."""
+    return (data / "stage_2_train_labels.csv").is_file()
 
 
 def _pattern(word: str) -> re.Pattern[str]:

@@ -9,8 +9,10 @@ from .audit import (
     NearDuplicates,
     SharedPatients,
     SplitShift,
+    acquisition_groups,
     acquisition_statistics,
     audit,
+    balanced_weights,
     near_pairs,
 )
 from .augment import Augment
@@ -37,6 +39,7 @@ from .sources import (
     kermany_patient_id,
     lesion_masks,
     load_kermany,
+    load_rsna,
     read_folder,
     unpack_medmnist,
 )
@@ -61,8 +64,10 @@ __all__ = [
     "SharedPatients",
     "SplitShift",
     "StratifiedResplit",
+    "acquisition_groups",
     "acquisition_statistics",
     "audit",
+    "balanced_weights",
     "decode_image",
     "decode_images",
     "decode_with_info",
@@ -76,6 +81,7 @@ __all__ = [
     "kermany_patient_id",
     "lesion_masks",
     "load_kermany",
+    "load_rsna",
     "near_pairs",
     "read_folder",
     "resplit",

@@ -1,6 +1,7 @@
 """Tables of images: which cells name the image, its class, its patient and its split."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,10 +13,20 @@ from cxrtransfer.types import Split, StrPath
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cells", "Column", "Columns", "ImageRow", "frame_cells", "is_missing", "table_cells"]
+__all__ = [
+    "Box",
+    "Cells",
+    "Column",
+    "Columns",
+    "ImageRow",
+    "frame_cells",
+    "is_missing",
+    "table_cells",
+]
 
 _log = logging.getLogger(__name__)
 
+Box = tuple[float, float, float, float]  # left, top, width, height
 Column = str | Callable[[Mapping[str, str]], object]
 
 _MISSING = {"", "nan", "<na>", "n/a", "#n/a", "null"}  # in lower case; written for missing values
@@ -30,12 +41,14 @@ class ImageRow:
         class_name: Its class.
         patient_id: Its patient, or None if unknown.
         split: Its split, or None.
+        boxes: Bounding boxes of its findings.
     """
 
     path: str
     class_name: str
     patient_id: str | None
     split: Split | None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,7 @@ class Columns:
                 class_name,
                 None if patient_id is None or is_missing(patient_id) else patient_id,
                 _split(_stripped(_cell(row, split)), where),
+                _boxes(row.get("boxes", ""), where),
             )
             if rows.setdefault(path, image_row) != image_row:
                 raise ValueError(
@@ -188,3 +202,16 @@ def _split(cell: str | None, where: str) -> Split | None:
                 f"{where}: split must be train, val, test or empty, got {cell!r}; "
                 "pass a function as split to map other names"
             )
+
+
+def _boxes(cell: str, where: str) -> tuple[Box, ...]:
+    try:
+        sides = [float(word) for word in cell.split()]
+    except ValueError:
+        sides = [math.nan]
+    boxes = tuple(zip(*(iter(sides),) * 4, strict=False))
+    if len(sides) % 4 or not all(min(box[:2]) >= 0 and min(box[2:]) > 0 for box in boxes):
+        raise ValueError(
+            f"{where}: boxes must be four numbers each (left, top, width, height), got {cell!r}"
+        )
+    return boxes

@@ -16,7 +16,7 @@ from cxrtransfer.files import expand, text_digest, write_table
 from cxrtransfer.tables import data_frame, html_table, shortened
 from cxrtransfer.types import Split, StrPath
 
-from .record_tables import Column, Columns, ImageRow, frame_cells, is_missing, table_cells
+from .record_tables import Box, Column, Columns, ImageRow, frame_cells, is_missing, table_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +37,15 @@ class Record:
         patient_id: The unit that must not be in more than one split. If the patient is unknown,
             the id of the image, which treats each image as a separate patient.
         split: The split it belongs to; None if the source has no splits.
+        boxes: Bounding boxes of its findings, ``(left, top, width, height)`` in pixels of the
+            image file.
     """
 
     path: Path
     label: int
     patient_id: str
     split: Split | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,17 +181,23 @@ class Records(Sequence[Record]):
         """Write the columns ``path``, ``label``, ``patient_id`` and ``split``.
 
         Paths are the ids, so the table can be read on another machine. Labels are class names;
-        unknown patients and missing splits are empty cells.
+        unknown patients and missing splits are empty cells. Where images have boxes, the column
+        ``boxes`` has four numbers per box, separated by spaces.
 
         Args:
             path: The file to write, atomically; compressed if its name ends in ``.gz``.
         """
+        has_boxes = any(row.boxes for row in self.rows)
         rows = []
         for name, row in zip(self.ids, self.rows, strict=True):
             unknown = not self.patients_known and row.patient_id == name
             patient_id = "" if unknown else row.patient_id
-            rows.append([name, self.class_names[row.label], patient_id, row.split or ""])
-        write_table(path, ["path", "label", "patient_id", "split"], rows)
+            cells = [name, self.class_names[row.label], patient_id, row.split or ""]
+            if has_boxes:
+                cells.append(" ".join(f"{side:.10g}" for box in row.boxes for side in box))
+            rows.append(cells)
+        header = ["path", "label", "patient_id", "split", *(["boxes"] if has_boxes else [])]
+        write_table(path, header, rows)
 
     @staticmethod
     def from_csv(
@@ -206,7 +215,8 @@ class Records(Sequence[Record]):
         Each of ``image``, ``label``, ``patient`` and ``split`` is the name of a column, or a
         function of a row (a mapping from column name to cell). Rows whose label is None are left
         out, and their number is logged. Several rows of one image (RSNA lists one per bounding
-        box) are merged into one record if they agree.
+        box) are merged into one record if they agree. A column ``boxes`` is read as :meth:`to_csv`
+        writes it.
 
         Args:
             path: The table, separated by commas, semicolons or tabs, as its header shows;
@@ -315,7 +325,13 @@ def _from_rows(rows: Sequence[ImageRow], class_names: tuple[str, ...], folder: P
     index = {name: label for label, name in enumerate(class_names)}
     records = Records(
         tuple(
-            Record(folder / row.path, index[row.class_name], row.patient_id or row.path, row.split)
+            Record(
+                folder / row.path,
+                index[row.class_name],
+                row.patient_id or row.path,
+                row.split,
+                row.boxes,
+            )
             for row in rows
         ),
         class_names,

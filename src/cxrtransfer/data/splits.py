@@ -185,6 +185,7 @@ def fold_records(
     num_repeats: int = 1,
     group_by: GroupBy = "patient_id",
     seed: int = 0,
+    held_out: Literal["val", "test"] = "val",
 ) -> Iterator[Records]:
     """Generate cross-validation splits, in which each non-test image is validated once per repeat.
 
@@ -194,13 +195,16 @@ def fold_records(
         num_repeats: Number of repetitions, each with another shuffle.
         group_by: As in :func:`resplit`.
         seed: Seed of the first repeat; each further repeat adds 1.
+        held_out: Split of the images of the fold: ``"test"`` leaves the choice of the epoch to
+            other images, and needs records without test split.
 
     Yields:
         ``num_repeats * num_folds`` times the same images sorted by id, with the splits of one
         fold.
 
     Raises:
-        ValueError: If a class has fewer patients (or images) than there are folds.
+        ValueError: If a class has fewer patients (or images) than there are folds, or
+            ``held_out`` is ``"test"`` and there is a test split.
 
     Warns:
         UserWarning: If a class count of a fold differs from the mean by more than a fifth,
@@ -208,6 +212,11 @@ def fold_records(
     """
     rows = [row for _, row in sorted(zip(records.ids, records, strict=True))]
     assigned = [row for row in rows if row.split != "test"]
+    if held_out == "test" and len(assigned) < len(rows):
+        raise ValueError(
+            f"folds as test split need records without one, got {len(rows) - len(assigned)} test "
+            "images; leave them out"
+        )
     groups = [row.patient_id for row in assigned] if group_by is not None else None
     labels = [row.label for row in assigned]
     for repeat in range(num_repeats):
@@ -222,7 +231,7 @@ def fold_records(
             split_rows = (
                 row
                 if row.split == "test"
-                else replace(row, split="val" if fold_of[row.path] == fold else "train")
+                else replace(row, split=held_out if fold_of[row.path] == fold else "train")
                 for row in rows
             )
             yield replace(records, rows=tuple(split_rows))

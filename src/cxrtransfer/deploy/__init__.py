@@ -4,6 +4,7 @@ from .classifier import Classifier
 from .onnx import export_model
 from .output import predict_files
 from .predictions import ImagePredictions
+from .serve import make_server
 from .sources import load_classifier
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "ImagePredictions",
     "export_model",
     "load_classifier",
+    "make_server",
     "predict_files",
 ]

@@ -4,17 +4,15 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Literal, TypedDict
+from typing import Any, get_args
 
 import numpy as np
 import safetensors.numpy
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors.torch import save_model
 
 from cxrtransfer.data import DECODER_VERSION
-from cxrtransfer.errors import BundleError, UnknownModelError
+from cxrtransfer.errors import BundleError
 from cxrtransfer.evaluation import (
     ConformalScores,
     OperatingPoint,
@@ -23,47 +21,37 @@ from cxrtransfer.evaluation import (
     TrainingReference,
 )
 from cxrtransfer.files import expand, file_digest, fresh_folder, read_json, write_json
-from cxrtransfer.models import build_finetune_model, parse_name
-from cxrtransfer.runtime import eval_mode, preserve_rng
-from cxrtransfer.types import InputSpec, StrPath
+from cxrtransfer.layout import DECISION
+from cxrtransfer.models import Blueprint, blueprint_of
+from cxrtransfer.types import InputSpec, Precision, StrPath
 
 from .decision import Calibration
+from .network import (
+    CONFIG,
+    WEIGHTS,
+    check_rebuilt,
+    known_blueprint,
+    load_network,
+    network_config,
+)
+from .parts import Parts
 
-__all__ = ["BUNDLE_FILES", "Parts", "check_free", "is_bundle", "read_bundle", "write_bundle"]
+__all__ = ["BUNDLE_FILES", "check_free", "is_bundle", "read_bundle", "write_bundle"]
 
-FORMAT = 1
+FORMAT = 2
 
-_CONFIG = "config.json"  # in the form of timm's hub repositories
 _PREPROCESSOR = "preprocessor.json"
-_DECISION = "decision.json"
-_WEIGHTS = "model.safetensors"
 _STATISTICS = "statistics.safetensors"
 _CARD = "README.md"
-BUNDLE_FILES = (_CONFIG, _PREPROCESSOR, _DECISION, _WEIGHTS, _STATISTICS, _CARD)
-_HASHED = (_PREPROCESSOR, _DECISION, _WEIGHTS, _STATISTICS)
+BUNDLE_FILES = (CONFIG, _PREPROCESSOR, DECISION, WEIGHTS, _STATISTICS, _CARD)
+_HASHED = (_PREPROCESSOR, DECISION, WEIGHTS, _STATISTICS)
 _CALIBRATIONS: dict[str, type[Calibration]] = {"platt": Platt, "temperature": Temperature}
-
-
-class Parts(TypedDict):
-    """The fields of a classifier."""
-
-    network: nn.Module
-    architecture: str
-    input_spec: InputSpec
-    fit: Literal["squash", "pad"]
-    class_names: tuple[str, ...]
-    positive_index: int
-    threshold: OperatingPoint
-    calibration: Calibration | None
-    conformal: tuple[ConformalScores, ...]
-    reference: TrainingReference | None
-    card: str
 
 
 def is_bundle(folder: StrPath) -> bool:
     """Return whether a folder holds a saved classifier, complete or not."""
     path = expand(folder)
-    return (path / _DECISION).is_file() or (path / _PREPROCESSOR).is_file()
+    return (path / DECISION).is_file() or (path / _PREPROCESSOR).is_file()
 
 
 def check_free(folder: StrPath) -> None:
@@ -79,15 +67,16 @@ def write_bundle(folder: StrPath, parts: Parts) -> Path:
     """Write the folder of a classifier; see :meth:`cxrtransfer.Classifier.save_pretrained`."""
     target = expand(folder)
     check_free(target)
-    _check_rebuilt(parts)
+    blueprint = known_blueprint(parts)
     with fresh_folder(target) as path:
-        save_model(parts["network"], str(path / _WEIGHTS))
+        save_model(parts["network"], str(path / WEIGHTS))
         write_json(path / _PREPROCESSOR, _preprocessor(parts))
-        write_json(path / _DECISION, _decision(parts))
+        write_json(path / DECISION, _decision(parts))
         safetensors.numpy.save_file(_statistics(parts), path / _STATISTICS)
         (path / _CARD).write_text(parts["card"], encoding="utf-8")
         digests = {name: file_digest(path / name) for name in _HASHED}
-        write_json(path / _CONFIG, _config(parts, digests))
+        write_json(path / CONFIG, _config(parts, blueprint, digests))
+        check_rebuilt(path, parts, blueprint)
     return target
 
 
@@ -105,11 +94,11 @@ def read_bundle(folder: Path) -> Parts:
             raise FileNotFoundError(
                 f"{folder} must hold a saved classifier, but has no {name}; copy the whole folder"
             )
-    config = _read_json(folder / _CONFIG)
+    config = _read_json(folder / CONFIG)
     own = config.get("cxrtransfer")
     if not isinstance(own, dict):
         raise BundleError(
-            f"{folder / _CONFIG} must have the entry 'cxrtransfer' that save_pretrained() writes"
+            f"{folder / CONFIG} must have the entry 'cxrtransfer' that save_pretrained() writes"
         )
     if own.get("format") != FORMAT:
         raise BundleError(
@@ -137,7 +126,7 @@ def read_bundle(folder: Path) -> Parts:
 
 
 def _parts(folder: Path, config: Mapping[str, Any]) -> Parts:
-    preprocessor, decision = (_read_json(folder / name) for name in (_PREPROCESSOR, _DECISION))
+    preprocessor, decision = (_read_json(folder / name) for name in (_PREPROCESSOR, DECISION))
     if preprocessor["decoder_version"] != DECODER_VERSION:
         raise BundleError(
             f"{folder} needs version {preprocessor['decoder_version']} of the image decoder, this "
@@ -153,15 +142,20 @@ def _parts(folder: Path, config: Mapping[str, Any]) -> Parts:
     )
     if preprocessor["fit"] not in ("squash", "pad"):
         raise BundleError(f"fit must be 'squash' or 'pad', got {preprocessor['fit']!r}")
+    if preprocessor["precision"] not in get_args(Precision):
+        raise BundleError(
+            f"precision must be one of {get_args(Precision)}, got {preprocessor['precision']!r}"
+        )
     arrays = safetensors.numpy.load_file(folder / _STATISTICS)
     calibration = decision["calibration"]
     names = tuple(decision["class_names"])
-    network = _network(folder, config, spec, len(names))
+    network = load_network(folder, config, spec, len(names))
     return Parts(
         network=network,
-        architecture=_architecture(config),
+        blueprint=blueprint_of(network),
         input_spec=spec,
         fit=preprocessor["fit"],
+        precision=preprocessor["precision"],
         class_names=names,
         positive_index=names.index(decision["positive"]),
         threshold=OperatingPoint(**decision["threshold"]),
@@ -177,32 +171,13 @@ def _parts(folder: Path, config: Mapping[str, Any]) -> Parts:
     )
 
 
-def _config(parts: Parts, digests: Mapping[str, str]) -> dict[str, Any]:
-    """Return timm's form: its networks without a prefix, torchvision's with theirs."""
-    spec, which = parts["input_spec"], parse_name(parts["architecture"])
-    timm_config = dict(getattr(parts["network"], "pretrained_cfg", None) or {})
-    shared = ("classifier", "first_conv", "fixed_input_size")
-    # timm loads all weights; its published ones may be of another size, as may its options.
-    arguments: dict[str, Any] = {"in_chans": 1} if spec.channels == 1 else {}
-    if timm_config.get("fixed_input_size"):
-        arguments["img_size"] = spec.size
+def _config(parts: Parts, blueprint: Blueprint, digests: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "architecture": which.name.partition(".")[0] if which.library == "timm" else str(which),
-        "num_classes": _num_logits(parts["network"], spec),
-        "label_names": list(parts["class_names"]),
-        "model_args": arguments,
-        "pretrained_cfg": {
-            **{key: timm_config[key] for key in shared if key in timm_config},
-            "input_size": [spec.channels, spec.size, spec.size],
-            "interpolation": spec.interpolation,
-            "crop_pct": 1.0,
-            "crop_mode": "squash" if parts["fit"] == "squash" else "border",
-            "mean": list(spec.mean),
-            "std": list(spec.std),
-        },
+        **network_config(parts, blueprint),
         "cxrtransfer": {
             "format": FORMAT,
             "version": version("cxrtransfer"),
+            "fine_maps": blueprint.fine_maps,
             "sha256": dict(digests),
         },
     }
@@ -212,6 +187,7 @@ def _preprocessor(parts: Parts) -> dict[str, Any]:
     return {
         **vars(parts["input_spec"]),
         "fit": parts["fit"],
+        "precision": parts["precision"],
         "decoder_version": DECODER_VERSION,
         "dicom": "modality LUT, then the first VOI LUT or window, else the range of the stored "
         "bits; MONOCHROME1 inverted",
@@ -239,109 +215,16 @@ def _statistics(parts: Parts) -> dict[str, np.ndarray[Any, Any]]:
     return {name: np.ascontiguousarray(value) for name, value in arrays.items()}
 
 
-def _architecture(config: Mapping[str, Any]) -> str:
-    """Return the name of the network; only names of networks, never of files or hubs."""
-    name = config["architecture"]
-    if not isinstance(name, str) or not name.replace("torchvision:", "", 1).isidentifier():
-        raise BundleError(
-            f"architecture must be the name of a network of timm or torchvision, got {name!r}"
-        )
-    return name if name.startswith("torchvision:") else f"timm:{name}"
-
-
-def _network(
-    folder: Path, config: Mapping[str, Any], spec: InputSpec, num_classes: int
-) -> nn.Module:
-    size = config["pretrained_cfg"]["input_size"]
-    if list(size) != [spec.channels, spec.size, spec.size]:
-        raise BundleError(
-            f"{_CONFIG} and {_PREPROCESSOR} must have the same input size, got {size} and "
-            f"{[spec.channels, spec.size, spec.size]} (channels, height, width)"
-        )
-    logits = config["num_classes"]
-    if logits != num_classes and (logits, num_classes) != (1, 2):
-        raise BundleError(
-            f"num_classes must be {num_classes}, the number of class names, got {logits}"
-        )
-    architecture = _architecture(config)
-    try:
-        network = _build(architecture, logits, spec)
-    except UnknownModelError as error:
-        raise BundleError(f"{folder / _CONFIG}: {error}") from error
-    try:
-        load_model(network, folder / _WEIGHTS)
-    except SafetensorError as error:
-        raise BundleError(f"{folder / _WEIGHTS} is damaged: {error}; copy it again") from error
-    except RuntimeError as error:  # missing, unexpected or mismatched tensors
-        raise BundleError(
-            f"{folder / _WEIGHTS} does not fit the architecture {architecture!r} with "
-            f"{spec.channels} channels and {logits} logits: {error}"
-        ) from error
-    return network.eval()
-
-
-def _build(architecture: str, num_logits: int, spec: InputSpec) -> nn.Module:
-    if spec.channels not in (1, 3):
-        raise BundleError(f"channels must be 1 or 3, got {spec.channels}")
-    with preserve_rng():  # the random initialization is overwritten
-        return build_finetune_model(
-            architecture,
-            num_classes=num_logits,
-            pretrained=False,
-            in_chans=1 if spec.channels == 1 else 3,
-            image_size=spec.size,
-        ).eval()
-
-
-def _num_logits(network: nn.Module, spec: InputSpec) -> int:
-    return _logits(network, spec).shape[1]
-
-
-def _logits(network: nn.Module, spec: InputSpec) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, spec.channels, spec.size, spec.size, generator=generator)
-    with torch.no_grad(), eval_mode(network):
-        logits: torch.Tensor = network(images.to(next(network.parameters()).device)).cpu()
-    return logits
-
-
-def _check_rebuilt(parts: Parts) -> None:
-    """Raise unless the network's architecture with its weights gives the same outputs."""
-    network, spec, architecture = parts["network"], parts["input_spec"], parts["architecture"]
-    if not architecture:
-        raise ValueError(
-            f"this {type(network).__name__} can be used but not saved, as it cannot be rebuilt "
-            "from a name; build it with build_finetune_model(), or pass architecture="
-        )
-    logits = _logits(network, spec)
-    rebuilt = _build(architecture, logits.shape[1], spec)
-    try:
-        rebuilt.load_state_dict(network.state_dict())
-    except RuntimeError as error:
-        raise ValueError(
-            f"the network is not of the architecture {architecture!r} with {spec.channels} "
-            f"channels and {spec.size} pixels: {error}"
-        ) from error
-    device = next(network.parameters()).device
-    if not torch.allclose(_logits(rebuilt.to(device), spec), logits, rtol=1e-4, atol=1e-5):
-        raise ValueError(
-            f"the network has the weights of the architecture {architecture!r} but other outputs, "
-            "so that it would predict differently when loaded; save it with torch.save() instead"
-        )
-
-
 def _check_digests(folder: Path, digests: object) -> None:
     if not isinstance(digests, dict):
-        raise BundleError(f"{folder / _CONFIG} must list the SHA-256 of the other files")
+        raise BundleError(f"{folder / CONFIG} must list the SHA-256 of the other files")
     for name in digests:
         if PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
-            raise BundleError(
-                f"{folder / _CONFIG} must name files in its own folder, got {name!r}"
-            )
+            raise BundleError(f"{folder / CONFIG} must name files in its own folder, got {name!r}")
     unknown, missing = set(digests) - set(_HASHED), set(_HASHED) - set(digests)
     if unknown or missing:
         raise BundleError(
-            f"{folder / _CONFIG} must list the SHA-256 of {', '.join(_HASHED)}, got "
+            f"{folder / CONFIG} must list the SHA-256 of {', '.join(_HASHED)}, got "
             f"{', '.join(map(str, digests))}"
         )
     changed = [name for name in _HASHED if file_digest(folder / name) != digests[name]]

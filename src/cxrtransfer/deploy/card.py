@@ -94,7 +94,7 @@ def run_card(
         ),
         _table(val, test),
         "The validation set chose threshold and recalibration, so its values are optimistic.",
-        *_by_class(run, threshold, calibration, [patients[name] for name in run.test.ids]),
+        *_by_group(run, threshold, calibration, [patients[name] for name in run.test.ids]),
         *_sets(run, calibration, conformal),
         *_external(run),
         *_shortcuts(study),
@@ -172,17 +172,24 @@ def _table(val: Evaluation, test: Evaluation) -> str:
     return "\n".join(rows)
 
 
-def _by_class(
+def _by_group(
     run: RunResult,
     threshold: OperatingPoint,
     calibration: Calibration | None,
     patients: Sequence[str],
 ) -> Iterator[str]:
     test = recalibrated(run.test, calibration)
-    groups = [test.class_names[label] for label in test.labels.tolist()]
+    subgroups = run.subgroups()
+    groups = subgroups or [test.class_names[label] for label in test.labels.tolist()]
     accuracies = evaluate_groups(test, groups, patients=patients, threshold=threshold.threshold)
-    yield "Fraction of the test images of each class that is predicted correctly:"
-    yield "\n".join(f"- {name}: {_value(value)}" for name, value in accuracies.items())
+    yield "## Subgroups"
+    kind = "subgroup that the file names distinguish" if subgroups else "class"
+    yield f"Fraction of the test images of each {kind} that is predicted correctly:"
+    yield "\n".join(
+        f"- {name} ({groups.count(name):,} images): {_value(value)}"
+        for name, value in accuracies.items()
+    )
+    yield "Age, sex, view and device are not recorded, so that performance by them is unknown."
 
 
 def _sets(

@@ -18,15 +18,31 @@ from cxrtransfer.explain import overlay
 from cxrtransfer.files import atomic_path, canonical_json, expand, text_digest
 from cxrtransfer.types import StrPath
 
-from .classifier import CHUNK, Classifier, check_rates, check_readable
+from .classifier import Classifier
 from .images import GrayImages, Images, ImageSource, list_sources
+from .prediction import (
+    CHUNK,
+    check_rates,
+    check_readable,
+    compute_heatmaps,
+    describe,
+    predict_chunk,
+)
 from .predictions import ImagePredictions
 from .sheet import MAX_SHEET, Cell, picture_data, write_sheet
 
 __all__ = ["predict_files"]
 
 _ARRAYS = {"probabilities": np.float64, "sets": np.bool_, "p_values": np.float64}
-_DECIDING = ("input_spec", "fit", "class_names", "positive_index", "threshold", "calibration")
+_DECIDING = (
+    "input_spec",
+    "fit",
+    "precision",
+    "class_names",
+    "positive_index",
+    "threshold",
+    "calibration",
+)
 
 Record = dict[str, Any]  # the results of one chunk, as JSON values
 
@@ -118,7 +134,7 @@ def predict_files(
     for start in starts:
         chunk = sources[start : start + CHUNK]
         sheet = max(0, MAX_SHEET - start) if with_sheet else 0
-        predictions, data = classifier.predict_chunk(chunk, **settings, **run)
+        predictions, data = predict_chunk(classifier, chunk, **settings, **run)
         record = _to_record(predictions)
         if predictions.skipped and on_error == "raise":
             is_refused = True
@@ -159,7 +175,7 @@ def _draw(
     shown = GrayImages(data.pixels[:count], classifier.input_spec, data.ids[:count])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EmptyHeatmapWarning)  # named at the end
-        maps = classifier.heatmaps(shown, predictions.predicted.tolist()[:count], **run)
+        maps = compute_heatmaps(classifier, shown, predictions.predicted.tolist()[:count], **run)
     for index, heatmap in enumerate(maps):
         name = predictions.ids[index]
         if not heatmap.any():
@@ -214,7 +230,8 @@ def _from_record(
         else np.array(record[name], dtype=_ARRAYS[name]).reshape(shape)
         for name, shape in shapes.items()
     }
-    return classifier.describe(
+    return describe(
+        classifier,
         ids=tuple(record["ids"]),
         remarks=tuple(record["remarks"]),
         skipped=record["skipped"],

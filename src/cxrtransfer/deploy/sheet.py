@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -17,7 +17,7 @@ from cxrtransfer.files import atomic_path
 from .decision import classes_in
 from .predictions import ImagePredictions
 
-__all__ = ["MAX_SHEET", "Cell", "picture_data", "write_sheet"]
+__all__ = ["MAX_SHEET", "Cell", "describe_image", "picture_data", "write_sheet"]
 
 MAX_SHEET = 200  # images; more make a page that browsers open slowly
 
@@ -47,24 +47,15 @@ def write_sheet(path: Path, predictions: ImagePredictions, cells: Sequence[Cell]
         cells: The pictures of the first of them.
     """
     place = {name: index for index, name in enumerate(predictions.ids)}
-    warnings, predicted = predictions.warnings(), predictions.predicted
-    cards = []
-    for cell in cells:
-        index = place[cell.name]
-        label = int(predicted[index])
-        names = "" if predictions.sets is None else _set(predictions, index)
-        cards.append(
-            {
-                "name": printable(cell.name),
-                "plain": cell.plain,
-                "overlay": cell.overlay,
-                "label": predictions.class_names[label],
-                "is_positive": label == predictions.positive_index,
-                "probability": f"{predictions.probabilities[index, label]:.3f}",
-                "set": names,
-                "warning": warnings[index],
-            }
-        )
+    cards = [
+        {
+            "name": printable(cell.name),
+            "plain": cell.plain,
+            "overlay": cell.overlay,
+            **describe_image(predictions, place[cell.name]),
+        }
+        for cell in cells
+    ]
     template = files("cxrtransfer.deploy").joinpath("sheet.html.j2").read_text("utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     html = environment.from_string(template).render(
@@ -75,6 +66,18 @@ def write_sheet(path: Path, predictions: ImagePredictions, cells: Sequence[Cell]
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def describe_image(predictions: ImagePredictions, index: int) -> dict[str, Any]:
+    """Return the predicted class of an image with its probability, abstention and warning."""
+    label = predictions.predicted_list[index]
+    return {
+        "label": predictions.class_names[label],
+        "is_positive": label == predictions.positive_index,
+        "probability": f"{predictions.probabilities[index, label]:.3f}",
+        "set": "" if predictions.sets is None else _set(predictions, index),
+        "warning": predictions.warnings()[index],
+    }
 
 
 def printable(name: str) -> str:

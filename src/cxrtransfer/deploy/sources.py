@@ -16,6 +16,7 @@ def load_classifier(
     *,
     threshold: str | float | None = None,
     calibration: CalibrationName | None = None,
+    card: bool = False,
 ) -> Classifier:
     """Load a classifier from the folder of a run, a saved folder, or the hub.
 
@@ -24,6 +25,7 @@ def load_classifier(
         threshold: As for :meth:`Classifier.from_run`; by default ``"youden"`` for a run, and the
             saved threshold for a saved classifier, which accepts numbers only.
         calibration: As for :meth:`Classifier.from_run`, for runs only.
+        card: As for :meth:`Classifier.from_run`, for runs only; a saved classifier has its own.
 
     Raises:
         ValueError: If a rule is given for a saved classifier; and as for
@@ -34,7 +36,7 @@ def load_classifier(
             expand(name),
             threshold="youden" if threshold is None else threshold,
             calibration=calibration or "auto",
-            card=False,
+            card=card,
         )
     if calibration is not None:
         raise ValueError(

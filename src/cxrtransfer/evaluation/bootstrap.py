@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 from .metrics import METRICS, weighted_metrics
 from .predictions import Predictions
-from .samples import Sample, ranked_sums
+from .samples import Ranking, Sample
 
 __all__ = [
     "CurveBand",
+    "bootstrap_at_thresholds",
     "bootstrap_metrics",
     "curve_band",
+    "jackknife_at_thresholds",
     "jackknife_metrics",
     "patient_codes",
     "refuse_unnamed",
@@ -130,11 +132,35 @@ def bootstrap_metrics(
     Raises:
         ValueError: If the number of patients is not that of images, or there is no resample.
     """
+    codes = patient_codes(patients, len(predictions), min_patients=1)
+    return bootstrap_at_thresholds(
+        predictions, metrics, codes, [threshold], resamples=resamples, seed=seed
+    )[0]
+
+
+def bootstrap_at_thresholds(
+    predictions: Predictions,
+    metrics: Iterable[str],
+    codes: npt.NDArray[np.int64],
+    thresholds: Sequence[float],
+    *,
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Floats]]:
+    """Compute metrics at several thresholds on the same resamples, see :func:`bootstrap_metrics`.
+
+    Args:
+        predictions: As there.
+        metrics: As there.
+        codes: The patient of each image as a number, see :func:`patient_codes`.
+        thresholds: The thresholds; metrics that do not depend on them are computed once.
+        resamples: As there.
+        seed: As there.
+    """
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
-    codes = patient_codes(patients, len(predictions), min_patients=1)
     blocks = resampled_weights(codes, resamples=resamples, seed=seed)
-    return _of_blocks(predictions, metrics, threshold, blocks)
+    return _of_blocks(predictions, metrics, thresholds, blocks)
 
 
 def jackknife_metrics(
@@ -159,20 +185,44 @@ def jackknife_metrics(
         Values ``(G,)`` by metric; nan where a metric is undefined without a part.
     """
     codes = patient_codes(patients, len(predictions), min_patients=1)
+    return jackknife_at_thresholds(predictions, metrics, codes, [threshold], parts=parts)[0]
+
+
+def jackknife_at_thresholds(
+    predictions: Predictions,
+    metrics: Iterable[str],
+    codes: npt.NDArray[np.int64],
+    thresholds: Sequence[float],
+    *,
+    parts: int = 200,
+) -> list[dict[str, Floats]]:
+    """Compute metrics at several thresholds, see :func:`jackknife_metrics`."""
     groups = min(parts, int(codes.max()) + 1)
     rows = np.array_split(np.arange(groups), max(1, groups * len(codes) // _MAX_BLOCK))
     blocks = ((codes % groups != row[:, None]) * 1.0 for row in rows)
-    return _of_blocks(predictions, metrics, threshold, blocks)
+    return _of_blocks(predictions, metrics, thresholds, blocks)
 
 
 def _of_blocks(
-    predictions: Predictions, metrics: Iterable[str], threshold: float, blocks: Iterable[Floats]
-) -> dict[str, Floats]:
-    names, predicted = list(metrics), predictions.predicted_at(threshold)
-    values = [
-        weighted_metrics(Sample(predictions, predicted, weights), names) for weights in blocks
+    predictions: Predictions,
+    metrics: Iterable[str],
+    thresholds: Sequence[float],
+    blocks: Iterable[Floats],
+) -> list[dict[str, Floats]]:
+    names = list(metrics)
+    common = [name for name in names if METRICS[name].of_probabilities is not None]
+    own = [name for name in names if name not in common]
+    nothing = np.empty((0, len(predictions)))
+    samples = [Sample(predictions, predictions.predicted_at(t), nothing) for t in thresholds]
+    values: list[list[dict[str, Floats]]] = [[] for _ in thresholds]
+    for weights in blocks:
+        of_probabilities = weighted_metrics(samples[0].reweighted(weights), common)
+        for sample, found in zip(samples, values, strict=True):
+            found.append(weighted_metrics(sample.reweighted(weights), own) | of_probabilities)
+    return [
+        {name: np.concatenate([block[name] for block in found]) for name in names}
+        for found in values
     ]
-    return {name: np.concatenate([block[name] for block in values]) for name in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,8 +280,9 @@ def curve_band(
     codes = patient_codes(patients, len(predictions))
     draw = _roc if curve == "roc" else _precision_recall
     curves: list[Floats] = []
+    ranking = Ranking.of(positive, predictions.scores)
     for weights in resampled_weights(codes, resamples=resamples, seed=seed):
-        hits, alarms = ranked_sums(positive, predictions.scores, weights)
+        hits, alarms = ranking.sums(weights)
         hits, alarms = hits.cumsum(axis=1), alarms.cumsum(axis=1)
         rows = np.flatnonzero((hits[:, -1] > 0) & (alarms[:, -1] > 0))
         curves.extend(draw(hits[row], alarms[row], x) for row in rows)

@@ -1,7 +1,7 @@
 """Every metric of a set of predictions, each with its confidence interval."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cxrtransfer.tables import data_frame, html_table
 
-from .bootstrap import bootstrap_metrics, jackknife_metrics, patient_codes
+from .bootstrap import bootstrap_at_thresholds, jackknife_at_thresholds, patient_codes
 from .calibration import null_calibration_error
 from .intervals import Estimate, auroc_interval, bootstrap_interval, proportion_interval
 from .metrics import METRICS, weighted_metrics
@@ -20,7 +20,9 @@ from .samples import Confusion, Sample
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "evaluate_at"]
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -161,12 +163,29 @@ def evaluate(
         >>> evaluation["accuracy"].method, evaluation["mcc"].method
         ('Wilson', 'BCa cluster bootstrap')
     """
+    return evaluate_at(
+        predictions,
+        [threshold],
+        patients=patients,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )[0]
+
+
+def evaluate_at(
+    predictions: Predictions,
+    thresholds: Sequence[float],
+    *,
+    patients: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> list[Evaluation]:
+    """Evaluate at several thresholds on the same resamples, as :func:`evaluate` does at each."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
     codes = patient_codes(patients, len(predictions), min_patients=1)
-    predicted = predictions.predicted_at(threshold)
-    sample = Sample(predictions, predicted, np.ones((1, len(predictions))))
-    values = {name: float(value[0]) for name, value in weighted_metrics(sample).items()}
     delong = predictions.num_classes == 2
     bootstrapped = [
         name
@@ -174,15 +193,42 @@ def evaluate(
         if metric.proportion is None
         and metric.interval in (("bootstrap",) if delong else ("bootstrap", "DeLong"))
     ]
-    resampled = bootstrap_metrics(
-        predictions,
-        bootstrapped,
-        patients=patients,
-        threshold=threshold,
-        resamples=resamples,
-        seed=seed,
+    resampled = bootstrap_at_thresholds(
+        predictions, bootstrapped, codes, thresholds, resamples=resamples, seed=seed
     )
-    left_out = jackknife_metrics(predictions, bootstrapped, patients=patients, threshold=threshold)
+    left_out = jackknife_at_thresholds(predictions, bootstrapped, codes, thresholds)
+    chance = null_calibration_error(
+        predictions, patients=patients, confidence=confidence, seed=seed
+    )
+    return [
+        _evaluation(
+            predictions,
+            threshold,
+            codes,
+            confidence,
+            resampled=bootstrap,
+            left_out=jackknife,
+            chance=chance,
+            num_patients=None if patients is None else int(codes.max()) + 1,
+        )
+        for threshold, bootstrap, jackknife in zip(thresholds, resampled, left_out, strict=True)
+    ]
+
+
+def _evaluation(
+    predictions: Predictions,
+    threshold: float,
+    codes: npt.NDArray[np.int64],
+    confidence: float,
+    *,
+    resampled: Mapping[str, Floats],
+    left_out: Mapping[str, Floats],
+    chance: float,
+    num_patients: int | None,
+) -> Evaluation:
+    predicted = predictions.predicted_at(threshold)
+    sample = Sample(predictions, predicted, np.ones((1, len(predictions))))
+    values = {name: float(value[0]) for name, value in weighted_metrics(sample).items()}
     per_image = Confusion.per_image(predictions, predicted)
     estimates = {}
     for name, metric in METRICS.items():
@@ -194,7 +240,7 @@ def evaluate(
             estimates[name] = proportion_interval(
                 numerator[counted] > 0, codes[counted], confidence=confidence
             )
-        elif name in bootstrapped:
+        elif name in resampled:
             estimates[name] = bootstrap_interval(
                 values[name], resampled[name], left_out[name], confidence=confidence
             )
@@ -204,9 +250,6 @@ def evaluate(
                 positive, predictions.scores, codes, confidence=confidence
             )
         else:
-            chance = null_calibration_error(
-                predictions, patients=patients, confidence=confidence, seed=seed
-            )
             reason = f"biased upward; a perfectly calibrated model would show up to {chance:.3f}"
             estimates[name] = Estimate.missing(reason, values[name])
     return Evaluation(
@@ -215,7 +258,7 @@ def evaluate(
         class_names=predictions.class_names,
         positive_index=predictions.positive_index,
         num_images=len(predictions),
-        num_patients=None if patients is None else int(codes.max()) + 1,
+        num_patients=num_patients,
         threshold=threshold,
         confidence=confidence,
     )

@@ -84,16 +84,22 @@ def _matthews(confusion: Confusion) -> Floats:
 
 
 def _brier(sample: Sample) -> Floats:
-    predictions = sample.predictions
+    return sample.mean(sample.of_images("brier", lambda: _squares(sample.predictions)))
+
+
+def _squares(predictions: Predictions) -> Floats:
     truth = np.eye(predictions.num_classes)[predictions.labels]
-    squares = ((predictions.probabilities - truth) ** 2).sum(axis=1)
-    return sample.mean(squares / (2 if predictions.num_classes == 2 else 1))
+    squares: Floats = ((predictions.probabilities - truth) ** 2).sum(axis=1)
+    return squares / (2 if predictions.num_classes == 2 else 1)
 
 
 def _log_loss(sample: Sample) -> Floats:
-    predictions = sample.predictions
+    return sample.mean(sample.of_images("log loss", lambda: _surprise(sample.predictions)))
+
+
+def _surprise(predictions: Predictions) -> Floats:
     of_truth = predictions.probabilities[np.arange(len(predictions)), predictions.labels]
-    return sample.mean(-np.log(np.maximum(of_truth, np.finfo(np.float64).eps)))
+    return -np.log(np.maximum(of_truth, np.finfo(np.float64).eps))
 
 
 def _calibration_error(sample: Sample) -> Floats:

@@ -4,8 +4,10 @@ A bootstrap resample is the data set with integer weights: how often each image 
 everything here is computed for weights ``(B, N)`` and gives ``(B, ...)`` values.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +16,16 @@ from .predictions import Predictions
 
 __all__ = [
     "Confusion",
+    "Ranking",
     "Sample",
     "confidence_and_outcome",
     "rank_metrics",
-    "ranked_sums",
     "ratio",
 ]
 
 Floats = npt.NDArray[np.float64]
 Values = dict[str, Floats]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,30 +102,38 @@ class Sample:
         predictions: Labels and probabilities of N images of K classes.
         predicted: Predicted class indices ``(N,)``.
         weights: How often each image counts in each sample, ``(B, N)``, non-negative.
+        shared: Quantities of the images by themselves, filled on first use.
     """
 
     predictions: Predictions
     predicted: npt.NDArray[np.int64]
     weights: Floats
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    def reweighted(self, weights: Floats) -> "Sample":
+        """Return samples of the same images with other weights; what they share is kept."""
+        return replace(self, weights=weights)
+
+    def of_images(self, name: str, compute: Callable[[], _T]) -> _T:
+        """Compute a quantity that does not depend on the weights, once."""
+        if name not in self.shared:
+            self.shared[name] = compute()
+        value: _T = self.shared[name]
+        return value
 
     @cached_property
     def confusion(self) -> Confusion:
         """The confusion matrices of the B samples."""
-        return Confusion.per_image(self.predictions, self.predicted).weighted(self.weights)
+        per_image = self.of_images(
+            "confusion", lambda: Confusion.per_image(self.predictions, self.predicted)
+        )
+        return per_image.weighted(self.weights)
 
     @cached_property
     def areas(self) -> Values:
         """The values ``(B,)`` of :func:`rank_metrics`, averaged over classes if K > 2."""
-        predictions = self.predictions
-        if predictions.num_classes == 2:
-            positive = predictions.labels == predictions.positive_index
-            return rank_metrics(positive, predictions.scores, self.weights)
-        by_class = [
-            rank_metrics(
-                predictions.labels == index, predictions.probabilities[:, index], self.weights
-            )
-            for index in range(predictions.num_classes)
-        ]
+        rankings = self.of_images("rankings", lambda: _rankings(self.predictions))
+        by_class = [_areas(ranking, self.weights) for ranking in rankings]
         return {name: np.mean([areas[name] for areas in by_class], axis=0) for name in by_class[0]}
 
     def mean(self, values: Floats) -> Floats:
@@ -130,45 +141,85 @@ class Sample:
         return ratio(self.weights @ values, self.weights.sum(axis=1))
 
 
-def ranked_sums(
-    positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats
-) -> tuple[Floats, Floats]:
-    """Sum the weights of positive and of negative images at each score, highest score first.
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Images in the order of their scores, highest first.
 
-    Args:
-        positive: Which images are positive, ``(N,)``.
-        scores: Higher means more probably positive, ``(N,)``.
-        weights: ``(B, N)``.
-
-    Returns:
-        True and false positives that each of S distinct scores adds, ``(B, S)`` each.
+    Attributes:
+        order: Their positions, ``(N,)``.
+        positive: Which are positive, in that order, as numbers ``(N,)``.
+        steps: Place of the first image of each distinct score, ``(S,)``.
     """
-    order = np.argsort(-scores, kind="stable")
-    steps = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # first image of each score
-    weights = np.take(weights, order, axis=1)
-    hits = weights * positive[order]
-    alarms = weights - hits
-    if len(steps) < len(scores):
-        hits = np.add.reduceat(hits, steps, axis=1)
-        alarms = np.add.reduceat(alarms, steps, axis=1)
-    return hits, alarms
+
+    order: npt.NDArray[np.int64]
+    positive: Floats
+    steps: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, positive: npt.NDArray[np.bool_], scores: Floats) -> "Ranking":
+        """Rank images.
+
+        Args:
+            positive: Which images are positive, ``(N,)``.
+            scores: Higher means more probably positive, ``(N,)``.
+        """
+        order = np.argsort(-scores, kind="stable")
+        steps = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
+        return cls(order, positive[order].astype(np.float64), steps)
+
+    def sums(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Sum the weights of positive and of negative images at each score, highest score first.
+
+        Args:
+            weights: ``(B, N)``.
+
+        Returns:
+            True and false positives that each of S distinct scores adds, ``(B, S)`` each.
+        """
+        weights = np.take(weights, self.order, axis=1)
+        hits = weights * self.positive
+        alarms = np.subtract(weights, hits, out=weights)
+        if len(self.steps) < len(self.order):
+            hits = np.add.reduceat(hits, self.steps, axis=1)
+            alarms = np.add.reduceat(alarms, self.steps, axis=1)
+        return hits, alarms
 
 
 def rank_metrics(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Values:
     """Compute the areas under the ROC and the precision-recall steps, ties being one step.
 
-    Arguments as :func:`ranked_sums`.
+    Args:
+        positive: Which images are positive, ``(N,)``.
+        scores: Higher means more probably positive, ``(N,)``.
+        weights: ``(B, N)``.
     """
-    hits, alarms = ranked_sums(positive, scores, weights)
-    hits_so_far, alarms_so_far = hits.cumsum(axis=1), alarms.cumsum(axis=1)
-    num_hits, num_alarms = hits_so_far[:, -1], alarms_so_far[:, -1]
-    ranked_below = np.einsum("bs,bs->b", alarms, hits_so_far - 0.5 * hits)
-    called = np.maximum(hits_so_far + alarms_so_far, np.finfo(np.float64).tiny)
-    precision_gained = np.einsum("bs,bs->b", hits, hits_so_far / called)
+    return _areas(Ranking.of(positive, scores), weights)
+
+
+def _areas(ranking: Ranking, weights: Floats) -> Values:
+    hits, alarms = ranking.sums(weights)
+    hits_so_far, called = hits.cumsum(axis=1), alarms.cumsum(axis=1)
+    num_hits, num_alarms = hits_so_far[:, -1].copy(), called[:, -1].copy()
+    called += hits_so_far
+    np.maximum(called, np.finfo(np.float64).tiny, out=called)
+    precision = np.divide(hits_so_far, called, out=called)
+    precision_gained = np.einsum("bs,bs->b", hits, precision)
+    above = np.subtract(hits_so_far, np.multiply(hits, 0.5, out=hits), out=hits_so_far)
     return {
-        "auroc": ratio(ranked_below, num_hits * num_alarms),
+        "auroc": ratio(np.einsum("bs,bs->b", alarms, above), num_hits * num_alarms),
         "average_precision": ratio(precision_gained, num_hits),
     }
+
+
+def _rankings(predictions: Predictions) -> list[Ranking]:
+    """Rank the images by the positive class, or for each of more than two classes."""
+    if predictions.num_classes == 2:
+        positive = predictions.labels == predictions.positive_index
+        return [Ranking.of(positive, predictions.scores)]
+    return [
+        Ranking.of(predictions.labels == index, predictions.probabilities[:, index])
+        for index in range(predictions.num_classes)
+    ]
 
 
 def confidence_and_outcome(predictions: Predictions) -> tuple[Floats, Floats]:

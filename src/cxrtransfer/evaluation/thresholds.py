@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .evaluate import Evaluation, evaluate
+from .evaluate import Evaluation, evaluate_at
 from .metrics import METRICS
 from .predictions import Predictions
 from .samples import Confusion
@@ -229,16 +229,11 @@ def compare_thresholds(
             "thresholds must be tested on images they were not chosen on; "
             f"{len(shared)} are in both, e.g. {shared[0]!r}"
         )
-    return tuple(
-        OperatingResult(
-            point,
-            evaluate(val, patients=val_patients, threshold=point.threshold, confidence=confidence),
-            evaluate(
-                test, patients=test_patients, threshold=point.threshold, confidence=confidence
-            ),
-        )
-        for point in (OperatingPoint(0.5, "default"), *points)
-    )
+    points = (OperatingPoint(0.5, "default"), *points)
+    thresholds = [point.threshold for point in points]
+    on_val = evaluate_at(val, thresholds, patients=val_patients, confidence=confidence)
+    on_test = evaluate_at(test, thresholds, patients=test_patients, confidence=confidence)
+    return tuple(map(OperatingResult, points, on_val, on_test))
 
 
 def threshold_sweep(predictions: Predictions, thresholds: Floats) -> dict[str, Floats]:

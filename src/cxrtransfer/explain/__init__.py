@@ -7,6 +7,7 @@ from .localization import (
     boxes_to_mask,
     corner_fraction,
     energy_inside,
+    intersection_over_union,
     pointing_game,
 )
 from .overlay import overlay
@@ -40,6 +41,7 @@ __all__ = [
     "deletion_curve",
     "energy_inside",
     "insertion_curve",
+    "intersection_over_union",
     "occlusion",
     "overlay",
     "pointing_game",

@@ -12,6 +12,7 @@ __all__ = [
     "corner_fraction",
     "corner_mask",
     "energy_inside",
+    "intersection_over_union",
     "pointing_game",
 ]
 
@@ -72,6 +73,37 @@ def energy_inside(heatmaps: Tensor, masks: Tensor) -> Tensor:
     masks = masks.expand_as(heatmaps)
     _check(heatmaps, masks)
     return (heatmaps * masks).sum(dim=(1, 2)) / heatmaps.sum(dim=(1, 2))
+
+
+def intersection_over_union(heatmaps: Tensor, masks: Tensor, *, threshold: float = 0.5) -> Tensor:
+    """Compute the overlap of the salient region of each heatmap with the mask.
+
+    The salient region is where the heatmap reaches a fraction of its maximum.
+
+    Args:
+        heatmaps: Not negative, ``(N, H, W)``.
+        masks: bool, ``(N, H, W)``.
+        threshold: Fraction of the maximum, in (0, 1].
+
+    Returns:
+        Intersection over union, in [0, 1], ``(N,)``; NaN where the map is empty.
+
+    Raises:
+        ValueError: If shapes differ, a heatmap is negative or not finite, or ``threshold`` is
+            outside (0, 1].
+
+    Example:
+        >>> heatmaps = torch.tensor([[[0.4, 1.0], [0.6, 0.0]]])
+        >>> intersection_over_union(heatmaps, torch.tensor([[[False, True], [False, False]]]))
+        tensor([0.5000])
+    """
+    _check(heatmaps, masks)
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must lie in (0, 1], got {threshold}")
+    maxima = heatmaps.amax(dim=(1, 2), keepdim=True)
+    salient = (heatmaps >= threshold * maxima) & (maxima > 0)
+    overlap = (salient & masks).sum(dim=(1, 2)) / (salient | masks).sum(dim=(1, 2))
+    return overlap.where(maxima[:, 0, 0] > 0, torch.nan)
 
 
 def border_fraction(heatmaps: Tensor, *, fraction: float = 0.1) -> Tensor:

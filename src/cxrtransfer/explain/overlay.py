@@ -1,5 +1,7 @@
 """Heatmap overlays."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,7 @@ def overlay(
     *,
     alpha: float = 0.4,
     colormap: str = "turbo",
+    boxes: Sequence[tuple[float, float, float, float]] = (),
 ) -> npt.NDArray[np.uint8]:
     """Blend a colored heatmap into a gray or color image.
 
@@ -21,6 +24,8 @@ def overlay(
         alpha: Opacity of the heatmap, in [0, 1].
         colormap: Name of a matplotlib colormap. Turbo runs from blue to red as jet does, without
             jet's false edges.
+        boxes: ``(left, top, width, height)`` of each bounding box to outline in white, in pixels
+            of ``image``.
 
     Returns:
         uint8, ``(H, W, 3)``.
@@ -60,4 +65,19 @@ def overlay(
         )
     color = colormaps[colormap](values)[..., :3] * 255  # (H, W, 3)
     gray = image if image.ndim == 3 else image[..., None]
-    return np.rint((1 - alpha) * gray + alpha * color).astype(np.uint8)
+    blended = np.rint((1 - alpha) * gray + alpha * color).astype(np.uint8)
+    for box in boxes:
+        _outline(blended, box)
+    return blended
+
+
+def _outline(image: npt.NDArray[np.uint8], box: tuple[float, float, float, float]) -> None:
+    """Draw the outline of a box within an image, in place."""
+    left, top, width, height = box
+    line = max(1, round(min(image.shape[:2]) / 150))
+    first_row, first_column = (max(0, round(start)) for start in (top, left))
+    rows = slice(first_row, max(first_row, round(top + height)))
+    columns = slice(first_column, max(first_column, round(left + width)))
+    inside = image[rows, columns]
+    for edge in (inside[:line], inside[-line:], inside[:, :line], inside[:, -line:]):
+        edge[...] = 255

@@ -30,11 +30,18 @@ ImageData = Dataset[Any] | DataLoader[Any]
 
 
 def ids_of(data: ImageData, count: int) -> tuple[str, ...]:
-    """Return the id of each image: the dataset's ``ids`` if it has them, else the position."""
+    """Return the id of each image: the dataset's ``ids`` if it has them, else the position.
+
+    Those of concatenated datasets are used if all are different.
+    """
     dataset = data.dataset if isinstance(data, DataLoader) else data
     if isinstance(dataset, Subset):
         parent = ids_of(dataset.dataset, len(cast("Sized", dataset.dataset)))
         return tuple(parent[index] for index in dataset.indices)
+    if isinstance(dataset, ConcatDataset):
+        parts = [ids_of(part, len(cast("Sized", part))) for part in dataset.datasets]
+        names = [name for part in parts for name in part]
+        return tuple(names if len(set(names)) == len(names) else map(str, range(len(names))))
     ids = getattr(dataset, "ids", None)
     return tuple(ids) if ids is not None else tuple(str(index) for index in range(count))
 

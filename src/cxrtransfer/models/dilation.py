@@ -1,11 +1,14 @@
 """Finer feature maps: the last downsampling of a convolutional network replaced by dilation."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cxrtransfer.runtime import eval_mode, preserve_rng
+
+from .blueprint import attach_blueprint, blueprint_of
 
 __all__ = ["refine_maps"]
 
@@ -49,6 +52,9 @@ def refine_maps(model: nn.Module, image_size: int) -> None:
         elif isinstance(layer, nn.Conv2d) and call.side_in < side and max(layer.kernel_size) > 1:
             layer.dilation = tuple(2 * value for value in layer.dilation)
             layer.padding = tuple(2 * int(value) for value in layer.padding)
+    blueprint = blueprint_of(model)
+    if blueprint is not None:
+        attach_blueprint(model, replace(blueprint, fine_maps=True))
 
 
 def _keep_resolution(layer: _Layer) -> None:

@@ -1,22 +1,23 @@
 """Classifiers by name, with pretrained weights and a new head."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cxrtransfer.runtime import eval_mode
 from cxrtransfer.types import InputSpec, StrPath
 
+from .blueprint import Blueprint, attach_blueprint
 from .freezing import freeze
 from .heads import free_logits
 from .hub import published_weights, read_published
 from .inputs import attach_input_spec, spec_from_timm, take_gray
-from .names import ModelName, attach_architecture, parse_name
+from .names import ModelName, parse_name
 from .weights import (
     download_torchvision,
     find_weights,
@@ -31,8 +32,8 @@ from .xray import XRAY_BACKBONES
 
 __all__ = ["build_finetune_model"]
 
-# The network, its input, and the names of the convolutions whose input is the image.
-Built = tuple[nn.Module, InputSpec, tuple[str, ...]]
+# The network, and the names of the convolutions whose input is the image.
+Built = tuple[nn.Module, tuple[str, ...]]
 
 
 def build_finetune_model(
@@ -92,9 +93,18 @@ def build_finetune_model(
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
     which = parse_name(name)
-    model, spec, image_layers = _BUILDERS[which.library](
-        which, num_classes, pretrained, image_size
-    )
+    blueprint = _BLUEPRINTS[which.library](which)
+    spec = blueprint.spec
+    if image_size is not None:
+        spec = replace(spec, size=image_size)
+        blueprint = replace(blueprint, spec=spec)
+    if which.library == "timm":
+        model, image_layers = _build_timm(which, num_classes, pretrained, image_size)
+    else:
+        model, image_layers = _build(blueprint, num_classes)
+        if pretrained is not False:
+            weights, source = _weights(which) if pretrained is True else _read(pretrained)
+            load_backbone(model, weights, source=source)
     if in_chans == 1 and spec.channels == 3:
         spec = take_gray(model, image_layers, spec)
     elif in_chans is not None and in_chans != spec.channels:
@@ -103,8 +113,7 @@ def build_finetune_model(
             f"got {in_chans}; omit it"
         )
     attach_input_spec(model, spec)
-    if which.library not in ("hf-hub", "local-dir"):
-        attach_architecture(model, which)
+    attach_blueprint(model, blueprint)
     if image_size is not None:
         _try_image_size(model, spec, image_layers)
     if mode == "features":
@@ -112,69 +121,52 @@ def build_finetune_model(
     return model
 
 
-def _build_torchvision(
-    which: ModelName, num_classes: int, pretrained: bool | StrPath, image_size: int | None
-) -> Built:
-    spec = _torchvision_spec(which.name, image_size)
-    model = _torchvision_network(which.name, num_classes, spec.size)
-    if pretrained is not False:
-        path = find_weights(which) if pretrained is True else pretrained
-        weights = download_torchvision(which) if path is None else read_weights(path)
-        load_backbone(model, weights, source=str(path or "torchvision's file"))
-    free_logits(model)
-    return model, spec, (_first_convolution(model),)
-
-
-def _torchvision_spec(name: str, image_size: int | None) -> InputSpec:
-    preset = torchvision_weights(name)[0].transforms()
-    return InputSpec(
-        size=image_size or preset.crop_size[0],
+def _torchvision_blueprint(which: ModelName) -> Blueprint:
+    preset = torchvision_weights(which.name)[0].transforms()
+    spec = InputSpec(
+        size=preset.crop_size[0],
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         interpolation="bicubic" if preset.interpolation.value == "bicubic" else "bilinear",
     )
+    return Blueprint(str(which), spec)
 
 
-def _first_convolution(model: nn.Module) -> str:
-    layers: Iterator[tuple[str, nn.Module]] = model.named_modules()
-    return next(name for name, layer in layers if isinstance(layer, nn.Conv2d))
-
-
-def _build_xray(
-    which: ModelName, num_classes: int, pretrained: bool | StrPath, image_size: int | None
-) -> Built:
+def _xray_blueprint(which: ModelName) -> Blueprint:
     backbone = XRAY_BACKBONES[str(which)]
-    spec = replace(backbone.spec, size=image_size or backbone.spec.size)
-    model = _torchvision_network(backbone.architecture, num_classes, spec.size)
-    first = _first_convolution(model)
+    return Blueprint(f"torchvision:{backbone.architecture}", backbone.spec)
+
+
+def _timm_blueprint(which: ModelName) -> Blueprint:
+    import timm  # noqa: PLC0415  (slow to import, not needed for torchvision)
+
+    config = timm.get_pretrained_cfg(which.name) or timm.models.PretrainedCfg()
+    return Blueprint(str(which), spec_from_timm(asdict(config)))
+
+
+def _build(blueprint: Blueprint, num_classes: int) -> Built:
+    """Build with random initialization."""
+    which, spec = parse_name(blueprint.architecture), blueprint.spec
+    if which.library == "timm":
+        options = {**blueprint.arguments, "in_chans": spec.channels, "num_classes": num_classes}
+        return _timm_network(which.name, spec.size, options)
+    model = _torchvision_network(which.name, num_classes, spec.size)
+    free_logits(model)
+    layers: Iterator[tuple[str, nn.Module]] = model.named_modules()
+    first = next(name for name, layer in layers if isinstance(layer, nn.Conv2d))
     if spec.channels == 1:
         _make_gray(model, first)
-    if pretrained is not False:
-        path = xray_weights(which) if pretrained is True else pretrained
-        load_backbone(model, read_weights(path), source=str(path))
-    return model, spec, (first,)
+    return model, (first,)
 
 
-def _build_published(
-    which: ModelName, num_classes: int, pretrained: bool | StrPath, image_size: int | None
-) -> Built:
-    published = read_published(which)
-    architecture = parse_name(published.architecture)
-    spec = replace(published.spec, size=image_size or published.spec.size)
-    if architecture.library == "timm":
-        options = {**published.arguments, "in_chans": spec.channels, "num_classes": num_classes}
-        model, first = _timm_network(architecture.name, spec.size, options)
-    else:
-        model = _torchvision_network(architecture.name, num_classes, spec.size)
-        first = (_first_convolution(model),)
-        if spec.channels == 1:
-            _make_gray(model, *first)
-    if pretrained is not False:
-        path = published_weights(which) if pretrained is True else pretrained
-        load_backbone(model, read_weights(path), source=str(path))
-    # It is rebuilt without the folder, unless the name of the architecture is not enough.
-    attach_architecture(model, which if published.arguments else architecture)
-    return model, spec, first
+def _weights(which: ModelName) -> tuple[dict[str, Tensor], str]:
+    """Return the published weights, and where they come from."""
+    path = _PATHS[which.library](which)
+    return (download_torchvision(which), "torchvision's file") if path is None else _read(path)
+
+
+def _read(path: StrPath) -> tuple[dict[str, Tensor], str]:
+    return read_weights(path), str(path)
 
 
 def _make_gray(model: nn.Module, first: str) -> None:
@@ -216,26 +208,21 @@ def _build_timm(
 ) -> Built:
     import timm  # noqa: PLC0415  (slow to import, not needed for torchvision)
 
-    config = asdict(timm.get_pretrained_cfg(which.name) or timm.models.PretrainedCfg())
-    spec = spec_from_timm(config)
     options: dict[str, Any] = {"num_classes": num_classes}
-    if image_size is not None:
-        spec = replace(spec, size=image_size)
     path = find_weights(which) if pretrained is True else pretrained
     if path is None:
+        config = asdict(timm.get_pretrained_cfg(which.name) or timm.models.PretrainedCfg())
         if image_size is not None and config["fixed_input_size"]:
             options["img_size"] = image_size
         model = _download_timm(which, config, options)
-        return model, spec, _first_layers(model)
+        return model, _first_layers(model)
     model, first = _timm_network(which.name, image_size, options)
     if path is not False:
         load_backbone(model, read_weights(path), source=str(path))
-    return model, spec, first
+    return model, first
 
 
-def _timm_network(
-    name: str, size: int | None, options: dict[str, Any]
-) -> tuple[nn.Module, tuple[str, ...]]:
+def _timm_network(name: str, size: int | None, options: dict[str, Any]) -> Built:
     """Build with random initialization, for a size that may differ from the published one."""
     import timm  # noqa: PLC0415
 
@@ -293,11 +280,18 @@ def _try_image_size(model: nn.Module, spec: InputSpec, image_layers: tuple[str, 
         ) from error
 
 
-_BUILDERS = {
-    "torchvision": _build_torchvision,
-    "timm": _build_timm,
-    "torchxrayvision": _build_xray,
-    "radimagenet": _build_xray,
-    "hf-hub": _build_published,
-    "local-dir": _build_published,
+_BLUEPRINTS: dict[str, Callable[[ModelName], Blueprint]] = {
+    "torchvision": _torchvision_blueprint,
+    "timm": _timm_blueprint,
+    "torchxrayvision": _xray_blueprint,
+    "radimagenet": _xray_blueprint,
+    "hf-hub": read_published,
+    "local-dir": read_published,
+}
+_PATHS: dict[str, Callable[[ModelName], Path | None]] = {
+    "torchvision": find_weights,
+    "torchxrayvision": xray_weights,
+    "radimagenet": xray_weights,
+    "hf-hub": published_weights,
+    "local-dir": published_weights,
 }

@@ -3,7 +3,6 @@
 import inspect
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ from cxrtransfer.errors import IncompatibleWeightsError, WeightsNotFoundError
 from cxrtransfer.files import expand, read_json
 from cxrtransfer.types import InputSpec
 
+from .blueprint import Blueprint
 from .inputs import spec_from_timm
 from .names import ModelName
 from .weights import WEIGHTS_VARIABLE, not_found, require_reachable
 
-__all__ = ["PublishedNetwork", "published_weights", "read_published"]
+__all__ = ["published_weights", "read_published"]
 
 _CONFIG = "config.json"
 _PREPROCESSOR = "preprocessor_config.json"
@@ -27,22 +27,7 @@ _DINOV2_SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}
 _BICUBIC = 3  # in Pillow, whose numbers transformers writes
 
 
-@dataclass(frozen=True)
-class PublishedNetwork:
-    """What a folder says about its network.
-
-    Attributes:
-        architecture: The network's name, as for :func:`parse_name`.
-        spec: The input that the weights were trained with.
-        arguments: Further arguments of the network in timm.
-    """
-
-    architecture: str
-    spec: InputSpec
-    arguments: Mapping[str, Any]
-
-
-def read_published(name: ModelName) -> PublishedNetwork:
+def read_published(name: ModelName) -> Blueprint:
     """Read the configuration of a network; the weights are not needed.
 
     Two kinds are known: timm's, with the name of the architecture, and that of transformers for
@@ -132,7 +117,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _from_timm(config: Mapping[str, Any], source: str) -> PublishedNetwork:
+def _from_timm(config: Mapping[str, Any], source: str) -> Blueprint:
     import timm  # noqa: PLC0415
 
     arguments = config.get("model_args") or {}
@@ -153,7 +138,7 @@ def _from_timm(config: Mapping[str, Any], source: str) -> PublishedNetwork:
         raise IncompatibleWeightsError(
             f"{source} must name an architecture of timm or torchvision, got {architecture!r}"
         )
-    return PublishedNetwork(
+    return Blueprint(
         architecture=architecture if colon else f"timm:{architecture}",
         spec=spec,
         arguments={key: value for key, value in arguments.items() if key not in _OURS},
@@ -162,7 +147,7 @@ def _from_timm(config: Mapping[str, Any], source: str) -> PublishedNetwork:
 
 def _from_dinov2(
     config: Mapping[str, Any], processor: Mapping[str, Any], source: str
-) -> PublishedNetwork:
+) -> Blueprint:
     size = _DINOV2_SIZES.get(config.get("hidden_size", 0))
     if size is None or config.get("patch_size") != 14:
         raise IncompatibleWeightsError(
@@ -183,4 +168,4 @@ def _from_dinov2(
             f"the {_PREPROCESSOR} beside {source} must have crop_size, image_mean and image_std: "
             f"{error}"
         ) from error
-    return PublishedNetwork(f"timm:vit_{size}_patch14_dinov2", spec, {})
+    return Blueprint(f"timm:vit_{size}_patch14_dinov2", spec)

@@ -7,17 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from torch import nn
-
 from cxrtransfer.errors import UnknownModelError
 from cxrtransfer.files import expand
 
 from .xray import XRAY_BACKBONES
 
-__all__ = ["ModelName", "architecture_of", "attach_architecture", "list_models", "parse_name"]
-
-_ATTRIBUTE = "cxr_architecture"
-
+__all__ = ["ModelName", "list_models", "parse_name"]
 
 Library = Literal["torchvision", "timm", "torchxrayvision", "radimagenet", "hf-hub", "local-dir"]
 
@@ -119,27 +114,6 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
     return tuple(
         sorted(fnmatch.filter([*torchvision_names, *timm_names, *XRAY_BACKBONES], pattern))
     )
-
-
-def attach_architecture(model: nn.Module, name: ModelName) -> None:
-    """Store the name of its architecture as an attribute of a network."""
-    setattr(model, _ATTRIBUTE, str(name))
-
-
-def architecture_of(model: nn.Module) -> str:
-    """Return the name a network was built with, for :func:`build_finetune_model`.
-
-    Args:
-        model: A network from :func:`build_finetune_model`, or any of timm's.
-
-    Returns:
-        Such as ``"torchvision:resnet50"``; empty if it is unknown.
-    """
-    name = getattr(model, _ATTRIBUTE, "")
-    config = getattr(model, "pretrained_cfg", None)
-    if not name and isinstance(config, dict) and config.get("architecture"):
-        name = f"timm:{config['architecture']}"
-    return str(name)
 
 
 def _torchvision_names() -> list[str]:

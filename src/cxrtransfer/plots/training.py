@@ -82,13 +82,14 @@ def plot_metric_curves(
     return ax
 
 
+_LABELS = {"lr": "Learning rate", "train_loss": "Training loss", "val_loss": "Validation loss"}
 _METRICS_OF_COLUMNS = {"val_accuracy": "accuracy", "val_f1": "f1_macro", "val_auroc": "auroc"}
 
 
 def _label(column: str) -> str:
     if column in _METRICS_OF_COLUMNS:
         return f"{METRICS[_METRICS_OF_COLUMNS[column]].label} (validation)"
-    return "Learning rate" if column == "lr" else column.replace("_", " ").capitalize()
+    return _LABELS.get(column, column.replace("_", " ").capitalize())
 
 
 def _epochs_axes(histories: Mapping[str, Rows], ax: Axes | None) -> Axes:

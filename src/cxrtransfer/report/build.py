@@ -1,7 +1,8 @@
 """The report of a study: its sections in the order of a reader's questions."""
 
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from .sections.errors import errors_section
 from .sections.external import external_section
 from .sections.heatmaps import heatmaps_section
 from .sections.images import images_section
+from .sections.localization import localization_section
 from .sections.paper import (
     paper_figures_section,
     paper_results_section,
@@ -43,6 +45,8 @@ from .sections.validation import folds_section, validation_section
 from .wording import joined
 
 __all__ = ["FOLDED", "SECTIONS", "write_report"]
+
+_logger = logging.getLogger(__name__)
 
 Builder = Callable[[StudyResults], Section | None]
 
@@ -70,6 +74,7 @@ FOLDED: tuple[Builder, ...] = (
     calibration_section,
     prevalence_section,
     heatmaps_section,
+    localization_section,
     embedding_section,
     training_section,
     images_section,
@@ -108,8 +113,7 @@ def write_report(folder: StrPath) -> Path:
 
 
 def _write(study: StudyResults) -> Path:
-    shown = [section for build in SECTIONS if (section := build(study)) is not None]
-    folded = [section for build in FOLDED if (section := build(study)) is not None]
+    shown, folded = build_sections(SECTIONS, study), build_sections(FOLDED, study)
     page = Page(
         title=study.title,
         note=f"Research only; not a medical device. {study.note}",
@@ -127,6 +131,23 @@ def _write(study: StudyResults) -> Path:
         with atomic_path(study.folder.embedding_page) as path:
             shutil.copyfile(study.chosen.folder.embedding_page, path)
     return save_page(study.folder, page, downloads)
+
+
+def build_sections(builders: Sequence[Builder], study: StudyResults) -> list[Section]:
+    """Build sections; one that fails is replaced by its reason, so that the others are written."""
+    sections = []
+    for build in builders:
+        try:
+            section = build(study)
+        except Exception as error:
+            name = build.__name__.removesuffix("_section")
+            _logger.warning("the section on %s is missing from the report: %s", name, error)
+            _logger.debug("", exc_info=True)
+            text = f"This section is missing, as it cannot be computed: {error}."
+            section = Section(name.capitalize(), text=[text])
+        if section is not None:
+            sections.append(section)
+    return sections
 
 
 def _facts(study: StudyResults) -> dict[str, str]:

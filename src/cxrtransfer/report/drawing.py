@@ -89,7 +89,7 @@ def to_picture(image: npt.NDArray[np.uint8]) -> bytes:
 def _smaller(match: re.Match[bytes]) -> bytes:
     """Return the address of an opaque PNG as that of a JPEG if this is smaller."""
     with Image.open(io.BytesIO(base64.b64decode(match[1]))) as png:
-        if png.mode == "RGBA" and png.getextrema()[3] != (255, 255):
+        if png.mode == "RGBA" and png.getchannel("A").getextrema() != (255, 255):
             return match[0]
         jpeg = data_uri(to_picture(np.asarray(png.convert("RGB"))), "image/jpeg").encode()
     return min(jpeg, match[0], key=len)

@@ -1,12 +1,15 @@
 """Published results on the 624 original test images, for comparison with measured ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cxrtransfer.config import TrainConfig
 from cxrtransfer.study import RunConfig, RunResult, StudyResults
 
 __all__ = [
+    "CITED_STUDIES",
     "PUBLISHED",
+    "CitedStudy",
     "PublishedResult",
     "is_weighted",
     "paper_runs",
@@ -42,6 +45,56 @@ class PublishedResult:
         values = {"accuracy": self.accuracy, "f1_macro": self.f1_macro, "auroc": self.auroc}
         return {name: value for name, value in values.items() if value is not None}
 
+
+@dataclass(frozen=True, kw_only=True)
+class CitedStudy:
+    """A study on which the paper builds, with its published metrics.
+
+    Attributes:
+        source: Authors and year.
+        doi: Digital object identifier.
+        method: What was trained.
+        data: Images and how they were split.
+        metrics: Published metrics, by name.
+    """
+
+    source: str
+    doi: str
+    method: str
+    data: str
+    metrics: Mapping[str, float]
+
+
+CITED_STUDIES = {
+    "kundu2021": CitedStudy(
+        source="Kundu et al. 2021",
+        doi="10.1371/journal.pone.0256630",
+        method="weighted ensemble of GoogLeNet, ResNet-18 and DenseNet-121",
+        data="all 5,856 Kermany images, five folds by image",
+        metrics={"accuracy": 0.9881},
+    ),
+    "kundu2021-rsna": CitedStudy(
+        source="Kundu et al. 2021",
+        doi="10.1371/journal.pone.0256630",
+        method="weighted ensemble of GoogLeNet, ResNet-18 and DenseNet-121",
+        data="RSNA pneumonia challenge, five folds by image",
+        metrics={"accuracy": 0.8685},
+    ),
+    "manickam2021": CitedStudy(
+        source="Manickam et al. 2021",
+        doi="10.1016/j.measurement.2021.109953",
+        method="fine-tuned ResNet-50",
+        data="Kermany images",
+        metrics={"accuracy": 0.9306},
+    ),
+    "kermany2018": CitedStudy(
+        source="Kermany et al. 2018",
+        doi="10.1016/j.cell.2018.02.010",
+        method="classifier on fixed features of Inception-v3",
+        data="original test split of 624 images",
+        metrics={"accuracy": 0.928, "recall": 0.932, "specificity": 0.901, "auroc": 0.968},
+    ),
+}
 
 NUM_TEST_IMAGES = 624  # of the original test split, which all published results are on
 

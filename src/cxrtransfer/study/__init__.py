@@ -3,13 +3,14 @@
 from cxrtransfer.config import RunConfig
 
 from .crossval import CrossValidation, cross_validate, load_cross_validation
-from .explanations import Example, Explanations
+from .explanations import Example, Explanations, Localization
 from .external import ExternalTest, external_test
 from .grid import PAPER_MODELS, paper_grid
 from .manifests import RunManifest, SplitSummary, StudyAudit
 from .run import run_experiment
 from .run_folder import RunFolder
 from .run_result import PositiveClass, RunResult, load_network, load_run
+from .search import Trial, search_settings
 from .shortcuts import adjust_validation
 from .study import run_study
 from .study_folder import StudyFolder
@@ -23,6 +24,7 @@ __all__ = [
     "Example",
     "Explanations",
     "ExternalTest",
+    "Localization",
     "PositiveClass",
     "RunConfig",
     "RunFolder",
@@ -33,6 +35,7 @@ __all__ = [
     "StudyFolder",
     "StudyResults",
     "StudySummary",
+    "Trial",
     "adjust_validation",
     "cross_validate",
     "external_test",
@@ -44,4 +47,5 @@ __all__ = [
     "run_experiment",
     "run_study",
     "run_synthetic_study",
+    "search_settings",
 ]

@@ -19,9 +19,11 @@ from .explanations import (
     draw_images,
     explain_examples,
     explain_images,
+    localize,
     randomization_test,
     stress_predictions,
 )
+from .layers import embed_layers
 from .profiles import profile_files
 from .run_folder import RunFolder
 
@@ -92,6 +94,10 @@ def analyze(
         folder.write_embedding(embedding.coordinates)
         settings = {"kl_divergence": embedding.kl_divergence, **embedding.parameters}
 
+    layers = attempt("layers", lambda: embed_layers(model, test, seed=seed))
+    if layers is not None:
+        folder.write_layers(layers)
+
     begin("heatmaps")
     examples = attempt("examples", lambda: explain_examples(model, test, predictions))
     if examples is not None:
@@ -99,6 +105,9 @@ def analyze(
     explained = attempt("explanations", lambda: explain_images(model, test, predictions))
     if explained is not None:
         folder.write_explanations(explained[0])
+    located = attempt("localization", lambda: localize(model, test, predictions))
+    if located is not None:
+        folder.write_localization(located)
     begin("randomization test of the heatmaps")
     check = attempt("randomization", lambda: randomization_test(model, test, predictions))
     if check is not None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import nn
 
 from cxrtransfer.config import RunConfig
-from cxrtransfer.data import Records
+from cxrtransfer.data import Records, kermany_patient_id
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import ImageProfile, Predictions, compute_metrics
 from cxrtransfer.explain import RandomizationCheck
@@ -17,7 +17,8 @@ from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.tables import shortened
 from cxrtransfer.types import Split, StrPath
 
-from .explanations import Example, Explanations
+from .explanations import Example, Explanations, Localization
+from .layers import LayerEmbeddings
 from .manifests import RunManifest
 from .run_folder import RunFolder
 from .study_folder import StudyFolder
@@ -117,6 +118,17 @@ class RunResult:
         records = self.records()
         return dict(zip(records.ids, records.patient_ids, strict=True))
 
+    def subgroups(self) -> tuple[str, ...] | None:
+        """Return the subgroup of each test image that its file name gives.
+
+        Returns:
+            ``"bacterial"``, ``"viral"`` or ``"normal"``, as the names of the Kermany data set
+            distinguish; None if one does not, or all are normal.
+        """
+        groups = tuple(_kermany_group(name) for name in self.test.ids)
+        # Other programs name normal and diseased images like the normal ones here.
+        return None if not all(groups) or set(groups) == {"normal"} else groups
+
     def features(self) -> npt.NDArray[np.float32] | None:
         """Read the features of the test images, float32 ``(N, F)``."""
         return self.folder.read_features()
@@ -125,9 +137,17 @@ class RunResult:
         """Read the t-SNE coordinates of the test images, float64 ``(N, 2)``."""
         return self.folder.read_embedding()
 
+    def layers(self) -> LayerEmbeddings | None:
+        """Read the t-SNE coordinates of up to 300 test images at several layers."""
+        return self.folder.read_layers()
+
     def explanations(self) -> Explanations | None:
         """Read which test images were explained, and the border fraction of each heatmap."""
         return self.folder.read_explanations()
+
+    def localization(self) -> Localization | None:
+        """Read how well heatmaps locate the findings; None also if no test image has boxes."""
+        return self.folder.read_localization()
 
     def randomization(self) -> RandomizationCheck | None:
         """Read the model-parameter randomization test."""
@@ -213,6 +233,15 @@ def positive_class(config: RunConfig, class_names: Sequence[str]) -> PositiveCla
         )
     index = tuple(class_names).index(config.positive)
     return PositiveClass(index, config.positive, chosen=True, is_doubtful=False)
+
+
+def _kermany_group(name: str) -> str:
+    """Return the subgroup of an image of the Kermany data set by its name, empty for others."""
+    patient = kermany_patient_id(name.rsplit("/", 1)[-1])
+    if patient is None:
+        return ""
+    kind = patient.lower()
+    return "bacterial" if "bacteria" in kind else "viral" if "virus" in kind else "normal"
 
 
 def load_network(run: RunResult) -> nn.Module:

@@ -112,7 +112,11 @@ def load_study(folder: StrPath) -> StudyResults:
         split=manifest.split,
         audit=study.read_audit(),
         summary=study.read_summary(),
-        patient_of={image: patient for run in runs for image, patient in run.patients().items()},
+        patient_of={
+            image: patient
+            for run in {run.manifest.data_digest: run for run in runs}.values()
+            for image, patient in run.patients().items()
+        },
         cross_validations=tuple(
             load_cross_validation(part.path) for part in study.cross_validations()
         ),

@@ -7,7 +7,9 @@ import io
 import os
 import struct
 import tempfile
+import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +166,51 @@ def test_every_flipped_bit_of_png_pixels_is_an_error() -> None:
             flipped[place] ^= 1 << bit
             with pytest.raises((ValueError, OSError, SyntaxError)):
                 decode_image(bytes(flipped), 16)
+
+
+def with_webp_size(side: int, *, lossless: bool) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "WEBP", lossless=lossless)
+    data = bytearray(file.getvalue())
+    if lossless:  # 14 bits each, less one, after the signature
+        place = data.index(b"VP8L") + 9
+        flags = int.from_bytes(data[place : place + 4], "little") >> 28 << 28
+        size = flags | (side - 1) | (side - 1) << 14
+        data[place : place + 4] = size.to_bytes(4, "little")
+    else:
+        place = data.index(b"\x9d\x01\x2a") + 3
+        data[place : place + 4] = struct.pack("<HH", side, side)
+    return bytes(data)
+
+
+def with_jpeg_2000_size(side: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG2000", no_jp2=True)
+    data = bytearray(file.getvalue())
+    place = data.index(b"\xff\x4f\xff\x51") + 8
+    data[place : place + 8] = struct.pack(">II", side, side)
+    data[place + 16 : place + 24] = struct.pack(">II", side, side)  # one tile
+    return bytes(data)
+
+
+@pytest.mark.parametrize("side", [9000, 16383])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda side: with_webp_size(side, lossless=True),
+        lambda side: with_webp_size(side, lossless=False),
+        with_jpeg_2000_size,
+        lambda side: png_header(side, side),
+    ],
+    ids=["lossless WebP", "lossy WebP", "JPEG 2000", "PNG"],
+)
+def test_a_small_file_of_a_huge_image_is_refused_by_its_header(
+    build: Callable[[int], bytes], side: int
+) -> None:
+    data = build(side)
+    assert len(data) < 200
+
+    start = time.process_time()
+    with pytest.raises((ValueError, Image.DecompressionBombError), match="pixels"):
+        decode_image(data, 16)
+    assert time.process_time() - start < 0.2  # decoding takes seconds

@@ -77,3 +77,15 @@ def test_few_images_are_not_adjusted(study: StudyResults) -> None:
     assert adjust_validation(changed.chosen, changed.audit.result.acquisition) is None
     assert adjust_validation(changed.chosen, None) is None
     assert "too few images to adjust" in shortcuts_section(changed).text[1]
+
+
+def test_the_images_acquired_like_the_positive_class_are_shown(study: StudyResults) -> None:
+    assert shortcuts_section(study).figures == []  # too few images for a model of acquisition
+    extremes = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3, 1, 1).repeat(8, -1)
+    summary = replace(study.summary, extremes=extremes.repeat(8, -2))
+    (figure,) = shortcuts_section(replace(study, summary=summary)).figures
+
+    negative = 1 - study.chosen.test.positive_index
+    shown = [int(image.get_array()[0, 0]) for image in figure.axes.images]
+    assert shown == [6 * negative + number for number in range(6)]
+    assert study.chosen.test.class_names[negative] in figure.title

@@ -56,11 +56,15 @@ def acquisition_statistics(pixels: Gray, *, aspect_ratio: float = 1.0) -> dict[s
             f"got {pixels.dtype} {pixels.shape}"
         )
     values = pixels.astype(np.float32)
-    across, down = np.abs(np.diff(values, axis=1)), np.abs(np.diff(values, axis=0))
-    noise = np.abs(np.diff(np.diff(values, 2, axis=0), 2, axis=1))
+    slope_across, slope_down = np.diff(values, axis=1), np.diff(values, axis=0)
+    bend_across, bend_down = np.diff(slope_across, axis=1), np.diff(slope_down, axis=0)
+    noise = np.abs(np.diff(np.diff(bend_down, axis=1), axis=1))
+    across, down, bend_across, bend_down = (
+        np.abs(slopes, out=slopes) for slopes in (slope_across, slope_down, bend_across, bend_down)
+    )
     black, white = pixels < _BLACK, pixels >= _WHITE
     border = _border_mean(values)
-    low, middle, high = np.quantile(pixels, (0.05, 0.5, 0.95))
+    low, middle, high = _quantiles(pixels, (0.05, 0.5, 0.95))
     rows, columns = values.mean(axis=1), values.mean(axis=0)
     edge = round(_BORDER * len(values) / 3)
     statistics = {
@@ -72,8 +76,8 @@ def acquisition_statistics(pixels: Gray, *, aspect_ratio: float = 1.0) -> dict[s
         "contrast": values.std(),
         "gradient across": across.mean(),
         "gradient down": down.mean(),
-        "sharpness across": _detail(values, across, axis=1),
-        "sharpness down": _detail(values, down, axis=0),
+        "sharpness across": _detail(bend_across, across),
+        "sharpness down": _detail(bend_down, down),
         "noise": noise.mean() * math.sqrt(math.pi / 2) / 6,
         "black": black.mean(),
         "white": white.mean(),
@@ -97,19 +101,35 @@ def acquisition_statistics(pixels: Gray, *, aspect_ratio: float = 1.0) -> dict[s
     return {name: float(value) for name, value in statistics.items()}
 
 
+def _quantiles(pixels: Gray, fractions: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    """Return what ``np.quantile`` does, from the histogram, which takes less time than sorting."""
+    below = np.cumsum(np.bincount(pixels.ravel(), minlength=256))  # at most as bright
+    places = np.array(fractions) * (pixels.size - 1)
+    lower, upper = (
+        np.searchsorted(below, place, "right") for place in (places // 1, -(-places // 1))
+    )
+    quantiles: npt.NDArray[np.float64] = lower + (places % 1) * (upper - lower)
+    return quantiles
+
+
 def _border_mean(values: npt.NDArray[np.generic]) -> float:
     """Return the mean over the outer part of each side."""
     height, width = values.shape
     top, left = round(_BORDER * height), round(_BORDER * width)
     inner = values[top : height - top, left : width - left]
-    total = values.sum(dtype=np.float64) - inner.sum(dtype=np.float64)
+    total = _sum(values) - _sum(inner)
     return float(total / (values.size - inner.size))
 
 
-def _detail(values: Floats, slopes: Floats, *, axis: int) -> float:
+def _sum(values: npt.NDArray[np.generic]) -> float:
+    """Sum rows in the array's own type, which is exact for these numbers, and then in float64."""
+    return float(values.sum(axis=1).sum(dtype=np.float64))
+
+
+def _detail(bends: Floats, slopes: Floats) -> float:
     """Return the mean absolute second difference per mean slope: high if edges are abrupt."""
     slope = float(slopes.mean())
-    return float(np.abs(np.diff(values, 2, axis=axis)).mean()) / slope if slope else 0.0
+    return float(bends.mean()) / slope if slope else 0.0
 
 
 def _marker(values: Floats) -> float:

@@ -42,6 +42,9 @@ def heatmaps_section(study: StudyResults) -> Section:
         text.append(f"Example heatmaps. {unavailable(run, 'examples')}.")
     else:
         figures += _example_figures(study, examples)
+    occlusion = run.folder.read_occlusion()
+    if occlusion is not None:
+        figures.append(_occlusion_figure(run, occlusion))
     if check is None:
         text.append(f"Model-parameter randomization test. {unavailable(run, 'randomization')}.")
     else:
@@ -69,7 +72,8 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
             title="Grad-CAM heatmaps",
             caption=f"Grad-CAM of the predicted class by {run_label(run)}, for "
             f"{RULES['confident']} of the confusion matrix. A heatmap shows what influenced "
-            "the score; it is no evidence of a lesion.",
+            "the score; it is no evidence of a lesion."
+            + ("" if run.localization() is None else " White: the boxes of the findings."),
             alt=alt,
             axes=example_grid(run, examples, "confident"),
         ),
@@ -85,6 +89,19 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
     ]
 
 
+def _occlusion_figure(run: RunResult, examples: tuple[Example, ...]) -> Figure:
+    return Figure(
+        name="occlusion",
+        is_photo=True,
+        title="Occlusion maps",
+        caption=f"Decrease of the predicted class's probability when {run_label(run)} sees a "
+        "square of the image in gray (Kermany et al. 2018), relative to the largest decrease. "
+        "For the same images as the heatmaps.",
+        alt="Grid of test radiographs with occlusion maps, by cell of the confusion matrix",
+        axes=example_grid(run, examples, "confident"),
+    )
+
+
 def example_grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> Axes:
     """Draw the overlays of the examples that a rule selected, by cell."""
     overlays: dict[Cell, list[npt.NDArray[np.uint8]]] = {cell: [] for cell in get_args(Cell)}
@@ -92,12 +109,24 @@ def example_grid(run: RunResult, examples: tuple[Example, ...], rule: Rule) -> A
         if example.rule == rule:
             size = example.width, example.height
             heatmap = resized(example.heatmap, size).clip(0, 1)
-            overlays[example.cell].append(overlay(resized(example.image, size), heatmap))
+            boxes = _boxes(run, example)
+            picture = overlay(resized(example.image, size), heatmap, boxes=boxes)
+            overlays[example.cell].append(picture)
     names, positive = run.test.class_names, run.test.positive_index
     negative = " or ".join(name for index, name in enumerate(names) if index != positive)
     ax = plot_heatmap_grid(overlays, (negative, names[positive]))
     ax.set_title(RULES[rule][0].upper() + RULES[rule][1:], loc="left", fontsize=10)
     return ax
+
+
+def _boxes(run: RunResult, example: Example) -> list[tuple[float, float, float, float]]:
+    """Return the boxes of an example in pixels of its picture."""
+    localization = run.localization()
+    if localization is None:
+        return []
+    width, height = example.width, example.height
+    boxes = localization.boxes_of(run.test.ids.index(example.id))
+    return [tuple(box) for box in (boxes * [width, height, width, height]).tolist()]
 
 
 def resized(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:

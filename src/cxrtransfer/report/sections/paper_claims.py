@@ -1,5 +1,6 @@
 """Claims of the paper, each tested on the runs of a study of its design."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -79,6 +80,8 @@ def _compare(study: StudyResults, first: RunResult, second: RunResult, metric: s
 
 def _verdict(change: Comparison, expected: float) -> str:
     """Compare a difference with the sign that the paper claims."""
+    if math.isnan(change.low):
+        return "inconclusive"
     if not (change.low > 0 or change.high < 0):
         return "not confirmed, no significant difference"
     return "confirmed" if (change.difference > 0) == (expected > 0) else "contradicted"
@@ -117,12 +120,11 @@ def _published_change(model: str) -> float | None:
 def _trade(study: StudyResults, weighted: RunResult, plain: RunResult) -> str:
     fewer = _compare(study, weighted, plain, "specificity")
     more = _compare(study, weighted, plain, "recall")
-    verdicts = {_verdict(fewer, 1), _verdict(more, -1)}
-    verdict = verdicts.pop() if len(verdicts) == 1 else "confirmed in part or not at all"
     return (
         '"Class weights trade false positives for false negatives", '
-        f"{run_label(weighted)}: {verdict}. Specificity {_result(fewer)}; sensitivity "
-        f"{_result(more)}."
+        f"{run_label(weighted)}. Fewer false positives: {_verdict(fewer, 1)} (specificity "
+        f"{_result(fewer)}). More false negatives: {_verdict(more, -1)} (sensitivity "
+        f"{_result(more)})."
     )
 
 
@@ -238,9 +240,9 @@ def _table(study: StudyResults, pairs: Sequence[tuple[RunResult, RunResult]]) ->
         row = {"Weighted run": run_label(weighted)}
         for metric, label in (("accuracy", "Accuracy"), ("auroc", "AUROC")):
             change = _compare(study, weighted, plain, metric)
-            row[f"{label}, unweighted"] = value_over_interval(study.tests[plain.name][metric])
-            row[f"{label}, change"] = difference_cell(change.difference, change.low, change.high)
-            row[f"{label}, p"] = p_value(change.p_value)
+            row[f"{label}\nunweighted"] = value_over_interval(study.tests[plain.name][metric])
+            row[f"{label}\nchange"] = difference_cell(change.difference, change.low, change.high)
+            row[f"{label}\np"] = p_value(change.p_value)
         for metric, label in (("specificity", "Specificity"), ("recall", "Sensitivity")):
             before, after = (study.tests[run.name][metric].value for run in (plain, weighted))
             row[label] = f"{number(before)} to {number(after)}"

@@ -3,8 +3,9 @@
 from cxrtransfer.data import Acquisition, AurocEstimate
 from cxrtransfer.evaluation import AdjustedAuroc, common_ledger, count_test_openings
 from cxrtransfer.explain import StressResult, compare_stressed
+from cxrtransfer.plots import plot_samples
 from cxrtransfer.report.names import run_label
-from cxrtransfer.report.page import Section, Table
+from cxrtransfer.report.page import Figure, Section, Table
 from cxrtransfer.report.wording import (
     counted,
     difference_cell,
@@ -36,6 +37,7 @@ def shortcuts_section(study: StudyResults) -> Section:
             _openings_sentence(study),
         ],
         tables=tables,
+        figures=_extreme_figures(study),
         notes=[
             "Below each value: 95% CI. Overlap-weighted: each validation image is weighted by the "
             "probability, given its acquisition statistics, of the class that it is not of (Li, "
@@ -67,8 +69,10 @@ def _adjusted_sentence(name: str, adjusted: AdjustedAuroc | None) -> str:
     if not adjusted.has_overlap:
         return f"The validation AUROC cannot be adjusted: {adjusted.overlap.reason}."
     return (
-        f"Expect an AUROC of {name} of about {with_interval(adjusted.overlap)} on images whose "
-        f"acquisition does not reveal the class, rather than {with_interval(adjusted.plain)}."
+        f"Among validation images of similar acquisition {name} has an AUROC of "
+        f"{with_interval(adjusted.overlap)}, rather than {with_interval(adjusted.plain)} among "
+        "all. It is no prediction of the test AUROC: it misses shortcuts that the acquisition "
+        "statistics do not describe."
     )
 
 
@@ -148,6 +152,35 @@ def _shift_table(acquisition: Acquisition) -> Table:
         ],
         summary="Differences of acquisition between the splits, by class",
     )
+
+
+def _extreme_figures(study: StudyResults) -> list[Figure]:
+    """Draw the images of the first class other than the positive one with the extremes."""
+    test = study.chosen.test
+    label = next(k for k in range(test.num_classes) if k != test.positive_index)
+    extremes = study.summary.extremes
+    if not extremes.size:
+        return []
+    least, most = extremes[label]
+    name, others = test.class_names[label], "the other classes"
+    if test.num_classes == 2:
+        others = test.class_names[test.positive_index]
+    return [
+        Figure(
+            name="acquisition_extremes",
+            is_photo=True,
+            title=f"{name} images acquired like {others}, and typical ones",
+            caption=f"Images of {name} whose acquisition statistics are most (first row) and "
+            f"least (second row) like those of {others}, of all splits.",
+            alt=f"Two rows of {len(least)} radiographs of the class {name}.",
+            axes=plot_samples(
+                [*least, *most],
+                [0] * len(least) + [1] * len(most),
+                (f"like {others}", f"typical {name}"),
+                columns=len(least),
+            ),
+        )
+    ]
 
 
 def _openings_sentence(study: StudyResults) -> str:

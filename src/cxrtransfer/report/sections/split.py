@@ -60,6 +60,12 @@ def _leakage(audit: AuditResult) -> Iterator[Check]:
             yield Check("passed", f"No {name} in more than one split.")
         if conflicting:
             yield Check("found", f"{counted(conflicting, 'group')} of {name} in two classes.")
+    if audit.num_small:
+        yield Check(
+            "unknown",
+            f"{counted(audit.num_small, 'image')} with fewer than 48 pixels on a side, where "
+            "images of different patients can be as similar as copies.",
+        )
 
 
 def _images(study: StudyResults) -> Iterator[Check]:

@@ -1,6 +1,5 @@
 """Subgroups: accuracy on bacterial, viral and normal images, where file names give them."""
 
-from cxrtransfer.data import kermany_patient_id
 from cxrtransfer.evaluation import evaluate_groups
 from cxrtransfer.plots import plot_subgroup_bars
 from cxrtransfer.report.names import run_label
@@ -13,8 +12,8 @@ GROUPS = ("bacterial", "viral", "normal")
 
 def subgroups_section(study: StudyResults) -> Section | None:
     """Draw the accuracy in each subgroup; None where file names do not give subgroups."""
-    groups = [_kermany_group(name) for name in study.chosen.test.ids]
-    if not all(groups) or set(groups) == {"normal"}:  # other programs write such names, too
+    groups = study.chosen.subgroups()
+    if groups is None:
         return None
     accuracies = {}
     for run in study.runs:
@@ -44,12 +43,3 @@ def subgroups_section(study: StudyResults) -> Section | None:
             )
         ],
     )
-
-
-def _kermany_group(name: str) -> str:
-    """Return the subgroup of an image of the Kermany data set by its name, empty for others."""
-    patient = kermany_patient_id(name.rsplit("/", 1)[-1])
-    if patient is None:
-        return ""
-    kind = patient.lower()
-    return "bacterial" if "bacteria" in kind else "viral" if "virus" in kind else "normal"
