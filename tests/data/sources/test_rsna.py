@@ -136,7 +136,7 @@ def test_a_missing_file_is_named(rsna, tmp_path):
 def test_the_command_line_trains_and_scores_heatmaps_against_the_boxes(rsna, tmp_path):
     assert main([
         "train", str(rsna), "--models", "squeezenet1_1", "--random", "--image-size", "32",
-        "--epochs", "1", "--test-fraction", "0.3", "--positive", "Lung Opacity", "--quiet",
+        "--epochs", "1", "--test-fraction", "0.3", "--positive", "Lung Opacity",
         "--out", str(tmp_path / "out"),
     ]) == 0  # fmt: skip
 
