@@ -85,7 +85,7 @@ else:
         (r"py:.*", r"(Tensor|Path|Axes|Figure|NDArray|ArrayLike|Dataset|DataLoader|Module|Self)"),
         (r"py:.*", r"(os|typing|types|contextlib|nn|str|int|float|bool|tuple)\b.*"),
         (r"py:.*", r"[A-Z]\w*Error"),
-        (r"py:.*", r".*\._[TR]|hashlib"),
+        (r"py:.*", r".*\._[TR]|hashlib|(http\.server\.)?ThreadingHTTPServer"),
         (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None)"),
         (r"py:class", r"Cell|Box"),  # aliases, which autodoc does not list
         (r"py:.*", r"cxrtransfer\.runtime\..*"),  # private
