@@ -130,7 +130,7 @@ def main() -> None:
         values["final"] = final["means"]
         shutil.copyfile(results / "test-openings.csv", options.ledger / "test-openings.csv")
     (out / "recipe.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    if any((results / "stress").iterdir()):
+    if (results / "stress").exists():
         write_csv(out / "recipe-stress.csv", stress_rows(results, selection))
 
 

@@ -34,7 +34,7 @@ LossNormalization = Literal["split", "batch"]
 Recipe = Literal["robust"]
 
 #: Fields of :class:`RunConfig` that a recipe changes, with those of its training settings under
-#: ``training``. ``docs/results/recipe.rst`` has the study that chose "robust".
+#: ``training``. ``docs/results/recipe.rst`` has the study behind "robust".
 RECIPES: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType(
     {
         "robust": {
@@ -44,8 +44,6 @@ RECIPES: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType(
                 "weight_decay": 0.05,
                 "batch_size": 64,
                 "warmup_epochs": 0.5,
-                "label_smoothing": 0.1,
-                "ema_decay": 0.98,
                 "select": "last",
             },
         }
@@ -103,10 +101,6 @@ class TrainConfig:
         reuse_features: ``"auto"`` computes frozen features once where only the head is trained and
             the images are the same in every epoch.
         compile: Whether to compile the network with ``torch.compile``.
-        cuda_graph: Whether to record the network's forward and backward pass as CUDA graphs and
-            replay them: faster where small batches do not keep a GPU busy. Needs a CUDA GPU, and a
-            network that runs the same operations on every batch; not with ``compile``,
-            ``accumulate`` or ``unfreeze_every``.
 
     Raises:
         ValueError: If a setting is outside its range, or would have no effect.
@@ -142,7 +136,6 @@ class TrainConfig:
     min_change: float = 0.0
     reuse_features: Literal["auto", "never"] = "auto"
     compile: bool = False
-    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lr", "max_grad_norm"):
@@ -218,7 +211,6 @@ class TrainSettings(TypedDict, total=False):
     min_change: float
     reuse_features: Literal["auto", "never"]
     compile: bool
-    cuda_graph: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,8 +304,8 @@ class RunConfig:
         """Return the settings of a recipe.
 
         Args:
-            recipe: ``"robust"`` acts against shortcuts: strong augmentation, label smoothing and
-                an average of the weights.
+            recipe: ``"robust"`` acts against shortcuts: strong augmentation, and the weights of
+                the last epoch, so that validation images with the same shortcut select nothing.
             name: Name of the run.
             model: Name of the network.
             **changes: Other fields; :meth:`with_training` changes training settings.

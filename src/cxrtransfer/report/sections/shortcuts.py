@@ -69,8 +69,10 @@ def _adjusted_sentence(name: str, adjusted: AdjustedAuroc | None) -> str:
     if not adjusted.has_overlap:
         return f"The validation AUROC cannot be adjusted: {adjusted.overlap.reason}."
     return (
-        f"Expect an AUROC of {name} of about {with_interval(adjusted.overlap)} on images whose "
-        f"acquisition does not reveal the class, rather than {with_interval(adjusted.plain)}."
+        f"Among validation images of similar acquisition {name} has an AUROC of "
+        f"{with_interval(adjusted.overlap)}, rather than {with_interval(adjusted.plain)} among "
+        "all. It is no prediction of the test AUROC: it misses shortcuts that the acquisition "
+        "statistics do not describe."
     )
 
 
