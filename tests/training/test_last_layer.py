@@ -16,7 +16,7 @@ def images_with_a_shortcut(
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, num)
     shortcut = np.where(rng.random(num) < agreement, labels, 1 - labels)
-    means = np.stack([labels + rng.normal(0, 0.4, num), 3.0 * shortcut, 0 * labels], axis=1)
+    means = np.stack([0.02 * (labels + rng.normal(0, 0.4, num)), 3.0 * shortcut, 0 * labels], axis=1)
     images = torch.from_numpy(means).float().view(num, 3, 1, 1).expand(-1, -1, 4, 4)
     return images.contiguous(), torch.from_numpy(labels), 2 * labels + shortcut
 
