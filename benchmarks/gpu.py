@@ -43,7 +43,6 @@ from cxrtransfer.data import draw_radiographs
 CHECKS: dict[str, tuple[Callable[[Setup], list[Row]], float]] = {
     "agreement": (gpu_checks.agreement, 60),
     "resume": (gpu_checks.resume, 40),
-    "CUDA graph": (gpu_checks.cuda_graph, 40),
     "out of memory": (gpu_checks.out_of_memory, 20),
     "device cache": (gpu_checks.device_cache, 20),
     "two processes": (gpu_checks.two_processes, 90),
@@ -67,6 +66,8 @@ _START_LIMIT_S = 90  # for a worker, which imports torch
 def main() -> int:
     """Run the parts; write the table and the JSON file; return 1 if a part failed."""
     options = _options()
+    if options.join:
+        return join(options.join, _names(options.parts), options.out)
     started = time.perf_counter()
     # Deterministic matrix products need this before CUDA is initialized.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -90,11 +91,36 @@ def main() -> int:
         for name, result in run_parts(_names(options.parts), setup, started + options.limit_s):
             report["parts"][name] = result
             report["seconds"] = time.perf_counter() - started
-            (options.out / "gpu.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-            (options.out / "gpu.txt").write_text(table(report), encoding="utf-8")
+            write(report, options.out)
             print("\n".join(part_lines(name, result)), flush=True)
     print(f"{report['seconds']:.0f} s in all, {options.out / 'gpu.txt'}")
     return int(any("error" in result for result in report["parts"].values()))
+
+
+def write(report: dict[str, Any], out: Path) -> None:
+    """Write the results as JSON and as a table."""
+    (out / "gpu.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+    (out / "gpu.txt").write_text(table(report), encoding="utf-8")
+
+
+def join(folders: Sequence[Path], names: Sequence[str], out: Path) -> int:
+    """Join the parts that several commands measured on the same kind of machine.
+
+    Args:
+        folders: Their output folders; a part of a later one replaces that of an earlier one.
+        names: The parts to keep, in their order.
+        out: The output folder.
+    """
+    reports = [json.loads((folder / "gpu.json").read_text("utf-8")) for folder in folders]
+    machines = {json.dumps(report["machine"]) for report in reports}
+    if len(machines) > 1:
+        raise SystemExit(f"the results must be of one kind of machine, got {machines}")
+    parts = {name: result for report in reports for name, result in report["parts"].items()}
+    seconds = sum(parts[name]["seconds"] for name in names if name in parts)
+    out.mkdir(parents=True, exist_ok=True)
+    kept = {name: parts[name] for name in names if name in parts}
+    write(reports[-1] | {"parts": kept, "seconds": seconds}, out)
+    return 0
 
 
 def run_parts(
@@ -230,6 +256,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--packed", type=Path, help="folder written by benchmarks/pack.py")
     parser.add_argument("--weights", type=Path, help="folder of weights, without --packed")
     parser.add_argument("--out", type=Path, default=Path())
+    parser.add_argument("--join", nargs="+", type=Path, help="folders of results to join")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--small", action="store_true", help="few and small images")
     choices = ["checks", "speed", *PARTS]

@@ -74,17 +74,6 @@ class Setup:
             return 4
         return 16 if network == "resnet50" else 32
 
-    @property
-    def recorded(self) -> dict[str, bool]:
-        """Setting that records passes as CUDA graphs; none on a CPU."""
-        return {"cuda_graph": True} if self.device == "cuda" else {}
-
-    @property
-    def ways(self) -> dict[str, dict[str, bool]]:
-        """Ways to train, as settings: step by step, and on a GPU also with recorded passes."""
-        plain: dict[str, dict[str, bool]] = {"trainer": {}}
-        return plain | ({"trainer with CUDA graphs": self.recorded} if self.recorded else {})
-
     def need_cuda(self) -> None:
         """Raise unless the device is a GPU."""
         if self.device != "cuda":

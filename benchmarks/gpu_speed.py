@@ -46,7 +46,7 @@ def paper(setup: Setup, network: str) -> list[Row]:
         config = TrainConfig.paper(weighted=weighted)
         changes = {"class_weights": config.class_weights, "weight_decay": config.weight_decay}
         epochs = 1 if setup.small else 10
-        settings = setup.settings(network, epochs=epochs, **changes, **setup.recorded)
+        settings = setup.settings(network, epochs=epochs, **changes)
         start = time.perf_counter()
         trainer = WeightedTrainer(setup.model(network), **settings)
         history = trainer.fit(train, val)
@@ -68,27 +68,21 @@ def _validation_seconds(row: Mapping[str, float]) -> float:
 
 
 def steps(setup: Setup) -> list[Row]:
-    """Compare training steps with a bare step on a batch that is on the device.
-
-    The trainer is measured without and, on a GPU, with its passes recorded as CUDA graphs.
-    """
+    """Compare training steps with a bare step on a batch that is on the device."""
     rows = []
     train = setup.dataset("train", limit=_NUM_IMAGES)
     for network in setup.networks:
         before = _bare_rate(setup, network)
-        rates, peaks = {}, []
-        for name, changes in setup.ways.items():
-            setup.reset_peak()
-            rates[name] = _rate(setup, network, train, **changes)
-            peaks += setup.peak(f"{network}, {name}")
+        setup.reset_peak()
+        rate = _rate(setup, network, train)
+        peak = setup.peak(f"{network}, trainer")
         bare = (before + _bare_rate(setup, network)) / 2
-        rows.append(Row(f"{network}, bare step", bare, "images/s"))
-        for name, rate in rates.items():
-            rows += [
-                Row(f"{network}, {name}", rate, "images/s"),
-                Row(f"{network}, {name} / bare step", rate / bare, "", (">=", 0.98)),
-            ]
-        rows += peaks
+        rows += [
+            Row(f"{network}, bare step", bare, "images/s"),
+            Row(f"{network}, trainer", rate, "images/s"),
+            Row(f"{network}, trainer / bare step", rate / bare, "", (">=", 0.98)),
+            *peak,
+        ]
     return rows
 
 
@@ -102,15 +96,13 @@ def idle(setup: Setup) -> list[Row]:
     rows = []
     train = setup.dataset("train", limit=_NUM_IMAGES)
     for network in setup.networks:
-        for name, changes in setup.ways.items():
-            busy = _kernel_seconds(setup, network, num_steps=20, **changes)
-            step = setup.batch_size(network) / _rate(setup, network, train, **changes)
-            limit = ("<=", 0.05) if "graph" in name else None
-            rows += [
-                Row(f"{network}, {name}, kernels of a step", 1000 * busy, "ms"),
-                Row(f"{network}, {name}, step", 1000 * step, "ms"),
-                Row(f"{network}, {name}, idle", max(0.0, 1 - busy / step), "", limit),  # type: ignore[arg-type]
-            ]
+        busy = _kernel_seconds(setup, network, num_steps=20)
+        step = setup.batch_size(network) / _rate(setup, network, train)
+        rows += [
+            Row(f"{network}, kernels of a step", 1000 * busy, "ms"),
+            Row(f"{network}, step", 1000 * step, "ms"),
+            Row(f"{network}, idle", max(0.0, 1 - busy / step), "", ("<=", 0.05)),
+        ]
     return rows
 
 
@@ -189,7 +181,7 @@ def precision(setup: Setup) -> list[Row]:
     train = setup.dataset("train", limit=_NUM_IMAGES)
     for name in ("bf16", "fp32") if setup.device == "cpu" else ("bf16", "fp16", "fp32"):
         setup.reset_peak()
-        rate = _rate(setup, network, train, precision=name, **setup.recorded)
+        rate = _rate(setup, network, train, precision=name)
         rows += [Row(f"{network}, {name}", rate, "images/s"), *setup.peak(f"{network}, {name}")]
     return rows
 
@@ -295,14 +287,14 @@ class _ProfilerSteps:
         pass
 
 
-def _kernel_seconds(setup: Setup, network: str, *, num_steps: int, **changes: object) -> float:
+def _kernel_seconds(setup: Setup, network: str, *, num_steps: int) -> float:
     """Return the seconds per training step in which at least one kernel runs."""
     warm_up = 8
     num_images = setup.batch_size(network) * (warm_up + num_steps + 5)
     plan = schedule(wait=warm_up - 3, warmup=3, active=num_steps, repeat=1)
     # Only the GPU's activity: recording that of the CPU would slow it down further.
     with profile(activities=[ProfilerActivity.CUDA], schedule=plan) as profiler:
-        settings = setup.settings(network, epochs=1, **changes)
+        settings = setup.settings(network, epochs=1)
         WeightedTrainer(
             setup.model(network), callbacks=[_ProfilerSteps(profiler)], **settings
         ).fit(setup.dataset("train", limit=num_images), setup.dataset("val", limit=16))

@@ -80,10 +80,6 @@ class TrainConfig:
         reuse_features: ``"auto"`` computes frozen features once where only the head is trained and
             the images are the same in every epoch.
         compile: Whether to compile the network with ``torch.compile``.
-        cuda_graph: Whether to record the network's forward and backward pass as CUDA graphs and
-            replay them: faster where small batches do not keep a GPU busy. Needs a CUDA GPU, and a
-            network that runs the same operations on every batch; not with ``compile``,
-            ``accumulate`` or ``unfreeze_every``.
 
     Raises:
         ValueError: If a setting is outside its range, or would have no effect.
@@ -119,7 +115,6 @@ class TrainConfig:
     min_change: float = 0.0
     reuse_features: Literal["auto", "never"] = "auto"
     compile: bool = False
-    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lr", "max_grad_norm"):
@@ -195,7 +190,6 @@ class TrainSettings(TypedDict, total=False):
     min_change: float
     reuse_features: Literal["auto", "never"]
     compile: bool
-    cuda_graph: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def make_server(
     classifier: Classifier, *, port: int = 8000, device: str | torch.device = "auto"
-) -> PageServer:
+) -> ThreadingHTTPServer:
     """Create a server of a page on which images are dropped and predicted.
 
     It listens on 127.0.0.1 only, answers only requests that name this address, so that no other

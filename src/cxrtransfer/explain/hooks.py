@@ -139,8 +139,9 @@ def bare_network(model: nn.Module) -> nn.Module:
 
 def _uncompiled(model: nn.Module) -> AbstractContextManager[object]:
     """Run a compiled network, or compiled parts of one, in eager mode, where hooks work."""
+    # Looked up directly, because a module searches long for what it does not have.
     compiled = any(
-        getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+        vars(module).get("_compiled_call_impl") is not None or "_orig_mod" in module._modules  # noqa: SLF001
         for module in model.modules()
     )
     # Only if needed: it takes seconds to import.

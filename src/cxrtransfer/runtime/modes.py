@@ -43,10 +43,13 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
         model: Any network.
     """
     with model_lock(model):
+        # Modes are only set where they change: setting an attribute of a module is slow.
         modes = [(module, module.training) for module in model.modules()]
-        model.eval()
+        if any(training for _, training in modes):
+            model.eval()
         try:
             yield
         finally:
             for module, training in modes:
-                module.training = training
+                if module.training != training:
+                    module.training = training

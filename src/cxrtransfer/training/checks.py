@@ -15,7 +15,6 @@ from torch.utils.data import (
     default_collate,
 )
 
-from cxrtransfer.config import TrainConfig
 from cxrtransfer.inference import ImageData, are_probabilities, check_pair
 from cxrtransfer.models import set_train_mode
 from cxrtransfer.runtime import autocast, eval_mode
@@ -23,7 +22,6 @@ from cxrtransfer.runtime import autocast, eval_mode
 __all__ = [
     "check_batch",
     "check_batch_norm",
-    "check_cuda_graph",
     "check_data",
     "check_labels",
     "check_logits",
@@ -146,20 +144,6 @@ def check_weights(model: nn.Module) -> None:
             raise TypeError(
                 f"trainable weights must be float32 or float64, got {parameter.dtype} for {name}; "
                 "call model.float(): precision='bf16' or 'fp16' sets the forward pass only"
-            )
-
-
-def check_cuda_graph(config: TrainConfig, device: torch.device) -> None:
-    """Raise unless passes can be recorded as CUDA graphs with this device and these settings."""
-    if device.type != "cuda":
-        raise ValueError(
-            f"cuda_graph needs a CUDA GPU, got device {str(device)!r}; set cuda_graph=False"
-        )
-    for name, default in (("compile", False), ("accumulate", 1), ("unfreeze_every", None)):
-        if getattr(config, name) != default:
-            raise ValueError(
-                f"cuda_graph excludes {name}, got {getattr(config, name)!r}; set {name}={default} "
-                "or cuda_graph=False"
             )
 
 

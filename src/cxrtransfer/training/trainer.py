@@ -1,6 +1,6 @@
 """The trainer."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -42,13 +42,11 @@ from cxrtransfer.types import StrPath
 from .callbacks import Callback
 from .checks import (
     check_batch_norm,
-    check_cuda_graph,
     check_data,
     check_labels,
     check_outputs,
     check_weights,
 )
-from .graphs import RecordedNetwork
 from .history import History
 from .loop import FitLoop
 from .losses import resolve_class_weights
@@ -130,8 +128,6 @@ class WeightedTrainer:
         self.precision: Literal["fp32", "bf16", "fp16"] = resolve_precision(
             self.config.precision, self.device
         )
-        if self.config.cuda_graph:
-            check_cuda_graph(self.config, self.device)
         self.run_dir = Path(run_dir) if run_dir is not None else None
         self.checkpoint_every_s = checkpoint_every_s
         self.num_workers = num_workers
@@ -195,18 +191,12 @@ class WeightedTrainer:
                 device=self.device,
                 weights=getattr(train, "sampling_weights", None),
             )
-            network: Callable[[Tensor], Tensor] = (
-                HeadOnFeatures(self.model) if features else self.model
-            )
-            if self.config.compile:
-                network = torch.compile(network)
-            elif self.config.cuda_graph and not features:
-                network = RecordedNetwork(self.model)
+            network = HeadOnFeatures(self.model) if features else self.model
             if batches and not features and _min_part(batches) == 1:
                 check_batch_norm(self.model, train, self.config.batch_size)
             state = FitState(
                 self.model,
-                network,
+                torch.compile(network) if self.config.compile else network,
                 self.config,
                 class_weight=class_weight,
                 mean_weight=float(class_weight[labels].mean()),

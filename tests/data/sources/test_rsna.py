@@ -104,7 +104,11 @@ def test_a_cell_that_holds_no_boxes_is_refused(tmp_path, cell):
     [
         (LABELS, lambda text: text.replace(",height,", ",h,"), "missing columns .'height'."),
         (LABELS, lambda text: text.rstrip()[:-1] + "1\n", "must have Target 0, or Target 1 and"),
-        (DETAILS, lambda text: text.replace("Lung Opacity\n", "Normal\n", 1), "must have boxes|"),
+        (
+            DETAILS,
+            lambda text: text.replace("Lung Opacity\n", "Normal\n", 1),
+            "must have boxes|is also",
+        ),
         (DETAILS, lambda text: text.replace(",Normal", ",Healthy", 1), "class must be one of"),
         (DETAILS, lambda text: text + "extra,Normal\n", "must list the same images"),
         (LABELS, lambda text: text.replace("patientId", "id", 1), "missing columns .'patientId'."),

@@ -48,7 +48,12 @@ def test_what_crosses_the_splits_is_found_and_the_rest_has_passed(study):
     shared = SharedPatients("train", "test", ("p1",), 3, 48)
     copies = (Duplicates(("a", "b"), crosses_split=True, crosses_class=False),)
     clean = replace(
-        study.audit.result, shared_patients=(), duplicates=(), near_duplicates=(), confounds={}
+        study.audit.result,
+        shared_patients=(),
+        duplicates=(),
+        near_duplicates=(),
+        confounds={},
+        num_small=0,
     )
     leaking = replace(clean, shared_patients=(shared,), duplicates=copies)
 
@@ -61,6 +66,7 @@ def test_what_crosses_the_splits_is_found_and_the_rest_has_passed(study):
     assert statuses(replace(clean, content_read=False))[1:4] == ["unknown"] * 3
     assert statuses(replace(clean, confounds={"all": 0.71}))[3] == "found"
     assert statuses(replace(clean, confounds={"all": 0.69}))[3] == "passed"
+    assert statuses(replace(clean, num_small=2))[3:5] == ["unknown", "unknown"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import get_args
 
@@ -62,7 +63,10 @@ def audit(
     """
     if not len(records):
         raise ValueError("records must have at least one image, got none")
-    contents = list(thread_map(catch_errors(_read), records)) if read_content else []
+    # One array for all, because near-duplicates are searched in it.
+    thumbnails = np.empty((len(records), THUMBNAIL_SIZE, THUMBNAIL_SIZE), dtype=np.uint8)
+    read = catch_errors(partial(_read, thumbnails))
+    contents = list(thread_map(read, enumerate(records))) if read_content else []
     readable = [(index, item) for index, item in enumerate(contents) if isinstance(item, _Content)]
     used = records.take(index for index, _ in readable)
     return AuditResult(
@@ -71,14 +75,12 @@ def audit(
         class_counts=_class_counts(records),
         shared_patients=_shared_patients(records),
         duplicates=_duplicates(records, readable),
-        near_duplicates=_near_duplicates(records, readable, max_distance),
+        near_duplicates=_near_duplicates(records, readable, thumbnails, max_distance),
         confounds=shortcut_aurocs(used, [content.info for _, content in readable])
         if read_content
         else {},
         blank=tuple(
-            records.ids[index]
-            for index, content in readable
-            if content.thumbnail.std() < MIN_CONTRAST
+            records.ids[index] for index, _ in readable if thumbnails[index].std() < MIN_CONTRAST
         ),
         unreadable={
             name: item
@@ -103,20 +105,21 @@ def audit(
 @dataclass(frozen=True)
 class _Content:
     digest: bytes
-    thumbnail: npt.NDArray[np.uint8]
     info: ImageInfo
     statistics: dict[str, float]
 
 
-def _read(row: Record) -> _Content:
+def _read(thumbnails: npt.NDArray[np.uint8], numbered: tuple[int, Record]) -> _Content:
+    """Read an image, and write its thumbnail."""
+    index, row = numbered
     data = read_file(row.path)
     pixels, info = decode_with_info(data, ACQUISITION_SIZE)
     thumbnail = Image.fromarray(pixels).resize(
         (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR
     )
+    thumbnails[index] = np.asarray(thumbnail)
     return _Content(
         hashlib.sha256(data).digest(),
-        np.asarray(thumbnail),
         info,
         acquisition_statistics(pixels, aspect_ratio=info.width / info.height),
     )
@@ -163,18 +166,21 @@ def _duplicates(records: Records, readable: list[tuple[int, _Content]]) -> tuple
 
 
 def _near_duplicates(
-    records: Records, readable: list[tuple[int, _Content]], max_distance: float
+    records: Records,
+    readable: list[tuple[int, _Content]],
+    thumbnails: npt.NDArray[np.uint8],
+    max_distance: float,
 ) -> tuple[NearDuplicates, ...]:
-    unique = {content.digest: (index, content) for index, content in reversed(readable)}
-    compared = sorted(unique.values(), key=lambda item: item[0])
+    compared = sorted({content.digest: index for index, content in reversed(readable)}.values())
     if not compared:
         return ()
-    thumbnails = np.stack([content.thumbnail for _, content in compared])
+    if len(compared) < len(thumbnails):
+        thumbnails = thumbnails[compared]
     results: dict[tuple[int, int], NearDuplicates] = {}
     for mirrored in (False, True):
         pairs, distances = near_pairs(thumbnails, max_distance=max_distance, mirrored=mirrored)
         for (i, j), distance in zip(pairs.tolist(), distances.tolist(), strict=True):
-            first, second = compared[i][0], compared[j][0]
+            first, second = compared[i], compared[j]
             pair = NearDuplicates(
                 (records.ids[first], records.ids[second]),
                 *_crossings(records, [first, second]),

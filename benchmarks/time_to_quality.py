@@ -1,0 +1,216 @@
+"""Time from image files to a saved classifier of a given quality, for this library and others.
+
+    python benchmarks/time_to_quality.py --data chest_xray --weights weights --out results.txt
+
+Every method trains the same pretrained network at 224 pixels for a few numbers of epochs and
+seeds, each in a process of its own, from the files on disk to a saved model; start-up counts. The
+process then reports the AUROC on the test split, which takes no part in the time. The table has
+the median over the seeds; "quality" is the shortest training whose median AUROC reaches it. CPU
+seconds are those of all threads, and depend less than seconds on what else the machine does.
+
+``plain`` is a script of torchvision and torch as tutorials have it; ``fastai`` is
+``vision_learner(...).fine_tune(epochs)``, and is left out if it is not installed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import nn
+
+SIZE = 224
+BATCH = 32
+QUALITIES = (0.96, 0.974)
+Labels = list[int]
+# Trains on a folder, saves to a folder, and returns a function that scores the test images.
+Method = Callable[[argparse.Namespace, Path], Callable[[], tuple[Labels, list[float]]]]
+
+
+def ours(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels, list[float]]]:
+    """Train with this library: its defaults and a one-cycle schedule."""
+    from safetensors.torch import save_model
+
+    from cxrtransfer.data import StratifiedResplit, read_folder
+    from cxrtransfer.models import build_finetune_model
+    from cxrtransfer.training import WeightedTrainer
+
+    records = read_folder(options.data)
+    train, val = (StratifiedResplit(records, split) for split in ("train", "val"))
+    torch.manual_seed(options.seed)
+    model = build_finetune_model(options.network)
+    trainer = WeightedTrainer(
+        model, epochs=options.epochs, lr=3e-4, schedule="one-cycle", batch_size=BATCH,
+        seed=options.seed, device=options.device, progress=False,
+    )  # fmt: skip
+    trainer.fit(train, val)
+    save_model(model, str(out / "model.safetensors"))
+
+    def score() -> tuple[Labels, list[float]]:
+        predictions = trainer.predict(StratifiedResplit(records, "test"))
+        return predictions.labels.tolist(), predictions.scores.tolist()
+
+    return score
+
+
+def plain(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels, list[float]]]:
+    """Train with a loop over torchvision's ImageFolder."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, models, transforms
+
+    transform = transforms.Compose(
+        [
+            transforms.Resize((SIZE, SIZE)),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    train = datasets.ImageFolder(str(options.data / "train"), transform)
+    torch.manual_seed(options.seed)
+    model = getattr(models, options.network)()
+    model.load_state_dict(torch.load(options.weights / f"{options.network}.pth"))
+    if options.network.startswith("squeezenet"):
+        model.classifier[1] = nn.Conv2d(512, 2, 1)
+    else:
+        model.classifier[1] = nn.Linear(model.last_channel, 2)
+    model = model.to(options.device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    workers = os.cpu_count() or 1
+    loader = DataLoader(train, BATCH, shuffle=True, num_workers=workers, persistent_workers=True)
+    for _ in range(options.epochs):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            logits = model(images.to(options.device))
+            nn.functional.cross_entropy(logits, labels.to(options.device)).backward()
+            optimizer.step()
+    torch.save(model.state_dict(), out / "model.pt")
+
+    def score() -> tuple[Labels, list[float]]:
+        test = datasets.ImageFolder(str(options.data / "test"), transform)
+        model.eval()
+        with torch.inference_mode():
+            scores = [
+                model(images.to(options.device)).softmax(dim=1)[:, 1].cpu()
+                for images, _ in DataLoader(test, 2 * BATCH)
+            ]
+        return test.targets, torch.cat(scores).tolist()
+
+    return score
+
+
+def fastai(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels, list[float]]]:
+    """Fine-tune with fastai: one epoch of the head, then the given number of all layers."""
+    from fastai.vision import all as peer
+
+    peer.set_seed(options.seed)
+    loaders = peer.ImageDataLoaders.from_folder(
+        options.data, valid_pct=0.1, seed=options.seed, bs=BATCH, num_workers=os.cpu_count(),
+        item_tfms=peer.Resize(SIZE, method="squish"), train="train",
+    )  # fmt: skip
+    network = getattr(__import__("torchvision").models, options.network)
+    learner = peer.vision_learner(loaders, network, pretrained=False)
+    body = torch.load(options.weights / f"{options.network}.pth")
+    learner.model[0].load_state_dict(
+        {name.removeprefix("features."): value for name, value in body.items()}, strict=False
+    )
+    learner.fine_tune(options.epochs)
+    learner.export(out / "model.pkl")
+
+    def score() -> tuple[Labels, list[float]]:
+        files = peer.get_image_files(options.data / "test")
+        probabilities, _ = learner.get_preds(dl=learner.dls.test_dl(files))
+        names = list(learner.dls.vocab)
+        return [names.index(file.parent.name) for file in files], probabilities[:, 1].tolist()
+
+    return score
+
+
+METHODS: dict[str, Method] = {"cxrtransfer": ours, "fastai": fastai, "plain": plain}
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Train once in this process and print seconds since its start, CPU seconds and AUROC."""
+    with tempfile.TemporaryDirectory() as out:
+        score = METHODS[options.method](options, Path(out))
+        wall, cpu = time.time() - options.started, time.process_time()
+        cpu += sum(os.times()[2:4])  # of loader processes that have ended
+        from sklearn.metrics import roc_auc_score
+
+        auroc = roc_auc_score(*score())
+    print(json.dumps({"seconds": wall, "cpu": cpu, "auroc": auroc}))
+
+
+def main() -> None:
+    """Measure every method and write the table after each line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("CXRTRANSFER_DATA"))
+    parser.add_argument("--weights", type=Path, default=os.environ.get("CXRTRANSFER_WEIGHTS"))
+    parser.add_argument("--out", type=Path, default=Path("time-to-quality.txt"))
+    parser.add_argument("--network", default="squeezenet1_1")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--epochs", nargs="+", type=int, default=[1, 2, 4])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--once", nargs=4, help=argparse.SUPPRESS)  # method, epochs, seed, start
+    options = parser.parse_args()
+    if options.data is None or options.weights is None:
+        parser.error("pass --data and --weights, or set CXRTRANSFER_DATA and CXRTRANSFER_WEIGHTS")
+    os.environ["CXRTRANSFER_WEIGHTS"] = str(options.weights)
+    if options.once:
+        options.method = options.once[0]
+        options.epochs, options.seed = map(int, options.once[1:3])
+        options.started = float(options.once[3])
+        measure(options)
+        return
+    lines = [
+        f"{options.network}, torch {torch.__version__}, {options.device}, {os.cpu_count()} cores, "
+        f"{len(options.seeds)} seed(s)",
+        f"{'':<14}{'epochs':>7}{'seconds':>9}{'CPU s':>9}{'AUROC':>8}",
+    ]
+    reached: dict[str, list[str]] = {}
+    for method in options.methods:
+        if method == "fastai" and find_spec("fastai") is None:
+            lines.append("fastai is not installed")
+            continue
+        quick = dict.fromkeys(QUALITIES, "not reached")
+        for epochs in options.epochs:
+            results = [_in_process(options, method, epochs, seed) for seed in options.seeds]
+            median = {
+                key: statistics.median(result[key] for result in results) for key in results[0]
+            }
+            lines.append(
+                f"{method:<14}{epochs:>7}{median['seconds']:>9.1f}{median['cpu']:>9.1f}"
+                f"{median['auroc']:>8.3f}"
+            )
+            for quality in QUALITIES:
+                if quick[quality] == "not reached" and median["auroc"] >= quality:
+                    quick[quality] = f"{median['seconds']:.0f} s"
+            print(lines[-1], flush=True)
+            options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        reached[method] = [f"{quality}: {quick[quality]}" for quality in QUALITIES]
+    lines += ["", *(f"{method:<14}AUROC {', '.join(text)}" for method, text in reached.items())]
+    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _in_process(
+    options: argparse.Namespace, method: str, epochs: int, seed: int
+) -> dict[str, float]:
+    command = [sys.executable, __file__]
+    for name in ("data", "weights", "network", "device"):
+        command += [f"--{name}", str(getattr(options, name))]
+    command += ["--once", method, str(epochs), str(seed), str(time.time())]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+if __name__ == "__main__":
+    main()
