@@ -121,12 +121,17 @@ def study(session: nox.Session) -> None:
 @nox.session(python=DEFAULT_PYTHON)
 def examples(session: nox.Session) -> None:
     """Run the short examples on synthetic radiographs."""
-    session.install("-e", ".")
+    session.install("-e", ".[dicom]")
     out = session.create_tmp()
     for script in ("leakage", "uncertainty", "linear_probe"):
         session.run("python", f"examples/{script}.py")
     for script in ("train", "heatmaps"):
         session.run("python", f"examples/{script}.py", "--out", f"{out}/{script}")
+    for script in ("kundu2021", "manickam2021", "kermany2018", "rsna", "search", "alternatives"):
+        session.run(
+            "python", f"examples/studies/{script}.py", "--small", "--out", f"{out}/{script}"
+        )
+    session.run("python", "examples/paper/measure.py", "--out", f"{out}/measured", "--jobs", "1")
     session.run("python", "benchmarks/gpu.py", "--small", "--out", f"{out}/gpu")  # also on a CPU
 
 

@@ -12,16 +12,19 @@ one after the other, and each can be named alone:
   with test. Nothing is chosen by it.
 - ``stress`` runs the stress tests on the plain and on the chosen recipe.
 
-Each evaluation on the test set is a line of ``test-openings.csv`` in the output folder. Finished
-runs are kept, so the command can be repeated after an interruption. ``--data`` is a folder of
-images or a folder with ``images.zip``, as ``benchmarks/pack.py`` writes it.
+Each evaluation on the test set is a line of ``test-openings.csv``. Finished runs are kept in the
+scratch folder, so the command can be repeated after an interruption. After each stage, all results
+are written to ``recipe.zip`` in the output folder. ``--data`` is a folder of images or a folder
+with ``images.zip``, as ``benchmarks/pack.py`` writes it.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -34,7 +37,7 @@ import torch
 from recipe_runs import RECIPES, Candidate, Workplace
 
 from cxrtransfer.evaluation import record_test_opening
-from cxrtransfer.files import atomic_path
+from cxrtransfer.files import atomic_path, text_digest
 
 SEARCHED = ("squeezenet1_1", "tf_efficientnetv2_b0")
 MEMBERS = ("squeezenet1_1", "mobilenet_v2", "tf_efficientnetv2_b0")
@@ -49,10 +52,11 @@ def main() -> None:
     options = _options()
     if options.weights:
         os.environ["CXRTRANSFER_WEIGHTS"] = str(options.weights)
+    scratch = options.scratch or _default_scratch(options.out)
     work = Workplace(
         data=options.data,
-        out=options.out,
-        scratch=options.scratch or options.out / "scratch",
+        out=scratch / "results",
+        scratch=scratch,
         device=options.device,
         epochs=options.epochs,
         limit=options.limit,
@@ -66,7 +70,10 @@ def main() -> None:
     ) as pool:
         for stage in options.stages:
             started = time.perf_counter()
-            _STAGES[stage](work, pool, options)
+            try:
+                _STAGES[stage](work, pool, options)
+            finally:
+                pack(work.out, options.out)
             say(f"{stage}: {time.perf_counter() - started:.1f} s")
 
 
@@ -203,6 +210,17 @@ def read_selection(work: Workplace) -> dict[str, Any]:
     return selection
 
 
+def pack(results_folder: Path, out: Path) -> None:
+    """Write all results so far into one file."""
+    files = sorted(path for path in results_folder.rglob("*") if path.is_file())
+    with (
+        atomic_path(out / "recipe.zip") as path,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for file in files:
+            packed.write(file, file.relative_to(results_folder))
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a file that later stages, or the documentation, read."""
     with atomic_path(path) as temporary:
@@ -214,6 +232,12 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def _default_scratch(out: Path) -> Path:
+    """Return a temporary folder, the same whenever the command is repeated."""
+    name = text_digest(str(out.resolve()))[:12]
+    return Path(tempfile.gettempdir()) / f"cxrtransfer-recipe-{name}"
+
+
 def _limit_threads(jobs: int) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
 
@@ -222,8 +246,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("CXRTRANSFER_DATA"))
     parser.add_argument("--weights", type=Path, default=os.environ.get("CXRTRANSFER_WEIGHTS"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scratch", type=Path, help="folder of pixels and weights, to be deleted")
+    parser.add_argument("--out", type=Path, required=True, help="folder of recipe.zip")
+    parser.add_argument(
+        "--scratch", type=Path, help="folder of pixels and weights (default: temporary)"
+    )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--jobs", type=int, default=4, help="runs side by side")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

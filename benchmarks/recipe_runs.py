@@ -34,14 +34,17 @@ from cxrtransfer.types import InputSpec
 __all__ = [
     "RECIPES",
     "Candidate",
+    "Images",
     "Workplace",
     "describe",
+    "images_of",
     "predict_plain",
     "predict_views_of",
     "prediction_file",
     "prepare",
     "stress",
     "train",
+    "trained_model",
 ]
 
 Group = Literal["fit", "test"]  # images of training and validation, or of the test set
@@ -140,7 +143,7 @@ class Images(Dataset[Any]):
     ) -> None:
         self.records, self.augment = records, augment
         self.ids, self.class_names, self.labels = records.ids, records.class_names, records.labels
-        self._pixels, self._normalize = pixels, to_model_input(spec)
+        self._pixels, self._spec, self._normalize = pixels, spec, to_model_input(spec)
 
     def pixels(self, indices: list[int]) -> Tensor:
         """Copy gray images, uint8 ``(n, 1, H, W)``."""
@@ -149,6 +152,11 @@ class Images(Dataset[Any]):
     def to_input(self, pixels: Tensor) -> Tensor:
         """Augment and normalize gray images."""
         return self._normalize(pixels if self.augment is None else self.augment(pixels))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "Images":
+        """Return some of the images."""
+        records = self.records.take(rows.tolist())
+        return Images(self._pixels[rows], records, self._spec, self.augment)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -105,7 +105,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def _interval(estimate: Mapping[str, float]) -> str:
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f}–{estimate['high']:.3f})"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f}\N{EN DASH}{estimate['high']:.3f})"
 
 
 def main() -> None:
@@ -130,7 +130,7 @@ def main() -> None:
         values["final"] = final["means"]
         shutil.copyfile(results / "test-openings.csv", options.ledger / "test-openings.csv")
     (out / "recipe.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    if any((results / "stress").iterdir()):
+    if (results / "stress").exists():
         write_csv(out / "recipe-stress.csv", stress_rows(results, selection))
 
 

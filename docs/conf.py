@@ -85,13 +85,16 @@ else:
         (r"py:.*", r"(Tensor|Path|Axes|Figure|NDArray|ArrayLike|Dataset|DataLoader|Module|Self)"),
         (r"py:.*", r"(os|typing|types|contextlib|nn|str|int|float|bool|tuple)\b.*"),
         (r"py:.*", r"[A-Z]\w*Error"),
-        (r"py:.*", r".*\._[TR]|hashlib"),
+        (r"py:.*", r".*\._[TR]|hashlib|(http\.server\.)?ThreadingHTTPServer"),
         (r"py:class", r"(optional|Any|Callable|Iterable|Iterator|Mapping|Sequence|object|None)"),
-        (r"py:class", r"Cell"),  # an alias of Literal, which autodoc does not list
+        (r"py:class", r"Cell|Box"),  # aliases, which autodoc does not list
         (r"py:.*", r"cxrtransfer\.runtime\..*"),  # private
         # Types that users meet only as values, which are described where they are returned.
         (r"py:class", r"cxrtransfer\.(embedding\.preparation|inference\.batches)\.\w+"),
-        (r"py:class", r"cxrtransfer\.study\.(documents|manifests|run_folder|study_folder)\.\w+"),
+        (
+            r"py:class",
+            r"cxrtransfer\.study\.(documents|layers|manifests|run_folder|study_folder)\.\w+",
+        ),
         (r"py:class", r"cxrtransfer\.models\.names\.\w+"),
         (r"py:class", r"cxrtransfer\.(deploy\.images|evaluation\.novelty)\.\w+"),
         (r"py:class", r"pd\.DataFrame"),

@@ -127,7 +127,7 @@ def repeat(rows: list[Row]) -> list[Row]:
             # Of the mean of as many new runs, if only the seed varies.
             half = float(student.ppf(0.975, len(old) - 1)) * stdev(old)
             half *= (1 / len(old) + 1 / len(new)) ** 0.5
-            ends = f"{mean(old) - half:.3f}\N{EN DASH}{mean(old) + half:.3f}"
+            ends = f"{max(0, mean(old) - half):.3f}\N{EN DASH}{min(1, mean(old) + half):.3f}"
             line["95% prediction interval over seeds"] = ends
             line["Within it"] = "yes" if abs(mean(new) - mean(old)) <= half else "no"
         table.append(line)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cxrtransfer.files import (
@@ -86,15 +86,22 @@ def test_arrays_come_back_by_name_and_replace_the_old_ones(
 
 def test_tables_survive_any_text(tmp_path: Path) -> None:
     texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    names = st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff"), max_size=8
+    )
 
     @settings(max_examples=150, deadline=None)
-    @given(st.lists(st.tuples(texts, texts), max_size=5))
-    def check(rows: list[tuple[str, str]]) -> None:
+    @given(st.lists(names, min_size=1, max_size=3, unique=True), st.data())
+    @example(["a;b"], None)
+    @example(["a\tb;c", "d"], None)
+    @example(["a\rb", "c"], None)
+    @example(["a,b,c", "d"], None)
+    def check(columns: list[str], data: st.DataObject | None) -> None:
+        cells = st.tuples(*[texts] * len(columns))
+        rows = [("x",) * len(columns)] if data is None else data.draw(st.lists(cells, max_size=4))
         for name in ("t.csv", "t.tsv", "t.csv.gz"):
-            write_table(tmp_path / name, ["a", "b"], rows)
-            columns, cells = read_table(tmp_path / name)
-            assert columns == ("a", "b")
-            assert cells == list(rows)
+            write_table(tmp_path / name, columns, rows)
+            assert read_table(tmp_path / name) == (tuple(columns), rows)
 
     check()
 

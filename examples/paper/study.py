@@ -49,6 +49,7 @@ parser.add_argument(
 parser.add_argument("--out", type=Path, default=Path("runs/study"), help="output folder")
 arguments = parser.parse_args()
 logging.basicConfig(level=logging.INFO, format="%(message)s")
+logging.getLogger("openTSNE").setLevel(logging.ERROR)  # it warns of settings chosen on purpose
 if arguments.weights:
     os.environ["CXRTRANSFER_WEIGHTS"] = str(arguments.weights)
 

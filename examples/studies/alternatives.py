@@ -35,7 +35,11 @@ def main() -> None:
     choices = CHOICES
     if options.small:
         options.models = ["squeezenet1_1"]
-        choices = {name: dict(list(values.items())[-2:]) for name, values in CHOICES.items()}
+        small = {"weights": 2, "mode": 2}
+        choices = {
+            name: dict(list(values.items())[-small.get(name, 1) :])
+            for name, values in CHOICES.items()
+        }
     runs = {}
     for model in options.models:
         for names in itertools.product(*choices.values()):

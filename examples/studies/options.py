@@ -51,5 +51,5 @@ def parse(text: str, models: Sequence[str], *, epochs: int) -> argparse.Namespac
 def read_images(options: argparse.Namespace) -> Records:
     """Read the folder with train, val and test; with ``--small`` draw one."""
     if options.small:
-        return draw_radiographs(options.out / "drawn", num_images=120, size=SMALL_SIZE)
+        return draw_radiographs(options.out / "drawn", num_images=240, size=SMALL_SIZE)
     return read_folder(options.data)

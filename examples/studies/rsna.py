@@ -39,6 +39,7 @@ def main() -> None:
             image_size=options.image_size,
             test_fraction=0.2,
             val_fraction=0.125,
+            positive="Lung Opacity",
             training=TrainConfig(epochs=options.epochs, seed=options.seed),
         )
         for model in options.models

@@ -5,7 +5,6 @@ first use, so that ``import cxrtransfer`` is fast and imports neither torch nor 
 """
 
 import importlib
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name == "__version__":  # not on import: the package may be on the path, not installed
+        from importlib.metadata import version  # noqa: PLC0415  (slow to import)
+
         return version("cxrtransfer")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -34,7 +34,7 @@ LossNormalization = Literal["split", "batch"]
 Recipe = Literal["robust"]
 
 #: Fields of :class:`RunConfig` that a recipe changes, with those of its training settings under
-#: ``training``. ``docs/results/recipe.rst`` has the study that chose "robust".
+#: ``training``. ``docs/results/recipe.rst`` has the study behind "robust".
 RECIPES: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType(
     {
         "robust": {
@@ -44,8 +44,6 @@ RECIPES: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType(
                 "weight_decay": 0.05,
                 "batch_size": 64,
                 "warmup_epochs": 0.5,
-                "label_smoothing": 0.1,
-                "ema_decay": 0.98,
                 "select": "last",
             },
         }
@@ -242,6 +240,12 @@ class RunConfig:
             markers, against shortcuts.
         augment_strengths: Strengths that differ from the preset, by name, such as ``scale`` 0.5.
         upsample: Whether to repeat training images of the smaller classes.
+        balance: ``"acquisition"`` draws training images such that each class, and within it each
+            of four clusters of similar acquisition, is drawn equally often; not with class
+            weights.
+        retrain_last_layer: Whether to refit the last layer after training, so that each class and
+            cluster of similar acquisition counts equally, see
+            :func:`cxrtransfer.training.retrain_last_layer`.
         positive: Name of the positive class; ``None`` for the second in alphabetical order.
         training: Training settings.
 
@@ -266,6 +270,8 @@ class RunConfig:
     augment: Literal["none", "light", "strong"] = "none"
     augment_strengths: Mapping[str, float] = field(default_factory=dict)
     upsample: bool = False
+    balance: Literal["none", "acquisition"] = "none"
+    retrain_last_layer: bool = False
     positive: str | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
 
@@ -274,6 +280,12 @@ class RunConfig:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
         _check(self, "image_size", "a positive integer", lambda v: v >= 1 and v == int(v))
         _check_choices(self)
+        if self.balance != "none" and (self.upsample or self.training.class_weights is not None):
+            raise ValueError(
+                f"balance {self.balance!r} balances the classes by itself, got class_weights "
+                f"{self.training.class_weights!r} and upsample {self.upsample}; set "
+                "class_weights=None (--class-weights none) and upsample=False"
+            )
         if self.augment_strengths and self.augment == "none":
             raise ValueError(
                 f"augment_strengths {dict(self.augment_strengths)} have no effect without "
@@ -292,8 +304,8 @@ class RunConfig:
         """Return the settings of a recipe.
 
         Args:
-            recipe: ``"robust"`` acts against shortcuts: strong augmentation, label smoothing and
-                an average of the weights.
+            recipe: ``"robust"`` acts against shortcuts: strong augmentation, and the weights of
+                the last epoch, so that validation images with the same shortcut select nothing.
             name: Name of the run.
             model: Name of the network.
             **changes: Other fields; :meth:`with_training` changes training settings.

@@ -20,6 +20,7 @@ from cxrtransfer.data.sources.download import unzip
 from cxrtransfer.deploy import Classifier
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.evaluation import Predictions
+from cxrtransfer.models.weights import read_weights
 from cxrtransfer.study import load_network, load_run
 
 
@@ -75,6 +76,18 @@ def _run(path: Path) -> str:
     return digest([run.config, run.test.probabilities, *weights, answers.probabilities])
 
 
+def _weights(path: Path) -> str:
+    return digest(
+        item for name, value in read_weights(path).items() for item in (name, value.numpy())
+    )
+
+
+def _bundle(path: Path) -> str:
+    classifier = Classifier.from_pretrained(path)
+    images = sorted((path.parent / "images").iterdir())
+    return digest([repr(classifier), classifier.predict(images, device="cpu").probabilities])
+
+
 TARGETS: dict[str, Callable[[Path], str]] = {
     "image": _image,
     "table": _table,
@@ -82,6 +95,8 @@ TARGETS: dict[str, Callable[[Path], str]] = {
     "zip": _zip,
     "medmnist": _medmnist,
     "run": _run,
+    "weights": _weights,
+    "bundle": _bundle,
 }
 
 

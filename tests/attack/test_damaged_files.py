@@ -19,12 +19,19 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
+
+from cxrtransfer.deploy import Classifier
+from cxrtransfer.deploy.bundle import BUNDLE_FILES, CONFIG
+from cxrtransfer.evaluation import Predictions
 
 if TYPE_CHECKING:
     from conftest import Outcomes
@@ -198,6 +205,26 @@ def test_damaged_tables(reader: Reader, outcomes: "Outcomes", tmp_path: Path) ->
     attack(reader, outcomes, "table", path, 120, has_checksum=False, damage=path)
 
 
+def test_damaged_predictions(reader: Reader, outcomes: "Outcomes", tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(2), 4)
+    Predictions(tuple("abcd"), [0, 1, 0, 1], probabilities, ("N", "P")).to_csv(path)
+
+    attack(reader, outcomes, "predictions", path, 60, has_checksum=False, damage=path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_damaged_weights(
+    reader: Reader, outcomes: "Outcomes", tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"resnet18{suffix}"
+    values = torch.randn(300, generator=torch.Generator().manual_seed(0))
+    weights = {"conv1.weight": values.reshape(3, 100), "bn1.bias": values[:8].clone()}
+    (torch.save if suffix == ".pth" else save_file)(weights, path)
+
+    attack(reader, outcomes, "weights", path, 60, has_checksum=False, damage=path)
+
+
 def test_damaged_archives(reader: Reader, outcomes: "Outcomes", tmp_path: Path) -> None:
     path = tmp_path / "images.zip"
     content = io.BytesIO()
@@ -239,6 +266,20 @@ def _run_files(run: Path) -> list[Path]:
 def test_damaged_run_folders(reader: Reader, outcomes: "Outcomes", run: Path) -> None:
     for path in _run_files(run):
         attack(reader, outcomes, "run", run, 20, has_checksum=True, damage=path)
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Path) -> Path:
+    """An exported classifier, beside the images."""
+    classifier = replace(Classifier.from_run(run, card=False), card="# Model card\n")
+    return classifier.save_pretrained(run.with_name("bundle"))
+
+
+@pytest.mark.parametrize("name", BUNDLE_FILES)
+def test_damaged_bundles(reader: Reader, outcomes: "Outcomes", bundle: Path, name: str) -> None:
+    # The configuration has the digests of the others, and none of its own; the card has none.
+    has_checksum = name not in (CONFIG, "README.md")
+    attack(reader, outcomes, "bundle", bundle, 20, has_checksum=has_checksum, damage=bundle / name)
 
 
 def test_missing_files_of_a_run(reader: Reader, outcomes: "Outcomes", run: Path) -> None:

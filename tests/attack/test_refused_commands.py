@@ -43,7 +43,7 @@ COMMANDS = {
         *(f"tree {ON} --test-fraction 0.5", f"tree {ON} --device cuda:77", f"tree {ON} --folds 1"),
         *(
             f"tree {ON} --batch-size 0",
-            f"tree {ON} --weights empty",
+            f"tree {ON} --jobs x",
             f"tree {ON} --no-such-option",
         ),
         *("tree --out notes.txt", "tree --out notes.txt/new", f"table.csv {ON} --label-column x"),

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.attack
 
-TARGETS = {"image", "table", "zip", "medmnist", "run", "command", "small set", "kill"}
+TARGETS = {
+    *("image", "table", "predictions", "zip", "medmnist", "weights", "run", "bundle"),
+    *("command", "small set", "kill"),
+}
 
 
 def test_over_a_thousand_inputs_have_no_silent_error_crash_or_hang(outcomes: "Outcomes") -> None:

@@ -167,3 +167,17 @@ def test_a_rate_outside_its_range_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         classifier.predict(kermany_tree, **rates)
+
+
+def test_too_few_validation_patients_for_a_rate_are_said(
+    classifier: Classifier, kermany_tree: Path
+) -> None:
+    """Of 6 patients the smallest p-value is 1 / 7, of 3 within a class 1 / 4."""
+    images = kermany_tree / "test" / "NORMAL"
+    few = str(classifier.predict(images, false_alarm_rate=1 / 8, coverage=0.8)).splitlines()
+    enough = str(classifier.predict(images, false_alarm_rate=1 / 7, coverage=0.75))
+
+    assert classifier.reference.calibration.num_patients == 6
+    assert "has only 3 patients of a class (4 needed)" in few[2]
+    assert "has only 6 patients (7 needed)" in few[3]
+    assert "needed" not in enough

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -223,3 +225,23 @@ def test_ids_that_a_spreadsheet_would_evaluate_are_written_as_they_are(tmp_path)
 
     lines = path.read_text().splitlines()[1:]
     assert tuple(line.split(",")[0] for line in lines) == ids
+
+
+def test_a_class_name_with_other_delimiters_is_read_back(tmp_path: Path) -> None:
+    names = ("a;b;c;d;e;f;g", "h\ti\tj\tk\tl\tm\tn")
+    predictions = Predictions(("x",), [0], [[0.75, 0.25]], names)
+
+    predictions.to_csv(tmp_path / "p.csv")
+
+    assert Predictions.from_csv(tmp_path / "p.csv").class_names == names
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_predictions_of_other_programs_have_any_delimiter(tmp_path: Path, delimiter: str) -> None:
+    rows = (["id", "label", "A", "B"], ["x", "B", "0.25", "0.75"])
+    (tmp_path / "p.csv").write_text("\n".join(map(delimiter.join, rows)))
+
+    predictions = Predictions.from_csv(tmp_path / "p.csv")
+
+    assert predictions.class_names == ("A", "B")
+    assert predictions.probabilities.tolist() == [[0.25, 0.75]]

@@ -173,3 +173,19 @@ def test_metrics_are_those_of_the_evaluations(study):
             if stored["value"] is not None:
                 assert stored["value"] == estimate.value
     assert rows[-1]["data"] == "validation"
+
+
+def test_radiographs_in_an_svg_are_jpegs_and_transparent_images_are_kept(save, tmp_path):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(100, 140, (64, 64, 3), dtype=np.uint8)
+    photos, markers = drawn(), drawn()
+    for left in (0, 2):  # with a gap between them, as in a grid of radiographs
+        photos.imshow(noise, extent=(left, left + 1, 0, 1))
+    photos.set_xlim(0, 3)  # each image sets the limits to its own
+    markers.imshow(np.dstack([noise, np.tile(np.uint8([0, 255]), (64, 32))]))
+    save(Section("One", figures=[figure("photos", photos), figure("markers", markers)]))
+
+    svg = (tmp_path / "figures/photos.svg").read_bytes()
+    assert (svg.count(b"data:image/jpeg"), svg.count(b"data:image/png")) == (2, 0)
+    svg = (tmp_path / "figures/markers.svg").read_bytes()
+    assert (svg.count(b"data:image/jpeg"), svg.count(b"data:image/png")) == (0, 1)

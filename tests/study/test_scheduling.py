@@ -226,33 +226,44 @@ def test_a_worker_ends_with_the_study_that_started_it() -> None:
 
 KILLED = [replace(run, name=f"long {run.name}").with_training(epochs=6) for run in BOTH]
 STUDY = """
-import runpy, sys
+import multiprocessing, os, runpy, signal, sys, threading, time
 from cxrtransfer.study import run_study
+
+def kill_while_processes_start():
+    while len(multiprocessing.active_children()) < 2:
+        time.sleep(0.01)
+    time.sleep(0.3)  # they import for seconds, and have received their runs
+    os.kill(os.getpid(), signal.SIGKILL)
+
 if __name__ == "__main__":
-    configs = runpy.run_path(sys.argv[1])["KILLED"]
-    run_study(configs, sys.argv[2], sys.argv[3], progress=False, n_jobs=2)
+    _, tests, tree, out, moment = sys.argv
+    configs = runpy.run_path(tests)["KILLED"]
+    if moment == "start":
+        threading.Thread(target=kill_while_processes_start, daemon=True).start()
+    run_study(configs, tree, out, progress=False, n_jobs=2)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
-@pytest.mark.parametrize("moment", ["config.json", "checkpoint.pt"])
+@pytest.mark.parametrize("moment", ["start", "training"])
 def test_a_killed_study_of_two_processes_ends_both_and_is_resumed(
     tree: Path, tmp_path: Path, moment: str
 ) -> None:
-    # The first file is written before the processes start, the second after the first epoch.
     script, out = tmp_path / "study.py", tmp_path / "out"
     script.write_text(STUDY, encoding="utf-8")
     study = subprocess.Popen(  # noqa: S603  (our own interpreter and text)
-        [sys.executable, str(script), __file__, str(tree), str(out)],
+        [sys.executable, str(script), __file__, str(tree), str(out), moment],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    while not any(out.glob(f"*/{moment}")):
-        with pytest.raises(subprocess.TimeoutExpired):  # else it ended too soon
-            study.wait(timeout=0.02)
-    study.kill()
+    if moment == "training":
+        while not any(out.glob("*/checkpoint.pt")):
+            with pytest.raises(subprocess.TimeoutExpired):  # else it ended too soon
+                study.wait(timeout=0.02)
+        study.kill()
     output = study.communicate(timeout=120)[0]  # the pipe ends with the workers that hold it
 
+    assert study.returncode == -signal.SIGKILL, output
     assert not any(out.glob("*/manifest.json")), output
     results = run_study(KILLED, tree, out, progress=False)  # no lock is left
     assert [len(result.rows) for result in results] == [6, 6]

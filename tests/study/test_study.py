@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cxrtransfer.data import read_folder
+from cxrtransfer.data import acquisition_groups, balanced_weights, read_folder
 from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImagesError
 from cxrtransfer.study import (
     RunConfig,
@@ -235,6 +235,17 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
         assert torch.equal(splits[split][0][0], splits[split][0][0])
 
 
+def test_only_train_is_balanced_by_acquisition(tree: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG.with_training(class_weights=None), balance="acquisition")
+    splits = Datasets(None).prepare(_plan(config, tree, tmp_path), InputSpec(size=32))
+
+    train = splits["train"]
+    images = [train.image(index) for index in range(len(train))]
+    expected = balanced_weights(acquisition_groups(images, train.labels))
+    np.testing.assert_array_equal(train.sampling_weights, expected)
+    assert splits["val"].sampling_weights is splits["test"].sampling_weights is None
+
+
 def _plan(config: RunConfig, tree: Path, tmp_path: Path) -> Plan:
     records = read_folder(tree)
     images = read_image_files(records, ImageFiles({}))
@@ -278,3 +289,20 @@ class _Fail:
         self.epochs.append(int(row["epoch"]))
         if row["epoch"] >= self.after:
             raise KeyboardInterrupt
+
+
+def test_the_last_layer_is_refit_after_training(tree: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, augment="light", model="timm:resnet10t").with_training(epochs=1)
+    plain = run_experiment(config, tree, tmp_path / "plain")
+    refit = run_experiment(replace(config, retrain_last_layer=True), tree, tmp_path / "refit")
+
+    assert (
+        plain.manifest.history.rows[-1]["val_loss"] == refit.manifest.history.rows[-1]["val_loss"]
+    )
+    before, after = (load_file(run.folder.path / "model.safetensors") for run in (plain, refit))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+    with pytest.raises(ValueError, match="fully connected last layer, got squeezenet1_1"):
+        run_experiment(
+            replace(CONFIG, model="squeezenet1_1", retrain_last_layer=True), tree, tmp_path / "c"
+        )

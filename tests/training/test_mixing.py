@@ -108,3 +108,22 @@ def test_mixed_images_are_never_taken_for_the_same_ones() -> None:
     trainer.fit(data, data)
 
     assert sizes.count(4) >= 6  # two batches in each of three epochs
+
+
+@pytest.mark.parametrize("setting", ["mixup", "cutmix"])
+def test_the_labels_are_mixed_like_the_images(setting: str) -> None:
+    """With the labels of the first images alone, half of them would be wrong."""
+    torch.manual_seed(0)
+    labels = torch.arange(64) % 2
+    images = (2.0 * labels - 1).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))
+    data = TensorDataset(images, labels)
+    settings = {setting: 0.1}
+    trainer = WeightedTrainer(
+        network, lr=0.1, epochs=20, batch_size=16, progress=False, device="cpu", **settings
+    )
+    trainer.fit(data, data)
+
+    logits = network(images[:2]).detach()
+    assert float(logits[0, 0] - logits[0, 1]) > 2
+    assert float(logits[1, 1] - logits[1, 0]) > 2

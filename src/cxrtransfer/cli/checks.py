@@ -3,24 +3,50 @@
 import argparse
 import logging
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
 from cxrtransfer.config import RunConfig
 from cxrtransfer.errors import MissingExtraError
+from cxrtransfer.layout import DECISION, MANIFEST
 
-__all__ = ["check_export", "check_model", "check_run", "check_weights", "loading"]
+__all__ = [
+    "add_device",
+    "check_export",
+    "check_model",
+    "check_networks",
+    "check_run",
+    "check_weights",
+    "loading",
+]
 
 _logger = logging.getLogger(__name__)
 
-_MANIFEST = "manifest.json"
-_DECISION = "decision.json"  # of an exported classifier
+_DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu|hpu)(:\d+)?")
 
 
 def loading() -> None:
     """Say that what follows takes some seconds."""
     _logger.info("loading PyTorch ...")
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add the option ``--device``, whose value is checked."""
+    command.add_argument(
+        "--device",
+        default="auto",
+        type=_device,
+        help="e.g. cpu or cuda:1 (default: a GPU if there is one)",
+    )
+
+
+def _device(word: str) -> str:
+    if not _DEVICE.fullmatch(word):
+        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda, cuda:1 or mps, got {word!r}")
+    return word
 
 
 def check_run(folder: Path) -> None:
@@ -29,9 +55,9 @@ def check_run(folder: Path) -> None:
     Raises:
         ValueError: If it has none; names the runs in it.
     """
-    if (folder / _MANIFEST).is_file():
+    if (folder / MANIFEST).is_file():
         return
-    runs = sorted(str(path.parent) for path in folder.glob(f"*/{_MANIFEST}"))
+    runs = sorted(str(path.parent) for path in folder.glob(f"*/{MANIFEST}"))
     hint = f"; choose one of {', '.join(runs)}" if runs else "; train writes one per network"
     raise ValueError(f"{folder} must be the folder of a finished run{hint}")
 
@@ -42,8 +68,38 @@ def check_model(name: str) -> None:
     Raises:
         ValueError: If it is not; names the runs in the folder.
     """
-    if not name.startswith("hf-hub:") and not (Path(name) / _DECISION).is_file():
+    if not name.startswith("hf-hub:") and not (Path(name) / DECISION).is_file():
         check_run(Path(name))
+
+
+def check_networks(names: Iterable[str]) -> None:
+    """Check names of networks without a prefix.
+
+    The names are those in the source code of torchvision and timm, which are not imported.
+
+    Raises:
+        ValueError: If neither library has a network; suggests similar names.
+    """
+    known = {name for library in ("torchvision", "timm") for name in _names_in_source(library)}
+    for name in names:
+        if ":" in name or name.partition(".")[0] in known:
+            continue
+        similar = get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(similar)}? " if similar else ""
+        raise ValueError(
+            f"--models must name networks, got {name!r}; {hint}cxrtransfer models lists them"
+        )
+
+
+def _names_in_source(library: str) -> set[str]:
+    spec = find_spec(library)
+    if spec is None or not spec.submodule_search_locations:
+        return set()
+    function = re.compile(
+        r"^@register_model(?:\(\))?\n(?:@.*(?:\n[ )].*)*\n)*def (\w+)\(", re.MULTILINE
+    )
+    files = (Path(spec.submodule_search_locations[0]) / "models").glob("*.py")
+    return {name for file in files for name in function.findall(file.read_text(encoding="utf-8"))}
 
 
 def check_export(options: argparse.Namespace) -> None:

@@ -12,7 +12,14 @@ from typing import Literal
 from cxrtransfer.config import RunConfig, TrainConfig
 from cxrtransfer.errors import RunsFailedError
 
-from .checks import check_export, check_model, check_run, check_weights, loading
+from .checks import (
+    check_export,
+    check_model,
+    check_networks,
+    check_run,
+    check_weights,
+    loading,
+)
 from .outcome import print_outcome
 from .printing import print_lines
 from .settings import run_configs
@@ -37,6 +44,7 @@ _TEST_FRACTION = 0.2  # of data without a test split
 def train(options: argparse.Namespace) -> None:
     """Train the networks and write the report."""
     configs = run_configs(options)
+    check_networks(config.model for config in configs)
     for config in configs[:1]:
         check_classes(options, config)
     check_weights(options, configs)
@@ -65,6 +73,8 @@ def train(options: argparse.Namespace) -> None:
             device=options.device,
             progress=not options.quiet,
             n_jobs=options.jobs,
+            num_workers=options.workers,
+            tensorboard=options.tensorboard,
             cache=options.cache,
             on_error=_on_error(options),
         )

@@ -1,7 +1,6 @@
 """Commands on data sets: audit, split, download."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +58,7 @@ def add_dataset_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, gi
     )
     split.add_argument("--seed", type=int, default=0, metavar="N", help=_default("0"))
     split.add_argument("--overwrite", action="store_true", help="replace an existing table")
+    split.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_columns(split)
 
     download = add(
@@ -117,8 +117,17 @@ def _split(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     records.to_csv(options.out)
-    counts = {name: len(records.where(name)) for name in ("train", "val", "test")}
-    print_lines(json.dumps(counts), options.out.resolve())
+    counts = {}
+    for name in ("train", "val", "test"):
+        labels = records.where(name).labels.tolist()
+        counts[name] = {word: labels.count(i) for i, word in enumerate(records.class_names)}
+    if options.json:
+        print_json({"table": str(options.out.resolve()), "images": counts})
+        return
+    for name, of in counts.items():
+        classes = ", ".join(f"{number:,} {word}" for word, number in of.items())
+        print_lines(f"{name}: {sum(of.values()):,} images, {classes}")
+    print_lines(options.out.resolve())
 
 
 def _download(options: argparse.Namespace) -> None:

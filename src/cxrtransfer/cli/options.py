@@ -1,20 +1,17 @@
 """The commands and their options; light, so that a mistake is reported at once."""
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from . import commands, demo
+from .checks import add_device
 from .datasets import add_dataset_commands
 from .results import add_result_commands
 from .settings import add_train_options, find_data
 from .source import add_columns, existing
 
 __all__ = ["build_parser", "parse"]
-
-_DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu|hpu)(:\d+)?")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -36,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="cxrtransfer COMMAND --help describes the options of a command; begin with "
         "cxrtransfer demo",
     )
-    parser.add_argument("--version", action="version", version=version("cxrtransfer"))
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(
@@ -145,7 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="0 selects a free one (default: 8000)",
     )
     _add_decision(serve)
-    _add_device(serve)
+    add_device(serve)
 
     report = add(
         "report",
@@ -170,6 +167,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the version, which is read only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import cxrtransfer  # noqa: PLC0415
+
+        parser.exit(message=f"{cxrtransfer.__version__}\n")
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
@@ -199,22 +208,7 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--skip-unreadable", action="store_true", help="skip images that cannot be read"
     )
-    _add_device(command)
-
-
-def _add_device(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--device",
-        default="auto",
-        type=_device,
-        help="e.g. cpu or cuda:1 (default: a GPU if there is one)",
-    )
-
-
-def _device(word: str) -> str:
-    if not _DEVICE.fullmatch(word):
-        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda, cuda:1 or mps, got {word!r}")
-    return word
+    add_device(command)
 
 
 def _existing_or_hub(word: str) -> str:

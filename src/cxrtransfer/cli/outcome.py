@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrtransfer.layout import RUN_FILES
+
 from .printing import print_json, print_lines
 
 if TYPE_CHECKING:
@@ -81,8 +83,8 @@ def _paths(study: "StudyResults", report: Path) -> list[str]:
     quoted, out = shlex.quote(str(run)), shlex.quote(str(study.folder.path))
     return [
         f"run with the highest validation AUROC: {study.chosen.name}",
-        f"  model        {run / 'model.safetensors'}",
-        f"  predictions  {run / 'predictions_test.csv'}",
+        f"  model        {run / RUN_FILES['weights']}",
+        f"  predictions  {run / RUN_FILES['test']}",
         f"report         {report}",
         "",
         "Next:",

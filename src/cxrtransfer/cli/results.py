@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from .checks import check_run, loading
+from .checks import add_device, check_run, loading
 from .printing import print_json, print_lines
 from .source import add_columns, existing, read_source
 
@@ -71,9 +71,7 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
     embed.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
     add_columns(embed)
     for command in (explain, embed):
-        command.add_argument(
-            "--device", default="auto", help="e.g. cpu or cuda:1 (default: a GPU if there is one)"
-        )
+        add_device(command)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

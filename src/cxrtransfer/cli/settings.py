@@ -78,6 +78,16 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--jobs", type=int, metavar="N", help="number of runs in parallel (-1: one per core)"
     )
+    train.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="loader processes of a run (default: 0)",
+    )
+    train.add_argument(
+        "--tensorboard", action="store_true", help="write the history of each run for TensorBoard"
+    )
     train.add_argument("--cache", type=Path, help="folder for decoded images, to save memory")
     train.add_argument("--json", action="store_true", help="print the results as JSON")
     add_columns(train)

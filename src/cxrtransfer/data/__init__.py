@@ -9,8 +9,10 @@ from .audit import (
     NearDuplicates,
     SharedPatients,
     SplitShift,
+    acquisition_groups,
     acquisition_statistics,
     audit,
+    balanced_weights,
     near_pairs,
 )
 from .augment import Augment
@@ -62,8 +64,10 @@ __all__ = [
     "SharedPatients",
     "SplitShift",
     "StratifiedResplit",
+    "acquisition_groups",
     "acquisition_statistics",
     "audit",
+    "balanced_weights",
     "decode_image",
     "decode_images",
     "decode_with_info",

@@ -64,6 +64,8 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         records: The images of this split, in the order of the dataset.
         split: The split of this dataset.
         skipped: The reason why each skipped image is unreadable, by id.
+        sampling_weights: Weight of each image, ``(N,)``, by which a trainer draws images with
+            replacement; None, the default, uses each image once per epoch.
 
     Raises:
         FileNotFoundError: If the source is a folder that does not exist.
@@ -111,6 +113,7 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         warn_of_leakage(split_records, by_patient=group_by is not None)
         self.records = split_records.where(split)
         self.transform, self.augment = transform, augment
+        self.sampling_weights: npt.NDArray[np.float64] | None = None
         self._normalize = to_model_input(input_spec)
         self._size = input_spec.size
         unreadable = self._decode(split_records, cache, input_spec, fit)

@@ -21,6 +21,7 @@ from cxrtransfer.evaluation import (
     TrainingReference,
 )
 from cxrtransfer.files import expand, file_digest, fresh_folder, read_json, write_json
+from cxrtransfer.layout import DECISION
 from cxrtransfer.models import Blueprint, blueprint_of
 from cxrtransfer.types import InputSpec, Precision, StrPath
 
@@ -40,18 +41,17 @@ __all__ = ["BUNDLE_FILES", "check_free", "is_bundle", "read_bundle", "write_bund
 FORMAT = 2
 
 _PREPROCESSOR = "preprocessor.json"
-_DECISION = "decision.json"
 _STATISTICS = "statistics.safetensors"
 _CARD = "README.md"
-BUNDLE_FILES = (CONFIG, _PREPROCESSOR, _DECISION, WEIGHTS, _STATISTICS, _CARD)
-_HASHED = (_PREPROCESSOR, _DECISION, WEIGHTS, _STATISTICS)
+BUNDLE_FILES = (CONFIG, _PREPROCESSOR, DECISION, WEIGHTS, _STATISTICS, _CARD)
+_HASHED = (_PREPROCESSOR, DECISION, WEIGHTS, _STATISTICS)
 _CALIBRATIONS: dict[str, type[Calibration]] = {"platt": Platt, "temperature": Temperature}
 
 
 def is_bundle(folder: StrPath) -> bool:
     """Return whether a folder holds a saved classifier, complete or not."""
     path = expand(folder)
-    return (path / _DECISION).is_file() or (path / _PREPROCESSOR).is_file()
+    return (path / DECISION).is_file() or (path / _PREPROCESSOR).is_file()
 
 
 def check_free(folder: StrPath) -> None:
@@ -71,7 +71,7 @@ def write_bundle(folder: StrPath, parts: Parts) -> Path:
     with fresh_folder(target) as path:
         save_model(parts["network"], str(path / WEIGHTS))
         write_json(path / _PREPROCESSOR, _preprocessor(parts))
-        write_json(path / _DECISION, _decision(parts))
+        write_json(path / DECISION, _decision(parts))
         safetensors.numpy.save_file(_statistics(parts), path / _STATISTICS)
         (path / _CARD).write_text(parts["card"], encoding="utf-8")
         digests = {name: file_digest(path / name) for name in _HASHED}
@@ -126,7 +126,7 @@ def read_bundle(folder: Path) -> Parts:
 
 
 def _parts(folder: Path, config: Mapping[str, Any]) -> Parts:
-    preprocessor, decision = (_read_json(folder / name) for name in (_PREPROCESSOR, _DECISION))
+    preprocessor, decision = (_read_json(folder / name) for name in (_PREPROCESSOR, DECISION))
     if preprocessor["decoder_version"] != DECODER_VERSION:
         raise BundleError(
             f"{folder} needs version {preprocessor['decoder_version']} of the image decoder, this "

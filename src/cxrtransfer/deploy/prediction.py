@@ -159,12 +159,18 @@ def decide(
 
 
 def describe(classifier: "Classifier", **results: Any) -> ImagePredictions:  # noqa: ANN401  (its fields)
-    """Add the classes, the threshold and the recalibration to results."""
+    """Add what is the same for all images to results."""
     return ImagePredictions(
         class_names=classifier.class_names,
         positive_index=classifier.positive_index,
         threshold=classifier.threshold,
         calibration=calibration_label(classifier.calibration),
+        num_val_patients=0
+        if classifier.reference is None
+        else classifier.reference.calibration.num_patients,
+        num_val_patients_per_class=min(
+            (part.num_patients for part in classifier.conformal), default=0
+        ),
         **results,
     )
 

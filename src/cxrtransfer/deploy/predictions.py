@@ -1,6 +1,7 @@
 """Predictions of a classifier for images without labels, and their table."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,9 @@ class ImagePredictions:
         p_values: Conformal p-value of being like the validation images, float64 ``(N,)``; None
             where it was not calibrated.
         false_alarm_rate: Rate of validation-like images that are flagged.
+        num_val_patients: Number of validation patients that the p-values rank among.
+        num_val_patients_per_class: The smallest number of validation patients of a class, on which
+            the prediction sets were calibrated.
         remarks: What is most unusual about each image, flagged or not; empty where unknown.
         skipped: Why each skipped image is unreadable, by its name.
     """
@@ -53,6 +57,8 @@ class ImagePredictions:
     coverage: float = 0.9
     p_values: npt.NDArray[np.float64] | None = None
     false_alarm_rate: float = 0.01
+    num_val_patients: int = 0
+    num_val_patients_per_class: int = 0
     remarks: tuple[str, ...] = ()
     skipped: Mapping[str, str]
 
@@ -206,10 +212,23 @@ class ImagePredictions:
                 f"prediction sets (coverage {self.coverage:.0%} of patients like those of "
                 f"validation): {single:,} of {len(self):,} name one class; for the others, the "
                 "classifier abstains"
+                + _too_few(self.num_val_patients_per_class, 1 - self.coverage, " of a class")
             )
         if self.p_values is not None:
             lines.append(
                 f"unlike the training images: {self.flagged.sum():,} of {len(self):,} "
                 f"(false-alarm rate {self.false_alarm_rate:.1%} on images like validation)"
+                + _too_few(self.num_val_patients, self.false_alarm_rate, "")
             )
         return "\n".join(lines)
+
+
+def _too_few(num_patients: int, level: float, kind: str) -> str:
+    """Say that no p-value can reach a level: the smallest is 1 / (number of patients + 1)."""
+    needed = math.ceil(round(1 / level, 6)) - 1
+    if num_patients >= needed:
+        return ""
+    return (
+        f"; no other result is possible, since validation has only {num_patients:,} patients"
+        f"{kind} ({needed:,} needed)"
+    )

@@ -24,6 +24,7 @@ __all__ = ["make_server"]
 
 ADDRESS = "127.0.0.1"
 MAX_BYTES = 64 * 2**20  # of an image file
+COVERAGE, FALSE_ALARM_RATE = 0.9, 0.01
 _TIMEOUT_S = 30  # for a client to send its request
 
 
@@ -63,7 +64,7 @@ class PageServer(ThreadingHTTPServer):
         with self._one_at_a_time:
             source = ImageSource("image", pixels, "image")
             predictions, data = predict_chunk(
-                classifier, [source], coverage=0.9, false_alarm_rate=0.01, **run
+                classifier, [source], coverage=COVERAGE, false_alarm_rate=FALSE_ALARM_RATE, **run
             )
             heatmap = compute_heatmaps(classifier, data, predictions.predicted_list, **run)[0]
         return {
@@ -140,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def make_server(
     classifier: Classifier, *, port: int = 8000, device: str | torch.device = "auto"
-) -> PageServer:
+) -> ThreadingHTTPServer:
     """Create a server of a page on which images are dropped and predicted.
 
     It listens on 127.0.0.1 only, answers only requests that name this address, so that no other
@@ -167,7 +168,9 @@ def _render(classifier: Classifier, nonce: str) -> bytes:
         class_names=classifier.class_names,
         positive=classifier.class_names[classifier.positive_index],
         threshold=classifier.threshold,
-        knows_training_images=classifier.reference is not None,
+        flags_images=classifier.reference is not None
+        and classifier.reference.calibration.num_patients + 1 >= 1 / FALSE_ALARM_RATE,
+        coverage=COVERAGE,
         max_bytes=MAX_BYTES,
         nonce=nonce,
     )

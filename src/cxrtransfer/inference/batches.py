@@ -89,7 +89,13 @@ def _require_dataset_order(loader: DataLoader[Any]) -> None:
 
 
 def train_loader(
-    data: ImageData, batch_size: int, *, world: World, num_workers: int, device: torch.device
+    data: ImageData,
+    batch_size: int,
+    *,
+    world: World,
+    num_workers: int,
+    device: torch.device,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> "tuple[TrainLoader, EpochBatches | None]":
     """Return the loader of the training split.
 
@@ -99,6 +105,7 @@ def train_loader(
         world: This process and the number of processes.
         num_workers: Loader processes.
         device: Device of the network.
+        weights: Weight of each image, ``(N,)``, to draw as many images with replacement.
 
     Returns:
         The loader and its batches of indices; None for a loader passed by the caller.
@@ -113,7 +120,7 @@ def train_loader(
                 "got a DataLoader"
             )
         return data, None
-    batches = EpochBatches(len(cast("Sized", data)), batch_size, world)
+    batches = EpochBatches(len(cast("Sized", data)), batch_size, world, weights)
     source = pixel_source(data, device, num_workers)
     if source is not None:
         return PixelLoader(source, batches, device, keep_on_device=True), batches
@@ -175,6 +182,8 @@ class EpochBatches(Sampler[list[int]]):
         num_images: Size of the training split.
         batch_size: Images per batch over all processes.
         world: This process and the number of processes.
+        weights: Weight of each image, ``(N,)``, to draw as many images with replacement; None
+            shuffles them.
 
     Example:
         >>> batches = EpochBatches(5, 2, World())
@@ -183,17 +192,30 @@ class EpochBatches(Sampler[list[int]]):
         [0, 1, 2, 3, 4]
     """
 
-    def __init__(self, num_images: int, batch_size: int, world: World) -> None:
+    def __init__(
+        self,
+        num_images: int,
+        batch_size: int,
+        world: World,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> None:
         self.num_images = num_images
         self.batch_size = batch_size
         self.world = world
+        self.weights = weights
         self._order: list[int] = []
         self._first = 0
 
     def begin(self, seed: int, first: int = 0) -> None:
         """Set the order of the next epoch, and its first batch."""
         generator = torch.Generator().manual_seed(seed)
-        self._order = torch.randperm(self.num_images, generator=generator).tolist()
+        if self.weights is None:
+            drawn = torch.randperm(self.num_images, generator=generator)
+        else:
+            drawn = torch.multinomial(
+                torch.from_numpy(self.weights), self.num_images, True, generator=generator
+            )
+        self._order = drawn.tolist()
         self._first = first
 
     def batch(self, index: int) -> list[int]:

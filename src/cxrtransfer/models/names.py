@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-
 from cxrtransfer.errors import UnknownModelError
 from cxrtransfer.files import expand
 

@@ -3,7 +3,7 @@
 from cxrtransfer.config import RunConfig
 
 from .crossval import CrossValidation, cross_validate, load_cross_validation
-from .explanations import Example, Explanations
+from .explanations import Example, Explanations, Localization
 from .external import ExternalTest, external_test
 from .grid import PAPER_MODELS, paper_grid
 from .manifests import RunManifest, SplitSummary, StudyAudit
@@ -24,6 +24,7 @@ __all__ = [
     "Example",
     "Explanations",
     "ExternalTest",
+    "Localization",
     "PositiveClass",
     "RunConfig",
     "RunFolder",

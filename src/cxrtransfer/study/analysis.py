@@ -23,6 +23,7 @@ from .explanations import (
     randomization_test,
     stress_predictions,
 )
+from .layers import embed_layers
 from .profiles import profile_files
 from .run_folder import RunFolder
 
@@ -92,6 +93,10 @@ def analyze(
     if embedding is not None:
         folder.write_embedding(embedding.coordinates)
         settings = {"kl_divergence": embedding.kl_divergence, **embedding.parameters}
+
+    layers = attempt("layers", lambda: embed_layers(model, test, seed=seed))
+    if layers is not None:
+        folder.write_layers(layers)
 
     begin("heatmaps")
     examples = attempt("examples", lambda: explain_examples(model, test, predictions))

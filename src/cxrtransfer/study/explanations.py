@@ -43,7 +43,7 @@ __all__ = [
 MAX_EXPLAINED = 1_000
 MAX_RANDOMIZED = 32
 STEPS = 8
-MAX_STRESSED = 400  # of each split; ten changes each
+MAX_STRESSED = 400  # of each split, and no more test than validation images; ten changes each
 _EXAMPLES_PER_CELL = 4
 _HEATMAP_SIZE = 32  # of a heatmap on the page of the embedding, in pixels
 
@@ -251,7 +251,10 @@ def randomization_test(
 def stress_predictions(
     model: nn.Module, val: StratifiedResplit, test: StratifiedResplit
 ) -> dict[Split, dict[str, Predictions]]:
-    """Predict up to 400 validation and 400 test images, drawn at random, after each change.
+    """Predict up to 400 validation images, and as many test images, after each change.
+
+    The images are drawn at random. The conclusion rests on the validation images; the test images
+    are for comparison.
 
     Args:
         model: The trained network.
@@ -259,9 +262,10 @@ def stress_predictions(
         test: The test images.
     """
     splits: tuple[tuple[Split, StratifiedResplit], ...] = (("val", val), ("test", test))
+    number = min(MAX_STRESSED, len(val))
     return {
         split: predict_stressed(
-            model, data, np.random.default_rng(0).permutation(len(data))[:MAX_STRESSED]
+            model, data, np.random.default_rng(0).permutation(len(data))[:number]
         )
         for split, data in splits
     }

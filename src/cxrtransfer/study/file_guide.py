@@ -20,8 +20,7 @@ _STUDY = {
     "images.json": "size, time and digest of each image file, to notice changes",
 }
 _RUN = {
-    "model.safetensors": "weights of the best epoch, which were tested; read by cxrtransfer "
-    "predict",
+    "model.safetensors": "weights that were tested; read by cxrtransfer predict",
     "predictions_test.csv": "label and probabilities of each test image",
     "predictions_val.csv": "the same for the validation images",
     "split.csv": "label, patient and split of each image",
@@ -32,8 +31,11 @@ _RUN = {
     "features.npz": "features of the test images, float32 (N, F)",
     "embedding.npz": "t-SNE coordinates of the test images, (N, 2)",
     "embedding.html": "interactive t-SNE embedding with radiographs and heatmaps",
+    "layers.npz": "t-SNE coordinates of up to 300 test images at several layers",
     "heatmaps.npz": "example radiographs with their Grad-CAM heatmaps",
     "explanations.npz": "fraction of each heatmap at the border of the image",
+    "localization.npz": "heatmaps scored against the boxes of the findings, where there are boxes",
+    "occlusion.npz": "occlusion maps, where they were computed",
     "randomization.npz": "model-parameter randomization test of the heatmaps",
     "stress.npz": "predictions of changed validation and test images (stress tests)",
     "reference.npz": "statistics of the training images, for images unlike them",
@@ -41,6 +43,7 @@ _RUN = {
     "profile.npz": "size, mode and intensities of the test images, for external tests",
     "checkpoint.pt": "last state of an unfinished training; removed when the run is complete, "
     "unless keep_checkpoint is set",
+    "tensorboard/": "history for TensorBoard, if asked for",
     "external/SITE/": "external tests: external.json, predictions.csv, records.csv",
 }
 

@@ -10,7 +10,7 @@ from cxrtransfer.evaluation import TrainingReference, thumbnails
 from cxrtransfer.inference import extract_features
 from cxrtransfer.types import InputSpec
 
-__all__ = ["fit_reference"]
+__all__ = ["Unaugmented", "fit_reference"]
 
 MAX_IMAGES = 2_000  # of each split; more do not change the distribution
 
@@ -47,7 +47,7 @@ def _drawn(indices: npt.NDArray[np.int64]) -> list[int]:
 def _features(
     model: nn.Module, data: StratifiedResplit, indices: list[int], spec: InputSpec
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    features = extract_features(model, Subset(_Plain(data, spec), indices))
+    features = extract_features(model, Subset(Unaugmented(data, spec), indices))
     parts = [
         thumbnails(data.pixels(indices[start : start + 256])[:, 0].numpy())
         for start in range(0, len(indices), 256)
@@ -55,14 +55,14 @@ def _features(
     return features, np.concatenate(parts)
 
 
-class _Plain(Dataset[tuple[object, int]]):
+class Unaugmented(Dataset[tuple[object, int]]):
     """A dataset without its augmentation."""
 
     def __init__(self, data: StratifiedResplit, spec: InputSpec) -> None:
-        self.data, self.transform = data, to_model_input(spec)
+        self.data, self.transform, self.labels = data, to_model_input(spec), data.labels
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[object, int]:
-        return self.transform(self.data.pixels([index])[0]), 0
+        return self.transform(self.data.pixels([index])[0]), int(self.labels[index])

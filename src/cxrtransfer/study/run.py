@@ -16,7 +16,15 @@ import torch
 from torch import nn
 
 from cxrtransfer.config import RunConfig
-from cxrtransfer.data import Augment, Records, StratifiedResplit, read_folder, resplit
+from cxrtransfer.data import (
+    Augment,
+    Records,
+    StratifiedResplit,
+    acquisition_groups,
+    balanced_weights,
+    read_folder,
+    resplit,
+)
 from cxrtransfer.errors import (
     IncompatibleWeightsError,
     LeakageWarning,
@@ -25,7 +33,7 @@ from cxrtransfer.errors import (
     WeightsNotFoundError,
 )
 from cxrtransfer.evaluation import compute_metrics
-from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
+from cxrtransfer.models import build_finetune_model, get_head, input_spec, refine_maps
 from cxrtransfer.runtime import (
     current_world,
     join_world,
@@ -34,13 +42,20 @@ from cxrtransfer.runtime import (
     resolve_device,
     seed_everything,
 )
-from cxrtransfer.training import Callback, History, WeightedTrainer, resolve_class_weights
+from cxrtransfer.training import (
+    Callback,
+    History,
+    TensorBoard,
+    WeightedTrainer,
+    resolve_class_weights,
+    retrain_last_layer,
+)
 from cxrtransfer.types import InputSpec, Split, StrPath
 
 from .analysis import analyze
 from .image_files import ImageFiles, read_image_files
 from .manifests import RunManifest
-from .reference import fit_reference
+from .reference import Unaugmented, fit_reference
 from .run_folder import RunFolder
 from .run_result import RunResult, load_run, positive_class
 
@@ -177,7 +192,7 @@ class Datasets:
             "input_spec": spec,
             "cache": self.cache,
         }
-        settings = {**shared, **train_only, "digest": plan.digest}
+        settings = {**shared, **train_only, "digest": plan.digest, "balance": config.balance}
         if settings != self._settings:
             self._splits.clear()  # both the old and the new ones may not fit into memory
             for split in SPLITS:
@@ -186,6 +201,11 @@ class Datasets:
                     warnings.simplefilter("ignore", LeakageWarning)  # the audit reports it
                     dataset = StratifiedResplit(plan.records, split, **shared, **extra)
                 self._splits[split] = dataset
+            if config.balance == "acquisition":
+                # Each class, and each cluster of similar acquisition in it, equally often.
+                train = self._splits["train"]
+                images = map(train.image, range(len(train)))
+                train.sampling_weights = balanced_weights(acquisition_groups(images, train.labels))
             self._settings = settings
         return self._splits
 
@@ -258,6 +278,8 @@ def perform(
     device: str | torch.device,
     callbacks: Sequence[Callback],
     keep_checkpoint: bool = False,
+    num_workers: int = 0,
+    tensorboard: bool = False,
     metrics_only: bool = False,
 ) -> RunResult:
     """Perform a planned run whose folder is claimed, or load it if it is complete.
@@ -272,6 +294,8 @@ def perform(
         device: Device to run on.
         callbacks: Called after every epoch.
         keep_checkpoint: Whether to keep the checkpoint of a complete run.
+        num_workers: Loader processes.
+        tensorboard: Whether to write the history for TensorBoard into the folder of the run.
         metrics_only: Whether to stop after the predictions.
     """
     world, _ = join_world(resolve_device(device))
@@ -283,6 +307,11 @@ def perform(
         with lock_folder(folder.path):
             folder.remove_temporary()
     model = _build(config, len(plan.records.class_names))
+    if config.retrain_last_layer and not isinstance(get_head(model)[1], nn.Linear):
+        raise ValueError(
+            "retrain_last_layer needs a network with a fully connected last layer, "
+            f"got {config.model}"
+        )
     try:
         splits = datasets.prepare(plan, input_spec(model))
     except UnreadableImagesError as error:  # readable when the images were checked
@@ -291,6 +320,8 @@ def perform(
             "restore them and call again, which resumes; to train without them, choose another "
             "folder and skip them with on_error='skip' (--skip-unreadable)",
         ) from None
+    if tensorboard and world.is_main:
+        callbacks = (*callbacks, TensorBoard(folder.tensorboard))
     trainer = WeightedTrainer(
         model,
         **vars(config.training),
@@ -298,8 +329,15 @@ def perform(
         run_dir=folder.path,
         progress=False,
         callbacks=callbacks,
+        num_workers=num_workers,
     )
     history = trainer.fit(splits["train"], splits["val"])
+    if config.retrain_last_layer:
+        train = splits["train"]
+        groups = acquisition_groups(map(train.image, range(len(train))), train.labels)
+        retrain_last_layer(
+            model, Unaugmented(train, input_spec(model)), groups, device=trainer.device
+        )
     if world.is_main:
         with lock_folder(folder.path):
             _write_results(plan, trainer, history, splits, metrics_only=metrics_only)

@@ -1,4 +1,4 @@
-"""The folder of a run: every name and format of its files."""
+"""The folder of a run: the format of each of its files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -23,6 +23,15 @@ from cxrtransfer.evaluation import (
 )
 from cxrtransfer.explain import RandomizationCheck
 from cxrtransfer.files import atomic_path, write_arrays
+from cxrtransfer.layout import (
+    CHECKPOINT,
+    EXTERNAL,
+    EXTERNAL_FILES,
+    MANIFEST,
+    RUN_FILES,
+    TENSORBOARD,
+    TEST_OPENINGS,
+)
 from cxrtransfer.runtime import non_finite
 from cxrtransfer.training import History
 from cxrtransfer.types import Split
@@ -37,39 +46,10 @@ from .documents import (
     write_document,
 )
 from .explanations import Example, Explanations, Localization
+from .layers import LayerEmbeddings
 from .manifests import RunManifest
 
 __all__ = ["ExternalFolder", "RunFolder"]
-
-_MANIFEST = "manifest.json"
-_CHECKPOINT = "checkpoint.pt"  # of the trainer
-_RUN_FILES = {
-    "claim": "config.json",
-    "records": "split.csv",
-    "history": "history.csv",
-    "history as JSON": "history.json",
-    "weights": "model.safetensors",
-    "val": "predictions_val.csv",
-    "test": "predictions_test.csv",
-    "features": "features.npz",
-    "embedding": "embedding.npz",
-    "embedding page": "embedding.html",
-    "examples": "heatmaps.npz",
-    "localization": "localization.npz",
-    "occlusion": "occlusion.npz",
-    "explanations": "explanations.npz",
-    "randomization": "randomization.npz",
-    "stress": "stress.npz",
-    "profile": "profile.npz",
-    "reference": "reference.npz",
-}
-_TEST_OPENINGS = "test-openings.csv"  # grows if a run is repeated, so it has no digest
-_EXTERNAL = "external"  # a folder per site
-_EXTERNAL_FILES = {
-    "result": "external.json",
-    "predictions": "predictions.csv",
-    "records": "records.csv",
-}
 
 
 @dataclass(frozen=True)
@@ -85,7 +65,12 @@ class RunFolder(Folder):
     @property
     def manifest(self) -> Path:
         """The manifest."""
-        return self.path / _MANIFEST
+        return self.path / MANIFEST
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files of TensorBoard."""
+        return self.path / TENSORBOARD
 
     @property
     def embedding_page(self) -> Path:
@@ -120,11 +105,11 @@ class RunFolder(Folder):
 
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint, which a complete run does not need."""
-        (self.path / _CHECKPOINT).unlink(missing_ok=True)
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def file_digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file of the run that exists."""
-        return file_digests(self.path, _RUN_FILES.values())
+        return file_digests(self.path, RUN_FILES.values())
 
     def read_claim(self) -> dict[str, Any] | None:
         """Read the configuration and the digests of the images; None for a new folder."""
@@ -163,12 +148,12 @@ class RunFolder(Folder):
         Args:
             test: Its predictions.
         """
-        for ledger in filter(None, (self.path / _TEST_OPENINGS, common_ledger())):
+        for ledger in filter(None, (self.path / TEST_OPENINGS, common_ledger())):
             record_test_opening(ledger, test.ids, run=self.name)
 
     def num_test_openings(self, test: Predictions) -> int:
         """Return how often the run was evaluated on these test images."""
-        return count_test_openings(self.path / _TEST_OPENINGS, test.ids)
+        return count_test_openings(self.path / TEST_OPENINGS, test.ids)
 
     def read_weights(self, network: nn.Module) -> None:
         """Read the tested weights into a network of the same architecture.
@@ -207,6 +192,15 @@ class RunFolder(Folder):
     def write_embedding(self, coordinates: npt.NDArray[np.float64]) -> None:
         """Write the t-SNE coordinates of the test images."""
         self._write("embedding", {"coordinates": coordinates})
+
+    def read_layers(self) -> LayerEmbeddings | None:
+        """Read the t-SNE coordinates at several layers."""
+        arrays = self._read("layers")
+        return None if arrays is None else LayerEmbeddings(**arrays)
+
+    def write_layers(self, embeddings: LayerEmbeddings) -> None:
+        """Write the t-SNE coordinates at several layers."""
+        self._write("layers", vars(embeddings))
 
     def read_explanations(self) -> Explanations | None:
         """Read which test images were explained, and the border fraction of each heatmap."""
@@ -312,15 +306,15 @@ class RunFolder(Folder):
 
     def external(self, site: str) -> "ExternalFolder":
         """Return the folder of the external test on a site's images."""
-        return ExternalFolder(self.path / _EXTERNAL / site)
+        return ExternalFolder(self.path / EXTERNAL / site)
 
     def externals(self) -> tuple["ExternalFolder", ...]:
         """List the folders of all external tests of the run."""
-        tests = (ExternalFolder(path) for path in sorted((self.path / _EXTERNAL).glob("*")))
+        tests = (ExternalFolder(path) for path in sorted((self.path / EXTERNAL).glob("*")))
         return tuple(test for test in tests if test.is_finished)
 
     def _file(self, content: str) -> Path:
-        return self.path / _RUN_FILES[content]
+        return self.path / RUN_FILES[content]
 
     def _read(self, content: str) -> Arrays | None:
         return read_arrays(self._file(content))
@@ -362,9 +356,9 @@ class ExternalFolder(Folder):
         with atomic_path(self._file("predictions")) as path:
             predictions.to_csv(path)
         records.to_csv(self._file("records"))
-        names = [_EXTERNAL_FILES["predictions"], _EXTERNAL_FILES["records"]]
+        names = [EXTERNAL_FILES["predictions"], EXTERNAL_FILES["records"]]
         files = file_digests(self.path, names)
         write_document(self._file("result"), {**result, "files": files})
 
     def _file(self, content: str) -> Path:
-        return self.path / _EXTERNAL_FILES[content]
+        return self.path / EXTERNAL_FILES[content]

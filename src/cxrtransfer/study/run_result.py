@@ -18,6 +18,7 @@ from cxrtransfer.tables import shortened
 from cxrtransfer.types import Split, StrPath
 
 from .explanations import Example, Explanations, Localization
+from .layers import LayerEmbeddings
 from .manifests import RunManifest
 from .run_folder import RunFolder
 from .study_folder import StudyFolder
@@ -135,6 +136,10 @@ class RunResult:
     def embedding(self) -> npt.NDArray[np.float64] | None:
         """Read the t-SNE coordinates of the test images, float64 ``(N, 2)``."""
         return self.folder.read_embedding()
+
+    def layers(self) -> LayerEmbeddings | None:
+        """Read the t-SNE coordinates of up to 300 test images at several layers."""
+        return self.folder.read_layers()
 
     def explanations(self) -> Explanations | None:
         """Read which test images were explained, and the border fraction of each heatmap."""

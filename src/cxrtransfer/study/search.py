@@ -145,11 +145,11 @@ def _draw(
     if unknown:
         raise ValueError(f"space must have names of settings, got {unknown}; see RunConfig")
     grid = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
-    if num_trials is not None:
-        if num_trials < 1:
-            raise ValueError(f"num_trials must be a positive integer, got {num_trials}")
-        order = np.random.default_rng(seed).permutation(len(grid))[:num_trials]
-        grid = [grid[index] for index in order]
+    if num_trials is not None and num_trials < 1:
+        raise ValueError(f"num_trials must be a positive integer, got {num_trials}")
+    # In the same order for any number, so that a search can grow.
+    order = np.random.default_rng(seed).permutation(len(grid))[:num_trials]
+    grid = [grid[index] for index in order]
     return [
         (
             settings,

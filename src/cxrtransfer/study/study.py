@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 import torch
 
@@ -18,7 +18,7 @@ from cxrtransfer.config import RunConfig
 from cxrtransfer.data import Records, read_folder
 from cxrtransfer.errors import RunFolderError, RunsFailedError
 from cxrtransfer.models import parse_name
-from cxrtransfer.runtime import join_world, resolve_device
+from cxrtransfer.runtime import join_world, require, resolve_device
 from cxrtransfer.types import InputSpec, StrPath
 
 from .auditing import audit_images, leave_out
@@ -36,6 +36,16 @@ __all__ = ["run_study"]
 _logger = logging.getLogger(__name__)
 
 
+class _Options(TypedDict):
+    """Options of each run that do not change its results."""
+
+    device: str | torch.device
+    keep_checkpoint: bool
+    metrics_only: bool
+    num_workers: int
+    tensorboard: bool
+
+
 def run_study(
     configs: Sequence[RunConfig],
     source: StrPath | Records,
@@ -49,6 +59,8 @@ def run_study(
     cache: StrPath | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     keep_checkpoint: bool = False,
+    num_workers: int = 0,
+    tensorboard: bool = False,
     metrics_only: bool = False,
 ) -> tuple[RunResult, ...]:
     """Run every configuration on one set of images.
@@ -81,6 +93,9 @@ def run_study(
             warns, and lists them in the audit and the report.
         keep_checkpoint: Whether to keep the checkpoint of each complete run, which is about four
             times as large as the model.
+        num_workers: Loader processes of each run; 0 is fast enough for images in memory unless
+            augmentation is slow.
+        tensorboard: Whether to write the history of each run for TensorBoard into its folder.
         metrics_only: Whether to stop after the predictions of each run, without embedding and
             explanations, which cannot be added later.
 
@@ -106,6 +121,8 @@ def run_study(
         raise ValueError(f"configs must be one or more with different names, got {names}")
     for config in configs:
         parse_name(config.model)
+    if tensorboard:
+        require("tensorboard", extra="tensorboard")
     world, _ = join_world(resolve_device(device))
     if world.size > 1 and n_jobs not in (None, 1):
         raise ValueError(f"n_jobs must be 1 under torchrun, got {n_jobs}; drop one of the two")
@@ -118,25 +135,18 @@ def run_study(
         world.barrier()
     bar = StudyBar(plans, shown=progress and world.is_main)
     datasets = Datasets(cache)
+    options: _Options = {
+        "device": device,
+        "keep_checkpoint": keep_checkpoint,
+        "metrics_only": metrics_only,
+        "num_workers": num_workers,
+        "tensorboard": tensorboard,
+    }
     failures = run_all(
         plans,
         bar,
-        here=lambda plan: perform(
-            plan,
-            datasets,
-            device=device,
-            callbacks=(bar,),
-            keep_checkpoint=keep_checkpoint,
-            metrics_only=metrics_only,
-        ),
-        there=partial(
-            _perform_alone,
-            parent=os.getpid(),
-            device=device,
-            cache=cache,
-            keep_checkpoint=keep_checkpoint,
-            metrics_only=metrics_only,
-        ),
+        here=lambda plan: perform(plan, datasets, callbacks=(bar,), **options),
+        there=partial(_perform_alone, parent=os.getpid(), cache=cache, options=options),
         n_jobs=1 if world.size > 1 else n_jobs,
         together=world.size > 1,
     )
@@ -194,24 +204,15 @@ def _perform_alone(
     plan: Plan,
     *,
     parent: int,
-    device: str | torch.device,
     cache: StrPath | None,
-    keep_checkpoint: bool,
-    metrics_only: bool,
+    options: _Options,
 ) -> None:
     """Perform a run in a worker process."""
     starter = multiprocessing.parent_process()
     # A process of the study on this machine, even if the study was killed before this line.
     if starter is not None and starter.pid == parent:
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-    perform(
-        plan,
-        Datasets(cache),
-        device=device,
-        callbacks=(),
-        keep_checkpoint=keep_checkpoint,
-        metrics_only=metrics_only,
-    )
+    perform(plan, Datasets(cache), callbacks=(), **options)
 
 
 def _exit_with(parent: int) -> None:

@@ -1,10 +1,11 @@
-"""The folders of a study and of a cross-validation: every name and format of their files."""
+"""The folders of a study and of a cross-validation: the format of each of their files."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.files import atomic_path, write_arrays
+from cxrtransfer.layout import CROSS_VALIDATION, STUDY_FILES
 
 from .documents import Folder, read_arrays, read_document, write_document
 from .file_guide import study_guide
@@ -13,21 +14,6 @@ from .run_folder import RunFolder
 from .summary import StudySummary
 
 __all__ = ["CrossValidationFolder", "StudyFolder"]
-
-_CROSS_VALIDATION = "crossval.json"
-_STUDY_FILES = {
-    "manifest": "study.json",
-    "audit": "audit.json",
-    "summary": "summary.npz",
-    "readme": "README.txt",
-    "report": "report.html",
-    "report as Markdown": "report.md",
-    "embedding page": "embedding.html",
-    "metrics": "metrics.csv",
-    "metrics as JSON": "metrics.json",
-    "figures": "figures",
-    "tables": "tables",
-}
 
 
 @dataclass(frozen=True)
@@ -48,14 +34,14 @@ class CrossValidationFolder(Folder):
         Raises:
             RunFolderError: If the folder has no finished cross-validation.
         """
-        path = self.path / _CROSS_VALIDATION
+        path = self.path / CROSS_VALIDATION
         values = read_document(path, "a finished cross-validation")
         return values["name"], tuple(RunFolder(self.path / fold) for fold in values["folds"])
 
     def write(self, name: str, num_folds: int) -> None:
         """Write that the cross-validation is finished."""
         folds = [self.fold(number).name for number in range(num_folds)]
-        write_document(self.path / _CROSS_VALIDATION, {"name": name, "folds": folds})
+        write_document(self.path / CROSS_VALIDATION, {"name": name, "folds": folds})
 
 
 @dataclass(frozen=True)
@@ -112,7 +98,7 @@ class StudyFolder(Folder):
 
     def cross_validations(self) -> tuple[CrossValidationFolder, ...]:
         """List the folders of all finished cross-validations, at any depth."""
-        paths = sorted(self.path.rglob(_CROSS_VALIDATION))
+        paths = sorted(self.path.rglob(CROSS_VALIDATION))
         return tuple(CrossValidationFolder(path.parent) for path in paths)
 
     def read_manifest(self) -> StudyManifest:
@@ -164,4 +150,4 @@ class StudyFolder(Folder):
         write_arrays(self._file("summary"), summary.to_arrays())
 
     def _file(self, content: str) -> Path:
-        return self.path / _STUDY_FILES[content]
+        return self.path / STUDY_FILES[content]

@@ -4,21 +4,32 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
 
 from cxrtransfer.config import RunConfig, TrainConfig, run_name
-from cxrtransfer.data import FINDINGS, draw_patches, draw_radiographs, to_model_input
+from cxrtransfer.data import (
+    FINDINGS,
+    Records,
+    StratifiedResplit,
+    draw_patches,
+    draw_radiographs,
+    lesion_masks,
+    to_model_input,
+)
+from cxrtransfer.explain import GradCAM, pointing_game
 from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.runtime import preserve_rng, seed_everything
 from cxrtransfer.training import WeightedTrainer
 from cxrtransfer.types import StrPath
 
-from .run_result import RunResult
+from .run_result import RunResult, load_network
 from .study import run_study
 
 __all__ = ["run_synthetic_study", "synthetic_grid"]
@@ -27,7 +38,7 @@ _logger = logging.getLogger(__name__)
 
 IMAGE_SIZE = 112
 NUM_IMAGES = 300
-NUM_PATCHES = 3000
+NUM_PATCHES = 1500
 _NOTE = (
     "Synthetic radiographs of 112 pixels. The networks were pretrained, in this study, on drawn "
     "patches with other findings; one network was also trained from random initialization. The "
@@ -37,7 +48,7 @@ _NOTE = (
 
 def synthetic_grid(models: Sequence[str]) -> tuple[RunConfig, ...]:
     """List the runs: each network with transfer, and the first one also without."""
-    training = TrainConfig(lr=3e-4, epochs=4, batch_size=16, schedule="one-cycle")
+    training = TrainConfig(lr=2e-4, epochs=4, batch_size=16, schedule="one-cycle")
 
     def config(model: str, *, pretrained: bool) -> RunConfig:
         return RunConfig(
@@ -58,7 +69,8 @@ def run_synthetic_study(
 ) -> tuple[RunResult, ...]:
     """Draw radiographs, pretrain networks on patches with other findings, and run a study.
 
-    A study that was interrupted is resumed.
+    A study that was interrupted is resumed. For each run, the number of true positives whose
+    heatmap has its peak in the drawn lesion is logged.
 
     Args:
         out: Folder of the study; also gets the images and the pretrained weights.
@@ -69,7 +81,9 @@ def run_synthetic_study(
         The results of the runs of ``synthetic_grid``.
     """
     out = Path(out)
-    records = draw_radiographs(out / "drawn", num_images=NUM_IMAGES, size=IMAGE_SIZE)
+    records = _with_boxes(
+        draw_radiographs(out / "drawn", num_images=NUM_IMAGES, size=IMAGE_SIZE, opacities="lobar")
+    )
     weights = out / "weights"
     for number, model in enumerate(models, start=1):
         path = weights / f"{model}.safetensors"
@@ -83,7 +97,7 @@ def run_synthetic_study(
             )
             _pretrain(model, path)
     with _weights_folder(weights):
-        return run_study(
+        runs = run_study(
             synthetic_grid(models),
             records,
             out,
@@ -91,6 +105,45 @@ def run_synthetic_study(
             note=_NOTE,
             progress=progress,
         )
+    for run in runs:
+        hits, number = _localized(run, records)
+        _logger.info(
+            "%s: peak of the heatmap in the drawn lesion for %d of %d true positives",
+            run.name,
+            hits,
+            number,
+        )
+    return runs
+
+
+def _with_boxes(records: Records) -> Records:
+    """Add the bounding box of each drawn lesion, against which the report scores heatmaps."""
+    masks = lesion_masks(records)
+    rows = [replace(row, boxes=_box(mask)) for row, mask in zip(records, masks, strict=True)]
+    return replace(records, rows=tuple(rows))
+
+
+def _box(mask: npt.NDArray[np.bool_]) -> tuple[tuple[int, int, int, int], ...]:
+    if not mask.any():
+        return ()
+    down, across = np.nonzero(mask)
+    left, top = int(across.min()), int(down.min())
+    return ((left, top, int(across.max()) + 1 - left, int(down.max()) + 1 - top),)
+
+
+def _localized(run: RunResult, records: Records) -> tuple[int, int]:
+    """Count the true positives of a run whose heatmap has its peak in the lesion, and all."""
+    positive = run.test.positive_index
+    found = (run.test.labels == positive) & (run.test.predicted == positive)
+    positions = np.flatnonzero(found).tolist()
+    if not positions:
+        return 0, 0
+    model = load_network(run)
+    test = StratifiedResplit(records, "test", val_fraction=0.0, input_spec=input_spec(model))
+    with GradCAM(model) as cam:
+        heatmaps = cam(test[positions][0], positive).cpu()
+    masks = torch.from_numpy(lesion_masks(test.records)[positions])
+    return int(pointing_game(heatmaps, masks).sum()), len(positions)
 
 
 def _pretrain(name: str, path: Path) -> None:

@@ -5,6 +5,7 @@ from cxrtransfer.config import TrainConfig, TrainSettings
 from .averaging import average_weights
 from .callbacks import Callback, FitCallback, StatefulCallback, TensorBoard
 from .history import History
+from .last_layer import retrain_last_layer
 from .losses import resolve_class_weights, weighted_cross_entropy
 from .tracking import MLflow, WandB
 from .trainer import WeightedTrainer
@@ -22,5 +23,6 @@ __all__ = [
     "WeightedTrainer",
     "average_weights",
     "resolve_class_weights",
+    "retrain_last_layer",
     "weighted_cross_entropy",
 ]

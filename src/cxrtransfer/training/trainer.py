@@ -189,6 +189,7 @@ class WeightedTrainer:
                 world=self.world,
                 num_workers=0 if features else self.num_workers,
                 device=self.device,
+                weights=getattr(train, "sampling_weights", None),
             )
             network = HeadOnFeatures(self.model) if features else self.model
             if batches and not features and _min_part(batches) == 1:

@@ -36,6 +36,17 @@ def test_a_clean_study_is_called_clean(drawn: Records) -> None:
     assert "no patient is in more than one split" in str(report)
 
 
+def test_images_too_small_to_tell_strangers_from_copies_are_counted(
+    drawn: Records, tmp_path: Path
+) -> None:
+    assert audit(drawn).num_small == len(drawn)
+    assert "120 images have fewer than 48 pixels on a side" in str(audit(drawn))
+
+    large = audit(draw_radiographs(tmp_path / "large", num_images=20, size=48))
+    assert large.num_small == 0
+    assert "48 pixels" not in str(large)
+
+
 def test_the_papers_split_is_found_out(drawn: Records) -> None:
     divided = resplit(drawn, val_fraction=0.2, group_by=None)
 

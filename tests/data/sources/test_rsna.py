@@ -104,7 +104,11 @@ def test_a_cell_that_holds_no_boxes_is_refused(tmp_path, cell):
     [
         (LABELS, lambda text: text.replace(",height,", ",h,"), "missing columns .'height'."),
         (LABELS, lambda text: text.rstrip()[:-1] + "1\n", "must have Target 0, or Target 1 and"),
-        (DETAILS, lambda text: text.replace("Lung Opacity\n", "Normal\n", 1), "must have boxes|"),
+        (
+            DETAILS,
+            lambda text: text.replace("Lung Opacity\n", "Normal\n", 1),
+            "must have boxes|is also",
+        ),
         (DETAILS, lambda text: text.replace(",Normal", ",Healthy", 1), "class must be one of"),
         (DETAILS, lambda text: text + "extra,Normal\n", "must list the same images"),
         (LABELS, lambda text: text.replace("patientId", "id", 1), "missing columns .'patientId'."),
@@ -132,7 +136,8 @@ def test_a_missing_file_is_named(rsna, tmp_path):
 def test_the_command_line_trains_and_scores_heatmaps_against_the_boxes(rsna, tmp_path):
     assert main([
         "train", str(rsna), "--models", "squeezenet1_1", "--random", "--image-size", "32",
-        "--epochs", "1", "--test-fraction", "0.3", "--quiet", "--out", str(tmp_path / "out"),
+        "--epochs", "1", "--test-fraction", "0.3", "--positive", "Lung Opacity", "--quiet",
+        "--out", str(tmp_path / "out"),
     ]) == 0  # fmt: skip
 
     run = load_run(tmp_path / "out" / "squeezenet1_1")
@@ -142,7 +147,7 @@ def test_the_command_line_trains_and_scores_heatmaps_against_the_boxes(rsna, tmp
     assert run.positive_class.name == "Lung Opacity"
     assert scores.indices.tolist() == boxed
     first = boxed[0]
-    path = run.records()[run.records().ids.index(run.test.ids[first])].path
+    path = rsna / run.test.ids[first]
     info = decode_with_info(path, 8)[1]
     pixels = scores.boxes_of(first) * [info.width, info.height, info.width, info.height]
     np.testing.assert_allclose(pixels, boxes[path.stem])

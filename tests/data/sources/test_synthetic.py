@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import label
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
@@ -98,6 +99,22 @@ def test_lesions_are_brighter_than_the_lung_without_them() -> None:
             assert center > 0.5 * flipped
 
 
+def test_a_lobar_opacity_is_one_large_area(tmp_path: Path) -> None:
+    hazy, lobar = (
+        lesion_masks(
+            draw_radiographs(tmp_path / kind, num_images=60, size=64, opacities=kind).where(
+                "train"
+            )
+        )
+        for kind in ("hazy", "lobar")
+    )
+    masks = lobar[lobar.any(axis=(1, 2))]
+
+    largest = [np.bincount(label(mask)[0][mask]).max() for mask in masks]
+    assert np.mean(largest / masks.sum(axis=(1, 2))) > 0.95
+    assert masks.mean() > 1.2 * hazy[hazy.any(axis=(1, 2))].mean()
+
+
 def test_the_same_seed_draws_the_same(tmp_path: Path) -> None:
     first, second = (
         draw_radiographs(tmp_path / name, num_images=20, size=32, seed=5) for name in ("a", "b")
@@ -128,6 +145,8 @@ def test_nothing_else_is_overwritten(tmp_path: Path, image_tree: Path) -> None:
 def test_too_few_or_too_small(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="num_images must be at least 20, got 3"):
         draw_radiographs(tmp_path / "a", num_images=3)
+    with pytest.raises(ValueError, match="opacities must be 'hazy' or 'lobar', got 'round'"):
+        draw_radiographs(tmp_path / "a", opacities="round")
     with pytest.raises(ValueError, match="size must be at least 16"):
         draw_radiographs(tmp_path / "a", num_images=20, size=8)
     assert not list(tmp_path.iterdir())

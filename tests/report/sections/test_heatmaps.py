@@ -124,7 +124,8 @@ def test_border_fractions_are_compared_over_patients(render, study):
     )
     assert expected.verdict == "more"
     assert "significantly higher for incorrect predictions" in section.text[-1]
-    assert f"95% CI {expected.low:+.1%} to {expected.high:+.1%}" in section.text[-1]
+    low, high = (f"{100 * value:+.1f}" for value in (expected.low, expected.high))
+    assert f"percentage points, 95% CI {low} to {high})" in section.text[-1]
     assert "on 48 test images" in section.text[-1]
     assert [point.split(":")[0] for point in section.points] == [
         "Predicted NORMAL", "Predicted PNEUMONIA",

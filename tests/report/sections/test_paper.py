@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from cxrtransfer.report.sections.paper_claims import (
     other_neighbors,
     weighting_pairs,
 )
-from cxrtransfer.study import paper_grid
+from cxrtransfer.study import RunFolder, paper_grid
 
 SECTIONS = (
     paper_settings_section,
@@ -37,6 +38,8 @@ def as_paper(study):
         )
         tests = {"plain": plain.test, "weighted": weighted.test} | runs
         parts = (replace(plain, test=tests["plain"]), replace(weighted, test=tests["weighted"]))
+        if runs:  # embedding and heatmaps are of other images
+            parts = tuple(replace(run, folder=RunFolder(Path("nowhere"))) for run in parts)
         return replace(study, runs=parts)
 
     return change
@@ -68,9 +71,13 @@ def test_only_a_study_of_the_papers_design_has_its_sections(section, study, as_p
 def test_figures_1_to_10_are_in_the_papers_order(as_paper):
     section = paper_figures_section(as_paper())
 
-    numbers = [int(figure.name.removeprefix("paper_figure_")) for figure in section.figures]
+    numbers = [int(figure.name.removeprefix("paper_figure_")) for figure in section.figures[:-1]]
+    layers = section.figures[-1]
+    assert layers.name == "paper_layers"
+    assert len(layers.axes) == 4
+    assert layers.axes[-1].get_title(loc="left") == "head input"
     assert numbers == [1, 2, 3, 4, 5, 6, 8, 9, 10]  # 7 is the table
-    for number, figure in zip(numbers, section.figures, strict=True):
+    for number, figure in zip(numbers, section.figures, strict=False):
         assert figure.caption.startswith(f"Figure {number} of the paper")
 
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from cxrtransfer.data import Duplicates, SharedPatients
+from cxrtransfer.data import AurocEstimate, Duplicates, SharedPatients
 from cxrtransfer.report.page import Check
 from cxrtransfer.report.sections.split import split_section
 
@@ -48,7 +48,12 @@ def test_what_crosses_the_splits_is_found_and_the_rest_has_passed(study):
     shared = SharedPatients("train", "test", ("p1",), 3, 48)
     copies = (Duplicates(("a", "b"), crosses_split=True, crosses_class=False),)
     clean = replace(
-        study.audit.result, shared_patients=(), duplicates=(), near_duplicates=(), confounds={}
+        study.audit.result,
+        shared_patients=(),
+        duplicates=(),
+        near_duplicates=(),
+        confounds={},
+        num_small=0,
     )
     leaking = replace(clean, shared_patients=(shared,), duplicates=copies)
 
@@ -56,8 +61,33 @@ def test_what_crosses_the_splits_is_found_and_the_rest_has_passed(study):
         audit = replace(study.audit, result=result)
         return [check.status for check in split_section(replace(study, audit=audit)).checks]
 
-    assert statuses(clean) == ["passed", "passed", "passed", "unknown"]
-    assert statuses(leaking) == ["found", "found", "passed", "unknown"]
-    assert statuses(replace(clean, content_read=False))[1:] == ["unknown"] * 3
+    assert statuses(clean)[:4] == ["passed", "passed", "passed", "unknown"]
+    assert statuses(leaking)[:4] == ["found", "found", "passed", "unknown"]
+    assert statuses(replace(clean, content_read=False))[1:4] == ["unknown"] * 3
     assert statuses(replace(clean, confounds={"all": 0.71}))[3] == "found"
     assert statuses(replace(clean, confounds={"all": 0.69}))[3] == "passed"
+    assert statuses(replace(clean, num_small=2))[3:5] == ["unknown", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("low", "status", "text"),
+    [(0.72, "found", "alone predict the class (AUROC 0.750)"), (0.5, "passed", "hardly predict")],
+)
+def test_acquisition_that_predicts_the_class_is_found(study, low, status, text):
+    border = AurocEstimate(0.75, low, 0.9)
+    acquisition = replace(study.audit.result.acquisition, border=border)
+    result = replace(study.audit.result, acquisition=acquisition)
+
+    checks = split_section(replace(study, audit=replace(study.audit, result=result))).checks
+
+    (check,) = [check for check in checks if "border" in check.text]
+    assert check.status == status
+    assert text in check.text
+
+
+def test_no_statement_on_acquisition_without_enough_images(study):
+    result = replace(study.audit.result, acquisition=None)
+
+    checks = split_section(replace(study, audit=replace(study.audit, result=result))).checks
+
+    assert [check.status for check in checks if "acquisition" in check.text] == ["unknown"]

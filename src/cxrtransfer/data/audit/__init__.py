@@ -3,6 +3,7 @@
 from .acquisition import BORDER_STATISTICS, acquisition_statistics
 from .audit import audit
 from .duplicates import near_pairs
+from .groups import acquisition_groups, balanced_weights
 from .results import (
     Acquisition,
     AuditResult,
@@ -22,7 +23,9 @@ __all__ = [
     "NearDuplicates",
     "SharedPatients",
     "SplitShift",
+    "acquisition_groups",
     "acquisition_statistics",
     "audit",
+    "balanced_weights",
     "near_pairs",
 ]

@@ -95,6 +95,10 @@ def audit(
         )
         if readable
         else None,
+        num_small=sum(
+            min(content.info.width, content.info.height) < THUMBNAIL_SIZE
+            for _, content in readable
+        ),
     )
 
 

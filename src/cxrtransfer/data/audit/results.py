@@ -237,6 +237,8 @@ class AuditResult:
         content_read: Whether the files were read; if not, only patients and classes were checked.
         acquisition: How well the acquisition of the images predicts the class; None if the files
             were not read.
+        num_small: Number of images with a side below 48 pixels, at which images of different
+            patients can be as similar as copies.
     """
 
     num_images: int
@@ -250,6 +252,7 @@ class AuditResult:
     unreadable: Mapping[str, str]
     content_read: bool
     acquisition: Acquisition | None = field(default=None, repr=False)
+    num_small: int = 0
 
     @property
     def leaks(self) -> bool:
@@ -347,6 +350,11 @@ class AuditResult:
         if self.content_read:
             lines += ["Duplicates", *self._copy_lines("identical files", self.duplicates)]
             lines += self._copy_lines("near-duplicate pairs", self.near_duplicates)
+            if self.num_small:
+                lines.append(
+                    f"  {self.num_small:,} images have fewer than 48 pixels on a side; images of "
+                    "different patients can be as similar as copies there"
+                )
             lines += ["Class predicted from file properties (AUROC; 0.5 is chance level)"]
             lines += [f"  {name}: {auroc:.3f}" for name, auroc in self.confounds.items()]
         if self.acquisition is not None:

@@ -1,15 +1,17 @@
 """Drawing of synthetic chest radiographs: anatomy, opacities, and patches with other findings."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-__all__ = ["FINDINGS", "Anatomy", "draw_image", "draw_patches"]
+__all__ = ["FINDINGS", "Anatomy", "Opacities", "draw_image", "draw_patches"]
 
 Field = npt.NDArray[np.float64]
 Gray = npt.NDArray[np.uint8]
+Opacities = Literal["hazy", "lobar"]
 
 FINDINGS = ("none", "nodule", "ring", "tube", "calcifications")
 _MIN_SIZE = 16
@@ -80,14 +82,20 @@ class Anatomy:
 
 
 def draw_image(
-    rng: np.random.Generator, size: int, anatomy: Anatomy, *, pneumonia: bool
+    rng: np.random.Generator,
+    size: int,
+    anatomy: Anatomy,
+    *,
+    pneumonia: bool,
+    opacities: Opacities = "hazy",
 ) -> tuple[Gray, npt.NDArray[np.bool_]]:
     """Draw an image and the mask of its opacities, see :func:`draw_radiograph`."""
     if size < _MIN_SIZE:
         raise ValueError(f"size must be at least {_MIN_SIZE} pixels, got {size}")
     x, y = _positioned_grid(rng, size)
     picture, lungs = _healthy(rng, anatomy, x, y)
-    opacity = _opacities(rng, anatomy, x, y) * lungs if pneumonia else np.zeros_like(x)
+    draw = _hazy if opacities == "hazy" else _lobar
+    opacity = draw(rng, anatomy, x, y) * lungs if pneumonia else np.zeros_like(x)
     picture = picture + opacity * (0.75 - picture).clip(0)
     lesion = opacity > 0.4 * opacity.max() if pneumonia else np.zeros(x.shape, dtype=bool)
     picture = _exposed(rng, picture)
@@ -211,7 +219,7 @@ def _chest(anatomy: Anatomy, lungs: Field, x: Field, y: Field) -> Field:
     return np.maximum(chest, heart * 0.62)
 
 
-def _opacities(rng: np.random.Generator, anatomy: Anatomy, x: Field, y: Field) -> Field:
+def _hazy(rng: np.random.Generator, anatomy: Anatomy, x: Field, y: Field) -> Field:
     """Return the density of one or two hazy, patchy blobs with centers in a lung."""
     density = np.zeros_like(x)
     for _ in range(rng.integers(1, 3)):
@@ -224,6 +232,19 @@ def _opacities(rng: np.random.Generator, anatomy: Anatomy, x: Field, y: Field) -
         blob = np.exp(-(((x - center_x) / width) ** 2) - ((y - center_y) / height) ** 2)
         density = np.maximum(density, rng.uniform(0.55, 0.95) * blob)
     return (density * (1 + 0.25 * _noise(rng.normal(0, 1, (10, 10)), len(x)))).clip(0, 1)
+
+
+def _lobar(rng: np.random.Generator, anatomy: Anatomy, x: Field, y: Field) -> Field:
+    """Return the density of one dense opacity that fills a large part of a lung."""
+    side = int(rng.integers(2))
+    center_x = anatomy.lung_x(side) + rng.uniform(-0.3, 0.3) * anatomy.lung_width[side]
+    center_y = min(
+        rng.uniform(-0.6, 0.4) * anatomy.lung_height[side], anatomy.diaphragm[side] - 0.2
+    )
+    width, height = rng.uniform(0.28, 0.40, 2)
+    shape = _disc((x - center_x) / width, (y - center_y) / height, softness=0.35)
+    density = rng.uniform(0.75, 1.0) * shape
+    return (density * (1 + 0.15 * _noise(rng.normal(0, 1, (12, 12)), len(x)))).clip(0, 1)
 
 
 def _noise(values: npt.NDArray[np.floating], size: int) -> Field:

@@ -1,11 +1,14 @@
 """Synthetic chest radiographs with known lesions, for examples and tests.
 
 The images show thorax, lungs, ribs, clavicles, heart, diaphragm and an R marker. Pneumonia
-consists of one or more hazy opacities in the lungs, of varying size, position and contrast, whose
-masks are known.
+consists of hazy opacities in the lungs or of one dense, lobar one, of varying size, position and
+contrast, whose masks are known.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +19,7 @@ from cxrtransfer.files import expand, fresh_folder, read_json, write_json
 from cxrtransfer.runtime import main_first
 from cxrtransfer.types import StrPath
 
-from .drawing import Anatomy, draw_image
+from .drawing import Anatomy, Opacities, draw_image
 from .folder import read_folder
 
 __all__ = ["draw_radiograph", "draw_radiographs", "lesion_masks"]
@@ -54,7 +57,12 @@ def draw_radiograph(
 
 
 def draw_radiographs(
-    root: StrPath, *, num_images: int = 400, size: int = 96, seed: int = 0
+    root: StrPath,
+    *,
+    num_images: int = 400,
+    size: int = 96,
+    seed: int = 0,
+    opacities: Opacities = "hazy",
 ) -> Records:
     """Draw a synthetic data set with the folders and file names of the Kermany data set.
 
@@ -68,25 +76,35 @@ def draw_radiographs(
         num_images: Number of images: 20% test, 2% validation, the rest training.
         size: Height and width in pixels.
         seed: Random seed.
+        opacities: ``"hazy"`` draws one or two faint ones per image, ``"lobar"`` a large and dense
+            one, about which heatmaps of a few cells are unambiguous.
 
     Returns:
         The records of all three splits.
 
     Raises:
         FileExistsError: If the folder has any other content.
-        ValueError: If ``num_images`` is below 20.
+        ValueError: If ``num_images`` is below 20, or ``opacities`` is unknown.
     """
     if num_images < 20:
         raise ValueError(f"num_images must be at least 20, got {num_images}")
+    if opacities not in get_args(Opacities):
+        raise ValueError(f"opacities must be 'hazy' or 'lobar', got {opacities!r}")
     root = expand(root)
-    manifest = {"format": 2, "num_images": num_images, "size": size, "seed": seed}
+    manifest = {
+        "format": 3,
+        "num_images": num_images,
+        "size": size,
+        "seed": seed,
+        "opacities": opacities,
+    }
     with main_first():
         if not (root / _MANIFEST).is_file() or read_json(root / _MANIFEST) != manifest:
-            _draw_study(root, manifest)
+            _draw_study(root, manifest, opacities)
     return read_folder(root)
 
 
-def _draw_study(root: Path, manifest: dict[str, int]) -> None:
+def _draw_study(root: Path, manifest: dict[str, Any], opacities: Opacities) -> None:
     """Draw all splits and write the manifest file."""
     num_images, size, seed = (manifest[name] for name in ("num_images", "size", "seed"))
     num_test, num_val = num_images // 5, max(4, num_images // 50)
@@ -97,7 +115,8 @@ def _draw_study(root: Path, manifest: dict[str, int]) -> None:
         for split, count in counts.items():
             positive = round(count * _PREVALENCE[split])
             for name, number in zip(_CLASSES, (count - positive, positive), strict=True):
-                patient = _draw_class(folder, split, name, number, size, patient, rng)
+                draw = partial(draw_image, rng, size, opacities=opacities)
+                patient = _draw_class(folder, split, name, number, patient, rng, draw)
         write_json(folder / _MANIFEST, manifest)
 
 
@@ -106,9 +125,9 @@ def _draw_class(
     split: str,
     class_name: str,
     number: int,
-    size: int,
     patient: int,
     rng: np.random.Generator,
+    draw: Callable[..., tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]],
 ) -> int:
     """Draw the images of a class in a split; return the number of the last patient."""
     pneumonia = class_name == "PNEUMONIA"
@@ -122,7 +141,7 @@ def _draw_class(
         anatomy = Anatomy.draw(rng)
         cause = rng.choice(("bacteria", "virus"))
         for view in range(1, 1 + min(left, int(rng.integers(1, 5)))):
-            image, lesion = draw_image(rng, size, anatomy, pneumonia=pneumonia)
+            image, lesion = draw(anatomy, pneumonia=pneumonia)
             name = (
                 f"person{patient}_{cause}_{10 * patient + view}.png"
                 if pneumonia

@@ -56,7 +56,10 @@ def errors_section(study: StudyResults) -> Section:
         }
         for index in shown
     ]
-    summary = f"The {len(shown):,} most confident of {len(wrong):,} errors"
+    if len(shown) == len(wrong):
+        summary = "The only error" if len(wrong) == 1 else f"All {len(wrong):,} errors"
+    else:
+        summary = f"The {len(shown):,} most confident of {len(wrong):,} errors"
     return Section(
         "Errors",
         text=text,

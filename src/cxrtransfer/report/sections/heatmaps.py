@@ -72,7 +72,8 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
             title="Grad-CAM heatmaps",
             caption=f"Grad-CAM of the predicted class by {run_label(run)}, for "
             f"{RULES['confident']} of the confusion matrix. A heatmap shows what influenced "
-            "the score; it is no evidence of a lesion.",
+            "the score; it is no evidence of a lesion."
+            + ("" if run.localization() is None else " White: the boxes of the findings."),
             alt=alt,
             axes=example_grid(run, examples, "confident"),
         ),
@@ -221,11 +222,11 @@ def _comparison(
         "less": "significantly lower for incorrect predictions",
         "not significant": "no significant difference",
     }[result.verdict]
-    low, high = percent(result.low, signed=True), percent(result.high, signed=True)
     return (
         f"{verdict} ({percent(result.incorrect)} of {num_incorrect} incorrect, "
         f"{percent(result.correct)} of {num_correct} correct predictions; difference "
-        f"{percent(result.difference, signed=True)}, 95% CI {low} to {high})."
+        f"{100 * result.difference:+.1f} percentage points, 95% CI {100 * result.low:+.1f} to "
+        f"{100 * result.high:+.1f})."
     )
 
 

@@ -172,6 +172,7 @@ def paper_figures_section(study: StudyResults) -> Section | None:
         *_matrices(plain, weighted),
         *([grid] if grid else []),
         *([embedding] if embedding else []),
+        *_layers(explained),
     ]
     return Section(
         "Figures of the paper",
@@ -358,3 +359,27 @@ def _embedding(run: RunResult) -> Figure | None:
         "incorrectly.",
         axes=plot_embedding(coordinates, test.labels, test.predicted, test.class_names),
     )
+
+
+def _layers(run: RunResult) -> list[Figure]:
+    embeddings = run.layers()
+    if embeddings is None:
+        return []
+    test, indices = run.test, embeddings.indices
+    axes = []
+    for layer, coordinates in zip(embeddings.layers.tolist(), embeddings.coordinates, strict=True):
+        ax = plot_embedding(
+            coordinates, test.labels[indices], test.predicted[indices], test.class_names
+        )
+        ax.set_title(layer, loc="left", fontsize=10)
+        axes.append(ax)
+    return [
+        Figure(
+            name="paper_layers",
+            title="t-SNE of the features in different layers",
+            caption=f"Announced in the paper's abstract. {run_label(run)}, {len(indices):,} test "
+            "images, from a layer near the input to the input of the head.",
+            alt=f"Scatter plots at the layers {joined(embeddings.layers.tolist())}.",
+            axes=axes,
+        )
+    ]

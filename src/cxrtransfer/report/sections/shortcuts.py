@@ -4,6 +4,7 @@ from cxrtransfer.data import Acquisition, AurocEstimate
 from cxrtransfer.evaluation import AdjustedAuroc, common_ledger, count_test_openings
 from cxrtransfer.explain import StressResult, compare_stressed
 from cxrtransfer.plots import plot_samples
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Figure, Section, Table
 from cxrtransfer.report.wording import (
     counted,
@@ -31,7 +32,7 @@ def shortcuts_section(study: StudyResults) -> Section:
         "Shortcuts",
         text=[
             _acquisition_sentence(acquisition),
-            _adjusted_sentence(run.name, adjusted[run.name]),
+            _adjusted_sentence(run_label(run), adjusted[run.name]),
             _stress_sentence(run, stressed),
             _openings_sentence(study),
         ],
@@ -68,17 +69,20 @@ def _adjusted_sentence(name: str, adjusted: AdjustedAuroc | None) -> str:
     if not adjusted.has_overlap:
         return f"The validation AUROC cannot be adjusted: {adjusted.overlap.reason}."
     return (
-        f"Expect an AUROC of {name} of about {with_interval(adjusted.overlap)} on images whose "
-        f"acquisition does not reveal the class, rather than {with_interval(adjusted.plain)}."
+        f"Among validation images of similar acquisition {name} has an AUROC of "
+        f"{with_interval(adjusted.overlap)}, rather than {with_interval(adjusted.plain)} among "
+        "all. It is no prediction of the test AUROC: it misses shortcuts that the acquisition "
+        "statistics do not describe."
     )
 
 
 def _validation_table(study: StudyResults, adjusted: dict[str, AdjustedAuroc | None]) -> Table:
+    labels = {run.name: run_label(run) for run in study.runs}
     return Table(
         name="adjusted_validation",
         rows=[
             {
-                "Run": name,
+                "Run": labels[name],
                 "Validation AUROC": value_over_interval(result.plain),
                 "Overlap-weighted": value_over_interval(result.overlap),
                 "Within strata": value_over_interval(result.strata),
@@ -105,11 +109,12 @@ def _stress_sentence(run: RunResult, stressed: dict[str, tuple[StressResult, ...
     if not stressed:
         return unavailable(run, "stress") if "stress" in run.missing else ""
     found = [result.name for result in stressed["val"] if result.suggests_shortcut]
+    start = f"Stress tests of {run_label(run)} on validation suggest"
     if not found:
-        return f"Stress tests of {run.name} on validation suggest no shortcut."
+        return f"{start} no shortcut."
     return (
-        f"Stress tests of {run.name} on validation suggest shortcuts: {', '.join(found)}. With "
-        "the lungs hidden the AUROC should be near 0.5, and other changes should hardly matter."
+        f"{start} shortcuts: {', '.join(found)}. With the lungs hidden the AUROC should be near "
+        "0.5, and other changes should hardly matter."
     )
 
 

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator
 
-from cxrtransfer.data import AuditResult
+from cxrtransfer.data import Acquisition, AuditResult
 from cxrtransfer.report.page import Check, Section
-from cxrtransfer.report.wording import counted, percent
+from cxrtransfer.report.wording import counted, number, percent
 from cxrtransfer.study import StudyResults
 
 MAX_CONFOUND = 0.7  # an AUROC of the class from file properties alone
@@ -60,6 +60,12 @@ def _leakage(audit: AuditResult) -> Iterator[Check]:
             yield Check("passed", f"No {name} in more than one split.")
         if conflicting:
             yield Check("found", f"{counted(conflicting, 'group')} of {name} in two classes.")
+    if audit.num_small:
+        yield Check(
+            "unknown",
+            f"{counted(audit.num_small, 'image')} with fewer than 48 pixels on a side, where "
+            "images of different patients can be as similar as copies.",
+        )
 
 
 def _images(study: StudyResults) -> Iterator[Check]:
@@ -81,8 +87,24 @@ def _images(study: StudyResults) -> Iterator[Check]:
             "Properties of the image files (size, mode, format) hardly predict the class (AUROC "
             f"{confound:.3f}; 0.5 is chance level).",
         )
+    yield _acquisition(audit.acquisition)
     if audit.blank:
         yield Check("found", f"{counted(len(audit.blank), 'image')} nearly constant.")
     if study.audit.skipped:
         skipped = counted(len(study.audit.skipped), "image")
         yield Check("found", f"{skipped} unreadable and left out.")
+
+
+def _acquisition(acquisition: Acquisition | None) -> Check:
+    if acquisition is None or acquisition.border.value is None:
+        return Check(
+            "unknown", "There are too few images to test whether acquisition predicts the class."
+        )
+    auroc = f"AUROC {number(acquisition.border.value)}"
+    if acquisition.is_shortcut:
+        return Check(
+            "found",
+            f"The border and the corners alone predict the class ({auroc}): the images of the "
+            "classes were acquired differently, and the network may use that (Shortcuts).",
+        )
+    return Check("passed", f"The border and the corners alone hardly predict the class ({auroc}).")

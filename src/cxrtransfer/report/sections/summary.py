@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from cxrtransfer.evaluation import METRICS, Drop, Estimate, metric_drop
+from cxrtransfer.evaluation import METRICS, Drop, Estimate, compute_metrics, metric_drop
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Section, Tile
 from cxrtransfer.report.wording import (
@@ -19,7 +19,7 @@ from cxrtransfer.report.wording import (
 )
 from cxrtransfer.study import ExternalTest, StudyResults
 
-from .calibration import error_when_calibrated
+from .calibration import error_when_calibrated, recalibrated
 from .thresholds import operating_results
 
 MAX_STEPS = 4
@@ -237,9 +237,14 @@ def _steps(study: StudyResults) -> Iterator[str]:
             "and look at the image properties that differ most (External validation)."
         )
     if _is_miscalibrated(study) and not _includes_chance(study):
+        scaled = recalibrated(study)
+        helps = scaled and compute_metrics(scaled)["ece"] < study.chosen_test["ece"].value
         yield (
             "Recalibrate the probabilities on the validation set (fit_platt) before they are "
             "read as risks."
+            if helps
+            else "Recalibrate the probabilities on images like those of the intended use: "
+            "recalibration on the validation set does not help on the test set."
         )
     smallest = int(study.chosen_test.confusion_matrix.sum(axis=1).min())
     if smallest < MIN_PATIENTS:
