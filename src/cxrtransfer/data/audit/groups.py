@@ -5,8 +5,6 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from sklearn.cluster import KMeans
-from sklearn.preprocessing import StandardScaler
 
 from .acquisition import ACQUISITION_SIZE, acquisition_statistics
 
@@ -35,6 +33,10 @@ def acquisition_groups(
     size = (ACQUISITION_SIZE, ACQUISITION_SIZE)
     resized = (np.asarray(Image.fromarray(image).resize(size)) for image in images)
     statistics = [list(acquisition_statistics(image).values()) for image in resized]
+    # Slow to import, and only needed here.
+    from sklearn.cluster import KMeans  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
     table = StandardScaler().fit_transform(np.array(statistics))
     num = min(num_clusters, len(np.unique(table, axis=0)))
     clusters = KMeans(num, n_init=4, random_state=0).fit_predict(table)
