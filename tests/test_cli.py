@@ -413,21 +413,6 @@ def test_every_setting_has_an_option() -> None:
     assert config.training.class_weights == (2.0, 1.0)
 
 
-def test_a_recipe_changes_the_defaults_and_not_what_is_asked_for() -> None:
-    recipe = RunConfig.from_recipe("robust", name="resnet18", model="resnet18")
-    assert run_configs(parse(["train", ".", "--recipe", "robust"])) == (recipe,)
-
-    for words in (
-        ["--lr", "0.0001", "--recipe", "robust"],
-        ["--recipe", "robust", "--lr", "1e-4"],
-    ):
-        (config,) = run_configs(parse(["train", ".", *words]))
-        assert config == recipe.with_training(lr=1e-4)  # also if it is the library's default
-    assert run_configs(parse(["train", "."])) != (recipe,)
-    with pytest.raises(ValueError, match="recipe must be one of robust, got 'fast'"):
-        RunConfig.from_recipe("fast", name="a", model="b")  # type: ignore[arg-type]
-
-
 def test_equal_class_weights_are_none() -> None:
     (config,) = run_configs(parse(["train", ".", "--class-weights", "none"]))
 
