@@ -25,6 +25,7 @@ from cxrtransfer import GradCAM, StratifiedResplit, build_finetune_model
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.explain import (
     EigenCAM,
+    FractionComparison,
     GradCAMPlusPlus,
     HiResCAM,
     border_fraction,
@@ -81,13 +82,15 @@ def main() -> None:
     patients = np.array(test.records.patient_ids)
     for where, fractions in (("border", border_fraction), ("corners", corner_fraction)):
         values = fractions(heatmaps).numpy().astype(float)
-        print(f"{where}: {compare_fractions(values, correct, patients=patients.tolist())}")
+        print(
+            f"{where}: {sentence(compare_fractions(values, correct, patients=patients.tolist()))}"
+        )
         for label, name in enumerate(predictions.class_names):
             chosen = predictions.predicted == label
             comparison = compare_fractions(
                 values[chosen], correct[chosen], patients=patients[chosen].tolist()
             )
-            print(f"  predicted {name}: {comparison}")
+            print(f"  predicted {name}: {sentence(comparison)}")
     border = border_fraction(heatmaps).numpy().astype(float)
 
     chosen = np.random.default_rng(0).permutation(len(test))[: arguments.images]
@@ -130,6 +133,16 @@ def main() -> None:
         }
         for name, ax in figures.items():
             ax.figure.savefig(arguments.out / f"{name}.png")
+
+
+def sentence(comparison: FractionComparison) -> str:
+    """Return a comparison as text."""
+    return (
+        f"{comparison.incorrect:.1%} of {comparison.num_incorrect} incorrect, "
+        f"{comparison.correct:.1%} of {comparison.num_correct} correct; difference "
+        f"{100 * comparison.difference:+.1f} points, 95% CI {100 * comparison.low:+.1f} to "
+        f"{100 * comparison.high:+.1f}"
+    )
 
 
 def explain(model: torch.nn.Module, test: StratifiedResplit, classes: np.ndarray) -> Tensor:

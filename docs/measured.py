@@ -27,8 +27,6 @@ from PIL import Image
 from cxrtransfer.evaluation import (
     Predictions,
     adjust_priors,
-    average,
-    compare,
     compute_metrics,
     estimate_priors,
     evaluate,
@@ -166,17 +164,6 @@ def write_validation(study: StudyResults) -> None:
         **thresholds(run.val, run.test),
         **recalibration(run.val, run.test),
     }
-    others = [each for each in study.runs if each is not run]
-    if others:
-        mean = average([each.test for each in study.runs])
-        patients = [study.patient_of[name] for name in run.test.ids]
-        difference = compare(mean, run.test, patients=patients)
-        numbers["ensemble"] = {
-            "auroc": compute_metrics(mean)["auroc"],
-            "difference": difference.difference,
-            "low": difference.low,
-            "high": difference.high,
-        }
     path = OUTPUT / "validation-and-test.json"
     path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
 
@@ -188,11 +175,12 @@ def prevalence(predictions: Predictions) -> float:
 
 def thresholds(val: Predictions, test: Predictions) -> dict[str, object]:
     """Return the thresholds chosen on validation and their accuracy on test."""
+    positive = test.labels == test.positive_index
     points = {"youden": threshold_for_youden(val), "f1": threshold_for_max_f1(val)}
     return {
         name: {
             "threshold": point.threshold,
-            "accuracy": compute_metrics(test, threshold=point.threshold)["accuracy"],
+            "accuracy": float(((test.scores >= point.threshold) == positive).mean()),
         }
         for name, point in points.items()
     }
