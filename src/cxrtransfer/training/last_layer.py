@@ -57,10 +57,6 @@ def retrain_last_layer(
             "the last layer must be fully connected, with a bias, and its outputs the logits, "
             f"got {head}"
         )
-    # Slow to import, and only needed here.
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
-
     scaler = StandardScaler().fit(features)
     rng, fits = np.random.default_rng(seed), []
     smallest = np.unique(groups, return_counts=True)[1].min()

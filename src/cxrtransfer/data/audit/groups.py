@@ -36,10 +36,6 @@ def acquisition_groups(
     size = (ACQUISITION_SIZE, ACQUISITION_SIZE)
     resized = (np.asarray(Image.fromarray(image).resize(size)) for image in images)
     statistics = [list(acquisition_statistics(image).values()) for image in resized]
-    # Slow to import, and only needed here.
-    from sklearn.cluster import KMeans  # noqa: PLC0415
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
-
     table = StandardScaler().fit_transform(np.array(statistics))
     num = min(num_clusters, len(np.unique(table, axis=0)))
     clusters = KMeans(num, n_init=4, random_state=0).fit_predict(table)
