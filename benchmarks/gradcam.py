@@ -13,6 +13,7 @@ the memory allocated by torch on a GPU.
 import argparse
 import multiprocessing
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--networks", nargs="+", default=list(LAYERS), choices=list(LAYERS))
     parser.add_argument("--memory", action="store_true", help="measure peak memory, too")
+    parser.add_argument("--memory-only", action="store_true", help="measure only peak memory")
     arguments = parser.parse_args()
     print(
         f"torch {torch.__version__}, {arguments.device}, {torch.get_num_threads()} threads, "
@@ -45,7 +47,10 @@ def main() -> None:
     )
     for network in arguments.networks:
         print(f"\n{network}, layer {LAYERS[network]}")
-        measure(network, arguments)
+        if arguments.memory_only:
+            print_memory(network, ["inference", "cxrtransfer"], arguments)
+        else:
+            measure(network, arguments)
 
 
 def measure(network: str, arguments: argparse.Namespace) -> None:
@@ -76,11 +81,15 @@ def measure(network: str, arguments: argparse.Namespace) -> None:
     ]
     print(f"cxrtransfer over inference, turn by turn: {min(ratios):.2f} to {max(ratios):.2f}")
     if arguments.memory:
-        memory = {
-            name: peak_memory(network, name, arguments) for name in methods if name not in failures
-        }
-        for name, peak in memory.items():
-            print(f"{name:<18}{peak:>8.0f} MiB {peak / memory['inference']:>5.2f} x inference")
+        print_memory(network, [name for name in methods if name not in failures], arguments)
+
+
+def print_memory(network: str, methods: list[str], arguments: argparse.Namespace) -> None:
+    """Print the peak memory of each method, inference first."""
+    memory = {name: peak_memory(network, name, arguments) for name in methods}
+    for name, peak in memory.items():
+        ratio = peak / memory["inference"]
+        print(f"{name:<18}{peak:>8.0f} MiB {ratio:>5.2f} x inference", flush=True)
 
 
 def timed(run: Method, device: torch.device) -> float:
@@ -119,7 +128,7 @@ def build_methods(
         try:
             methods[name] = build(model, layer, images)
         except ImportError:
-            print(f"{name} is not installed")
+            print(f"{name} is not installed", file=sys.stderr)
     return methods
 
 

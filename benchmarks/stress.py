@@ -1,85 +1,56 @@
-"""Stress tests of two trained networks: without augmentation and with strong augmentation.
+"""Table of the stress tests of one or more runs.
 
-    python benchmarks/stress.py --data chest_xray --weights weights --out docs/_output \
-        --ledger docs/results/test-openings.csv
+    cxrtransfer train chest_xray --models squeezenet1_1 mobilenet_v2 --epochs 3 --out runs/mine
+    python benchmarks/stress.py runs/mine/squeezenet1_1 --out docs/_output
 
-Trains SqueezeNet 1.1 by the recipes "plain" and "strong" of ``benchmarks/recipe_runs.py``, with
-fewer epochs, and tests up to 400 validation and 400 test images after each change. Writes
-``stress.csv``; an asterisk marks what suggests a shortcut.
+Writes ``stress.csv``: AUROC on up to 400 validation and 400 test images after each change. An
+asterisk marks what suggests a shortcut.
 """
 
 import argparse
-import os
+import csv
 from pathlib import Path
 
-import numpy as np
-import recipe_runs as runs
-from recipe_runs import Candidate, Images, Workplace
-from recipe_tables import write_csv
+from cxrtransfer.evaluation import compute_metrics
+from cxrtransfer.explain import compare_stressed
+from cxrtransfer.study import RunResult, load_run
 
-from cxrtransfer.evaluation import compute_metrics, record_test_opening
-from cxrtransfer.explain import compare_stressed, predict_stressed
-from cxrtransfer.inference import predict
-from cxrtransfer.models import input_spec
-
-RECIPES = ("plain", "strong")
 SPLITS = {"val": "validation", "test": "test"}
-MAX_IMAGES = 400
+
+
+def rows_of(runs: list[RunResult]) -> list[dict[str, str]]:
+    """Return one row per change, with a column for each run and split."""
+    rows: dict[str, dict[str, str]] = {}
+    for run in runs:
+        patient_of = run.patients()
+        for split, predictions in (run.stress() or {}).items():
+            changed = dict(predictions)
+            plain = changed.pop("unchanged")
+            results = compare_stressed(
+                plain, changed, patients=[patient_of[name] for name in plain.ids]
+            )
+            cells = {"unchanged": f"{compute_metrics(plain)['auroc']:.3f}"}
+            for r in results:
+                interval = f"{r.auroc.low:.3f} to {r.auroc.high:.3f}"
+                mark = " *" if r.suggests_shortcut else ""
+                cells[r.name] = f"{r.auroc.value:.3f} ({interval}){mark}"
+            for change, text in cells.items():
+                row = rows.setdefault(change, {"Change": change})
+                row[f"{run.manifest.config.model}, {SPLITS[split]}"] = text
+    return list(rows.values())
 
 
 def main() -> None:
-    """Train, test and write the table."""
+    """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("CXRTRANSFER_DATA"))
-    parser.add_argument("--weights", type=Path, default=os.environ.get("CXRTRANSFER_WEIGHTS"))
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--ledger", type=Path, required=True)
-    parser.add_argument("--scratch", type=Path, required=True, help="folder of pixels and weights")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--epochs", type=int, default=3)
     options = parser.parse_args()
-    os.environ["CXRTRANSFER_WEIGHTS"] = str(options.weights)
-    work = Workplace(
-        data=options.data,
-        out=options.scratch / "results",
-        scratch=options.scratch,
-        device=options.device,
-        epochs=options.epochs,
-    )
-    for folder in ("runs", "predictions"):
-        (work.out / folder).mkdir(parents=True, exist_ok=True)
-    for group in ("fit", "test"):
-        runs.prepare(work, group)
-    rows: dict[str, dict[str, str]] = {}
-    for recipe in RECIPES:
-        candidate = Candidate(recipe, "squeezenet1_1")
-        print(runs.train(work, candidate), flush=True)
-        for split, name in SPLITS.items():
-            tests = stressed(work, candidate, split, options.ledger)
-            for change, text in tests.items():
-                row = rows.setdefault(change, {"Change": change})
-                row[f"{recipe}, {name}"] = text
-            print(recipe, split, tests, flush=True)
-    write_csv(options.out / "stress.csv", list(rows.values()))
-
-
-def stressed(work: Workplace, candidate: Candidate, split: str, ledger: Path) -> dict[str, str]:
-    """Return the AUROC after each change, with an asterisk if it suggests a shortcut."""
-    model = runs.trained_model(work, candidate)
-    data = few(runs.images_of(work, split, input_spec(model)))
-    plain = predict(model, data, device=work.device)
-    changed = predict_stressed(model, data)
-    if split == "test":
-        record_test_opening(ledger, plain.ids, run=candidate.name, purpose="stress tests")
-    results = compare_stressed(plain, changed, patients=data.records.patient_ids)
-    marked = {r.name: f"{r.auroc.value:.3f}{' *' * r.suggests_shortcut}" for r in results}
-    return {"unchanged": f"{compute_metrics(plain)['auroc']:.3f}", **marked}
-
-
-def few(data: Images) -> Images:
-    """Return up to 400 images, drawn at random with a fixed seed."""
-    drawn = np.sort(np.random.default_rng(0).permutation(len(data))[:MAX_IMAGES])
-    return data.take(drawn)
+    rows = rows_of([load_run(path) for path in options.runs])
+    with (options.out / "stress.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,14 @@ Users find them as :class:`cxrtransfer.training.TrainConfig` and
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from types import MappingProxyType
 from typing import Any, Literal, Self, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
 from cxrtransfer.types import Precision
 
 __all__ = [
-    "RECIPES",
     "ClassWeights",
     "LossNormalization",
     "Monitor",
-    "Recipe",
     "RunConfig",
     "Schedule",
     "Select",
@@ -31,24 +28,6 @@ Monitor = Literal["val_loss", "val_accuracy", "val_f1", "val_auroc", "train_loss
 Schedule = Literal["constant", "cosine", "one-cycle"]
 Select = Literal["best", "last"]
 LossNormalization = Literal["split", "batch"]
-Recipe = Literal["robust"]
-
-#: Fields of :class:`RunConfig` that a recipe changes, with those of its training settings under
-#: ``training``. ``docs/results/recipe.rst`` has the study behind "robust".
-RECIPES: Mapping[Recipe, Mapping[str, Any]] = MappingProxyType(
-    {
-        "robust": {
-            "augment": "strong",
-            "training": {
-                "lr": 3e-4,
-                "weight_decay": 0.05,
-                "batch_size": 64,
-                "warmup_epochs": 0.5,
-                "select": "last",
-            },
-        }
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,37 +270,6 @@ class RunConfig:
                 f"augment_strengths {dict(self.augment_strengths)} have no effect without "
                 "augment; set augment='light' or 'strong' (--augment)"
             )
-
-    @classmethod
-    def from_recipe(
-        cls,
-        recipe: Recipe,
-        *,
-        name: str,
-        model: str,
-        **changes: Any,  # noqa: ANN401  (its fields)
-    ) -> Self:
-        """Return the settings of a recipe.
-
-        Args:
-            recipe: ``"robust"`` acts against shortcuts: strong augmentation, and the weights of
-                the last epoch, so that validation images with the same shortcut select nothing.
-            name: Name of the run.
-            model: Name of the network.
-            **changes: Other fields; :meth:`with_training` changes training settings.
-
-        Raises:
-            ValueError: If the recipe is unknown.
-
-        Example:
-            >>> RunConfig.from_recipe("robust", name="a", model="resnet18").augment
-            'strong'
-        """
-        if recipe not in RECIPES:
-            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
-        settings = dict(RECIPES[recipe])
-        training = TrainConfig(**settings.pop("training", {}))
-        return cls(**{"name": name, "model": model, "training": training, **settings, **changes})
 
     def with_training(self, **changes: Unpack[TrainSettings]) -> Self:
         """Return a copy with some training settings changed.

@@ -2,11 +2,12 @@ import csv
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cxrtransfer.deploy import Classifier, ImagePredictions, predict_files
 from cxrtransfer.deploy import output as module
-from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.deploy.images import ImageSource
 from cxrtransfer.files import read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*heatmaps are empty:UserWarning")
@@ -168,17 +169,27 @@ def test_an_interrupted_call_goes_on_and_gives_the_same_bytes(
 
 
 def test_a_changed_image_is_not_taken_from_the_interrupted_call(
-    classifier: Classifier, images: Path, tmp_path: Path
+    classifier: Classifier, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = sorted((images / "NORMAL").iterdir())[:2]
-    good = first.read_bytes()
-    first.write_bytes(b"no image")
-    with pytest.raises(UnreadableImagesError):
-        predict(classifier, images, tmp_path)
-    first.write_bytes(good)
+    monkeypatch.setattr(module, "CHUNK", 10)
+    compute = module.predict_chunk
 
-    assert f"NORMAL/{first.name}" in predict(classifier, images, tmp_path).ids
-    assert second.exists()
+    def interrupted(part: Classifier, sources: list[ImageSource], **options: object) -> object:
+        if any("virus" in source.name for source in sources):
+            raise KeyboardInterrupt
+        return compute(part, sources, **options)
+
+    with monkeypatch.context() as context:
+        context.setattr(module, "predict_chunk", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            predict(classifier, images, tmp_path)
+    first, *_, last = sorted((images / "NORMAL").iterdir())
+    first.write_bytes(last.read_bytes())
+
+    resumed = predict(classifier, images, tmp_path)
+
+    expected = classifier.predict(images)
+    np.testing.assert_allclose(resumed.probabilities, expected.probabilities, atol=1e-5)
 
 
 def test_the_contact_sheet_shows_every_image_with_its_class_and_escapes_names(

@@ -16,10 +16,7 @@ __all__ = ["build_parser", "parse"]
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line: the function of the command, under ``run``, and its options."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    if getattr(options, "recipe", None):
-        options = parser.parse_args(arguments)  # with the defaults that the recipe has set
+    options = build_parser().parse_args(arguments)
     if options.command == "train" and options.data is None:
         find_data(options)
     return options

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from cxrtransfer.config import RECIPES, RunConfig, TrainConfig, run_name
+from cxrtransfer.config import RunConfig, TrainConfig, run_name
 
 from .source import add_columns, existing
 
@@ -100,13 +100,6 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="names of networks (default: resnet18); the command models lists them",
     )
-    run.add_argument(
-        "--recipe",
-        choices=tuple(RECIPES),
-        action=_ChangeDefaults,
-        help="settings that worked well together; other options still apply: robust acts against "
-        "shortcuts",
-    )
     run.add_argument("--weights", type=existing, help="folder with files of ImageNet weights")
     _add_settings(run, RunConfig, {"name", "model", "training"})
 
@@ -177,21 +170,6 @@ def _value_options(hint: Any) -> dict[str, Any]:  # noqa: ANN401  (a type hint)
         return {"nargs": "+", "type": _named_number, "action": _Mapped, "metavar": "NAME=X"}
     kind = next((part for part in get_args(hint) if part is not NoneType), hint)  # X | None
     return {"type": kind, "metavar": _METAVARS[kind]}
-
-
-class _ChangeDefaults(argparse.Action):
-    """Change the defaults of the other options to those of a recipe, for the next parse."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,  # noqa: ANN401  (the signature of argparse)
-        option_string: str | None = None,  # noqa: ARG002
-    ) -> None:
-        setattr(namespace, self.dest, values)
-        settings = dict(RECIPES[values])
-        parser.set_defaults(**settings.pop("training", {}), **settings)
 
 
 class _Mapped(argparse.Action):

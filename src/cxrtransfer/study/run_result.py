@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,11 @@ class RunResult:
         return positive_class(self.config, self.test.class_names)
 
     def records(self) -> Records:
-        """Read the images of all splits."""
+        """Read the images of all splits, once."""
+        return self._records
+
+    @cached_property
+    def _records(self) -> Records:
         return self.folder.read_records(self.test.class_names)
 
     def patients(self) -> dict[str, str]:

@@ -3,8 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from cxrtransfer.inference import ImageData, extract_features, labels_of, predict_logits
@@ -42,6 +40,9 @@ def retrain_last_layer(
         ValueError: If the number of groups is not that of images, the images are of one class, or
             the last layer is not fully connected.
     """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  (slow to import)
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
     labels = labels_of(data)
     if groups.shape != labels.shape or len(np.unique(labels)) < 2:
         raise ValueError(

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from sklearn.cluster import KMeans
-from sklearn.preprocessing import StandardScaler
 
 from .acquisition import ACQUISITION_SIZE, acquisition_statistics
 
@@ -32,6 +30,9 @@ def acquisition_groups(
     Returns:
         Group of each image, int64 ``(N,)``.
     """
+    from sklearn.cluster import KMeans  # noqa: PLC0415  (slow to import)
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
     size = (ACQUISITION_SIZE, ACQUISITION_SIZE)
     resized = (np.asarray(Image.fromarray(image).resize(size)) for image in images)
     statistics = [list(acquisition_statistics(image).values()) for image in resized]
