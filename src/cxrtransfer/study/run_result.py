@@ -82,7 +82,7 @@ class RunResult:
 
     @property
     def tested_epoch(self) -> int:
-        """Number of the tested epoch, which is the best or, with ``select="last"``, the last."""
+        """Epoch of the tested weights, the best or, with ``select="last"``, the last."""
         return self.manifest.history.selected_epoch
 
     @property
