@@ -25,7 +25,8 @@ from cxrtransfer.study import (
     run_study,
 )
 from cxrtransfer.study.image_files import ImageFiles, read_image_files
-from cxrtransfer.study.run import Datasets, Plan, perform, plan_run
+from cxrtransfer.study.plan import Datasets, Plan, plan_run
+from cxrtransfer.study.run import perform
 from cxrtransfer.study.run_folder import RunFolder
 from cxrtransfer.study.run_result import positive_class
 from cxrtransfer.study.scheduling import StudyBar, run_all

@@ -20,8 +20,8 @@ from cxrtransfer.data import Record, Records
 from cxrtransfer.errors import RunFolderError, RunsFailedError, UnreadableImagesError
 from cxrtransfer.report import write_report
 from cxrtransfer.study import RunConfig, RunFolder, load_run, load_study, run_study
+from cxrtransfer.study.plan import Plan
 from cxrtransfer.study.progress import StudyBar
-from cxrtransfer.study.run import Plan
 from cxrtransfer.training import TrainConfig
 
 CONFIG = RunConfig(

@@ -20,7 +20,7 @@ from cxrtransfer.study import (
     run_study,
 )
 from cxrtransfer.study.image_files import ImageFiles, read_image_files
-from cxrtransfer.study.run import Datasets, Plan, plan_run
+from cxrtransfer.study.plan import Datasets, Plan, plan_run
 from cxrtransfer.study.run_folder import RunFolder
 from cxrtransfer.training import TrainConfig
 from cxrtransfer.types import InputSpec

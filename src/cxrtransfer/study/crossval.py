@@ -17,7 +17,8 @@ from cxrtransfer.types import StrPath
 
 from .auditing import find_unreadable, leave_out
 from .image_files import read_image_files
-from .run import Datasets, check_config, perform, plan_run
+from .plan import Datasets, check_config, plan_run
+from .run import perform
 from .run_result import RunResult, load_run
 from .study_folder import CrossValidationFolder
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tqdm.auto import tqdm
 
 from .explanations import MAX_EXPLAINED, MAX_RANDOMIZED, STEPS
-from .run import Plan
+from .plan import Plan
 
 __all__ = ["StudyBar"]
 

@@ -8,8 +8,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from cxrtransfer.errors import MissingExtraError, NonFiniteLossError, UnreadableImagesError
 
+from .plan import Plan
 from .progress import StudyBar
-from .run import Plan
 
 __all__ = ["run_all"]
 

@@ -24,8 +24,9 @@ from cxrtransfer.types import InputSpec, StrPath
 from .auditing import audit_images, leave_out
 from .image_files import read_image_files
 from .manifests import SplitSummary, StudyManifest
+from .plan import Datasets, Plan, check_config, plan_run
 from .progress import StudyBar
-from .run import Datasets, Plan, check_config, perform, plan_run
+from .run import perform
 from .run_result import PositiveClass, RunResult, load_run, positive_class
 from .scheduling import run_all
 from .study_folder import StudyFolder
