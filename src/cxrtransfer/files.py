@@ -13,12 +13,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from cxrtransfer.types import StrPath
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "DELIMITERS",
@@ -144,7 +144,7 @@ def write_json(path: StrPath, value: Any) -> None:  # noqa: ANN401
 
 
 def write_arrays(
-    path: StrPath, arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = True
+    path: StrPath, arrays: "Mapping[str, npt.NDArray[Any]]", *, compressed: bool = True
 ) -> None:
     """Write named arrays to an npz file, atomically.
 
@@ -153,6 +153,8 @@ def write_arrays(
         arrays: The arrays by name.
         compressed: Whether to compress them.
     """
+    import numpy as np  # noqa: PLC0415  (the command line reads tables without it)
+
     save = np.savez_compressed if compressed else np.savez
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         save(file, allow_pickle=False, **arrays)

@@ -36,9 +36,9 @@ Draw = Callable[..., Path]
 
 RUN_FILES = (
     "config.json", "embedding.html", "embedding.npz", "explanations.npz", "features.npz",
-    "heatmaps.npz", "history.csv", "history.json", "model.safetensors", "predictions_test.csv",
-    "predictions_val.csv", "profile.npz", "randomization.npz", "reference.npz", "split.csv",
-    "stress.npz",
+    "heatmaps.npz", "history.csv", "history.json", "layers.npz", "model.safetensors",
+    "predictions_test.csv", "predictions_val.csv", "profile.npz", "randomization.npz",
+    "reference.npz", "split.csv", "stress.npz",
 )  # fmt: skip
 
 
