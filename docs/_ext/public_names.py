@@ -41,7 +41,7 @@ def write_pages(folder: Path) -> None:
             if inspect.isclass(value) or inspect.isfunction(value):
                 topics[_topic(value.__module__)].append(name)
                 _write_page(folder, package, name, is_class=inspect.isclass(value))
-        text = "\n".join(_list(package, title, names) for title, names in topics.items())
+        text = "\n".join(_list(title, names) for title, names in topics.items())
         (folder / f"{package}.txt").write_text(text, encoding="utf-8")
 
 
@@ -60,6 +60,9 @@ def _page(package: str, name: str, *, is_class: bool) -> str:
 def _write_page(folder: Path, package: str, name: str, *, is_class: bool) -> None:
     title = f"cxrtransfer.{package}.{name}"
     lines = [
+        # Not in the navigation, which every page repeats; the lists link to them.
+        ":orphan:",
+        "",
         title,
         "=" * len(title),
         "",
@@ -73,11 +76,7 @@ def _write_page(folder: Path, package: str, name: str, *, is_class: bool) -> Non
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
-def _list(package: str, title: str, names: list[str]) -> str:
-    module = importlib.import_module(f"cxrtransfer.{package}")
-    pages = [
-        _page(package, name, is_class=inspect.isclass(getattr(module, name))) for name in names
-    ]
+def _list(title: str, names: list[str]) -> str:
     return "\n".join(
         [
             title,
@@ -87,11 +86,6 @@ def _list(package: str, title: str, names: list[str]) -> str:
             "   :nosignatures:",
             "",
             *(f"   {name}" for name in names),
-            "",
-            ".. toctree::",
-            "   :hidden:",
-            "",
-            *(f"   {name} <generated/{page}>" for name, page in zip(names, pages, strict=True)),
             "",
         ]
     )

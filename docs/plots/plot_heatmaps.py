@@ -24,7 +24,7 @@ def block(channels_in, channels_out, stride=1):
     return convolution, nn.BatchNorm2d(channels_out), nn.ReLU()
 
 
-records = draw_radiographs(tempfile.mkdtemp(), num_images=400, size=64)
+records = draw_radiographs(tempfile.mkdtemp(), num_images=300, size=64)
 train, val, test = (
     StratifiedResplit(records, split, input_spec=InputSpec(size=64))
     for split in ("train", "val", "test")
@@ -40,7 +40,7 @@ model = nn.Sequential(
     nn.Linear(64, 2),
 )
 trainer = WeightedTrainer(
-    model, lr=5e-3, schedule="one-cycle", batch_size=16, epochs=10, progress=False
+    model, lr=5e-3, schedule="one-cycle", batch_size=16, epochs=8, progress=False
 )
 history = trainer.fit(train, val)
 predictions = trainer.predict(test)
