@@ -3,12 +3,12 @@
     python benchmarks/time_to_quality.py --data chest_xray --weights weights --out results.txt
 
 Every method trains the same network from the same file of ImageNet weights, on images of the same
-size, for a few numbers of epochs and seeds, each in a process of its own, from the files on disk to a saved model; start-up
-counts. The process then reports the AUROC on the test split, which takes no part in the time.
-Methods take turns, so that a change in the load of the machine affects all. The table has the
-median over the seeds, and at its end the shortest training whose median AUROC reaches a quality.
-CPU seconds are those of all threads and processes, and depend less than seconds on what else the
-machine does.
+size, for a few numbers of epochs and seeds, each in a process of its own, from the files on disk
+to a saved model; start-up counts. The process then reports the AUROC on the test split, which
+takes no part in the time. Methods take turns, so that a change in the load of the machine affects
+all. The table has the median over the seeds, and at its end the shortest training whose median
+AUROC reaches a quality. CPU seconds are those of all threads and processes, and depend less than
+seconds on what else the machine does.
 
 ``plain`` is a script of torchvision and torch as tutorials have it; ``fastai`` is
 ``vision_learner(...).fine_tune(epochs)``, which first trains the head for one epoch, and is left
@@ -200,7 +200,8 @@ def table(
 ) -> list[str]:
     """Return the lines of the table, and the shortest training that reaches each quality."""
     lines = [
-        f"{options.network}, {options.size} px, torch {torch.__version__}, {options.device}, {os.cpu_count()} cores, "
+        f"{options.network}, {options.size} px, torch {torch.__version__}, {options.device}, "
+        f"{os.cpu_count()} cores, "
         f"{torch.get_num_threads()} thread(s), {options.workers} loader processes of the others",
         f"{'':<14}{'epochs':>7}{'seeds':>7}{'seconds':>9}{'CPU s':>9}{'AUROC':>8}",
     ]
