@@ -14,9 +14,10 @@ one after the other, and each can be named alone:
   have, and runs the stress tests of each network on validation and test. It needs no other stage.
 
 Each evaluation on the test set is a line of ``test-openings.csv``. Finished runs are kept in the
-scratch folder, so the command can be repeated after an interruption. All results so far are written to ``recipe.zip`` in the output folder after each stage,
-and after each network of the stress tests. ``--data`` is a folder of images or a folder
-with ``images.zip``, as ``benchmarks/pack.py`` writes it.
+scratch folder, so the command can be repeated after an interruption. All results so far are
+written to ``recipe.zip`` in the output folder after each stage, and after each network of the
+stress tests. ``--data`` is a folder of images or a folder with ``images.zip``, as
+``benchmarks/pack.py`` writes it.
 """
 
 import argparse
