@@ -6,11 +6,13 @@ this package.
 
 from .batches import EpochBatches, TrainLoader, batch_loader, train_loader
 from .datasets import ImageData, check_pair, class_names_of, ids_of, labels_of
+from .ensemble import Ensemble
 from .features import extract_features
 from .predict import Outputs, are_probabilities, predict, predict_logits, probabilities_of
 from .tta import View, predict_views, small_views
 
 __all__ = [
+    "Ensemble",
     "EpochBatches",
     "ImageData",
     "Outputs",

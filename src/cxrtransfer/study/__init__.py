@@ -6,6 +6,7 @@ from .crossval import CrossValidation, cross_validate, load_cross_validation
 from .explanations import Example, Explanations, Localization
 from .external import ExternalTest, external_test
 from .grid import PAPER_MODELS, paper_grid
+from .joint import JointRun, load_ensemble
 from .manifests import RunManifest, SplitSummary, StudyAudit
 from .run import run_experiment
 from .run_folder import RunFolder
@@ -24,6 +25,7 @@ __all__ = [
     "Example",
     "Explanations",
     "ExternalTest",
+    "JointRun",
     "Localization",
     "PositiveClass",
     "RunConfig",
@@ -40,6 +42,7 @@ __all__ = [
     "cross_validate",
     "external_test",
     "load_cross_validation",
+    "load_ensemble",
     "load_network",
     "load_run",
     "load_study",

@@ -29,14 +29,14 @@ def external_section(study: StudyResults) -> Section:
     return Section(
         title,
         points=[
-            f"{labels[test.run]} on {test.site}: {sentence}"
+            f"{labels.get(test.run, test.run)} on {test.site}: {sentence}"
             for test in tests
             for sentence in _points(test)
         ],
         tables=[
             table
             for test in tests
-            for table in (_metrics(test, labels[test.run]), _properties(test))
+            for table in (_metrics(test, labels.get(test.run, test.run)), _properties(test))
         ],
         notes=[
             "Below each value: 95% CI. Difference: internal minus external; an asterisk marks a "
