@@ -21,7 +21,7 @@ from .checks import (
     loading,
 )
 from .outcome import print_outcome
-from .printing import print_lines
+from .printing import print_json, print_lines
 from .settings import run_configs
 from .source import check_classes, read_source
 
@@ -89,6 +89,7 @@ def train(options: argparse.Namespace) -> None:
             options.out / f"{configs[0].name}_{options.folds}_folds",
             num_folds=options.folds,
             device=options.device,
+            num_workers=options.workers,
             cache=options.cache,
             on_error=_on_error(options),
         )
@@ -140,6 +141,9 @@ def external_test(options: argparse.Namespace) -> None:
         on_error=_on_error(options),
         device=options.device,
     )
+    if options.json:
+        print_json(result.to_dict())
+        return
     skipped = [f"skipped: {name}: {reason}" for name, reason in result.skipped.items()]
     print_lines(result, *external_sentences(result), *image_sentences(result), *skipped)
 

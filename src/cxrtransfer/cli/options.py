@@ -68,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     test.add_argument("run_folder", type=existing, metavar="run", help="folder of one run")
     test.add_argument("data", type=existing, help="folder or table of images of the same classes")
     test.add_argument("--site", metavar="NAME", help="name of the site (default: the folder's)")
+    test.add_argument("--json", action="store_true", help="print the result as JSON")
     add_columns(test)
     _add_shared(test)
 
