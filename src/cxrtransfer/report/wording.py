@@ -107,8 +107,7 @@ def audit_warning(audit: AuditResult) -> str:
     if not audit.patients_known:
         return (
             "No patient identifiers are known. Patients may occur in more than one split, and "
-            "the confidence intervals may be too narrow; provide identifiers in a table with the "
-            "column patient_id."
+            "the confidence intervals may be too narrow."
         )
     return ""
 
