@@ -96,6 +96,8 @@ def test_the_report_can_be_written_again(
     assert main(["report", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").read_bytes() == page
     assert "report.html" in capsys.readouterr().out
+    assert main(["report", str(tmp_path), "--explained", "other"]) == 1
+    assert "'other'" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrtransfer.deploy import Classifier, ImagePredictions, predict_files
-from cxrtransfer.deploy import output as module
+from cxrtransfer.deploy import Classifier, ImagePredictions, output as module, predict_files
 from cxrtransfer.deploy.images import ImageSource
 from cxrtransfer.files import read_json
 

@@ -215,7 +215,7 @@ def report(options: argparse.Namespace) -> None:
     loading()
     from cxrtransfer.report import write_report  # noqa: PLC0415
 
-    print_lines(write_report(options.out).resolve())
+    print_lines(write_report(options.out, explained=options.explained).resolve())
 
 
 def models(options: argparse.Namespace) -> None:

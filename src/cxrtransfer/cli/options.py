@@ -148,6 +148,11 @@ def build_parser() -> argparse.ArgumentParser:
         commands.report,
     )
     report.add_argument("out", type=existing, help="folder that train wrote")
+    report.add_argument(
+        "--explained",
+        metavar="RUN",
+        help="run in the figures of the paper that show one run, in a study of its design",
+    )
 
     models = add(
         "models", "list the available models", "cxrtransfer models 'convnext*'", commands.models

@@ -155,7 +155,7 @@ def paper_figures_section(study: StudyResults) -> Section | None:
         return None
     plain = [run for run in runs if not is_weighted(run)]
     weighted = [run for run in runs if is_weighted(run)]
-    explained = explained_run(runs)
+    explained = explained_run(study, runs)
     missing = []
     examples = _examples(explained)
     grid, embedding = _grid(explained), _embedding(explained)
@@ -186,11 +186,14 @@ def paper_figures_section(study: StudyResults) -> Section | None:
     )
 
 
-def explained_run(runs: Sequence[RunResult]) -> RunResult:
-    """Return the run that the paper explains, the weighted ResNet-50, or else the best weighted.
+def explained_run(study: StudyResults, runs: Sequence[RunResult]) -> RunResult:
+    """Return the run that is explained: the study's choice, the weighted ResNet-50, or the best.
 
-    The best has the highest validation AUROC among the runs with explanations, if any.
+    The best has the highest validation AUROC among the weighted runs with explanations, if any.
     """
+    for run in study.runs:
+        if run.name == study.explained:
+            return run
     weighted = [run for run in runs if is_weighted(run)]
     same = [
         run

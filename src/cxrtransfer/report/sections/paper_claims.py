@@ -41,8 +41,8 @@ def claims_section(study: StudyResults) -> Section | None:
         *(_weighting(study, *pair) for pair in pairs),
         *(_trade(study, *pair) for pair in pairs),
         *_early_stopping(study, runs),
-        _edges(study, explained_run(runs)),
-        _overlap(study, explained_run(runs)),
+        _edges(study, explained_run(study, runs)),
+        _overlap(study, explained_run(study, runs)),
         _baseline(study, runs),
     ]
     return Section(
