@@ -60,7 +60,9 @@ def train(options: argparse.Namespace) -> None:
         _logger.info(
             "the data have no test split: %.0f%% of the images are held out as test split, %s",
             100 * _TEST_FRACTION,
-            "by image" if configs[0].group_by is None else "by patient",
+            "by patient"
+            if configs[0].group_by is not None and records.patients_known
+            else "by image",
         )
         configs = tuple(replace(config, test_fraction=_TEST_FRACTION) for config in configs)
     failed = None

@@ -168,7 +168,7 @@ def _facts(study: StudyResults) -> dict[str, str]:
         f"{counts['test']:,} test",
         "Classes": joined(study.chosen.test.class_names),
         "Networks" if len(networks) > 1 else "Network": joined(networks),
-        "Runs": f"{len(study.runs):,}, in {minutes:.1f} minutes on {manifest.device}",
+        "Runs": f"{len(study.runs):,}, in {minutes:.1f} minutes (device {manifest.device})",
         "Date": study.finished,
         "Version": f"cxrtransfer {manifest.versions['cxrtransfer']}",
     }

@@ -168,7 +168,7 @@ def paper_figures_section(study: StudyResults) -> Section | None:
         _curves(3, weighted, "train_loss", "Training loss of the weighted runs"),
         _curves(4, plain, "train_loss", "Training loss of the unweighted runs"),
         _curves(5, plain, "val_accuracy", "Validation accuracy of the unweighted runs"),
-        _accuracies(study, plain),
+        *([_accuracies(study, plain)] if len(plain) > 1 else []),
         *_matrices(plain, weighted),
         *([grid] if grid else []),
         *([embedding] if embedding else []),
@@ -178,7 +178,8 @@ def paper_figures_section(study: StudyResults) -> Section | None:
         "Figures of the paper",
         text=[
             "The paper's Figures 1 to 10 in its order, from the runs of this study; Figure 7 is "
-            f"the table above. Figures 1, 9 and 10 show {run_label(explained)}.",
+            f"the table above. Figures 1, 9 and 10 show {run_label(explained)}."
+            + ("" if len(plain) > 1 else " Figure 6 compares several unweighted networks."),
             *missing,
         ],
         figures=figures,
