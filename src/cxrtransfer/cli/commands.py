@@ -22,7 +22,7 @@ from .checks import (
     views_of,
 )
 from .outcome import print_outcome
-from .printing import print_lines
+from .printing import print_json, print_lines
 from .settings import run_configs
 from .source import check_classes, read_source
 
@@ -64,7 +64,9 @@ def train(options: argparse.Namespace) -> None:
         _logger.info(
             "the data have no test split: %.0f%% of the images are held out as test split, %s",
             100 * _TEST_FRACTION,
-            "by image" if configs[0].group_by is None else "by patient",
+            "by patient"
+            if configs[0].group_by is not None and records.patients_known
+            else "by image",
         )
         configs = tuple(replace(config, test_fraction=_TEST_FRACTION) for config in configs)
     failed = None
@@ -93,6 +95,7 @@ def train(options: argparse.Namespace) -> None:
             options.out / f"{configs[0].name}_{options.folds}_folds",
             num_folds=options.folds,
             device=options.device,
+            num_workers=options.workers,
             cache=options.cache,
             on_error=_on_error(options),
         )
@@ -148,6 +151,9 @@ def external_test(options: argparse.Namespace) -> None:
         on_error=_on_error(options),
         device=options.device,
     )
+    if options.json:
+        print_json(result.to_dict())
+        return
     skipped = [f"skipped: {name}: {reason}" for name, reason in result.skipped.items()]
     print_lines(result, *external_sentences(result), *image_sentences(result), *skipped)
 
@@ -232,7 +238,7 @@ def report(options: argparse.Namespace) -> None:
     loading()
     from cxrtransfer.report import write_report  # noqa: PLC0415
 
-    print_lines(write_report(options.out).resolve())
+    print_lines(write_report(options.out, explained=options.explained).resolve())
 
 
 def models(options: argparse.Namespace) -> None:

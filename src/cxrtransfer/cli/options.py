@@ -69,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     test.add_argument("data", type=existing, help="folder or table of images of the same classes")
     add_ensemble(test)
     test.add_argument("--site", metavar="NAME", help="name of the site (default: the folder's)")
+    test.add_argument("--json", action="store_true", help="print the result as JSON")
     add_columns(test)
     _add_shared(test)
 
@@ -149,6 +150,11 @@ def build_parser() -> argparse.ArgumentParser:
         commands.report,
     )
     report.add_argument("out", type=existing, help="folder that train wrote")
+    report.add_argument(
+        "--explained",
+        metavar="RUN",
+        help="run in the figures of the paper that show one run, in a study of its design",
+    )
 
     models = add(
         "models", "list the available models", "cxrtransfer models 'convnext*'", commands.models

@@ -149,7 +149,9 @@ class Classifier:
 
         Args:
             runs: Complete runs with the same split, or their folders; one with ``views``.
-            views: As for :class:`cxrtransfer.inference.Ensemble`.
+            views: Views of each image, over which every network is averaged as well
+                (test-time augmentation), such as :func:`cxrtransfer.inference.small_views`
+                returns; none for the image itself.
             source: Folder of the images of the runs, which ``views`` need: the validation images
                 are predicted again.
             threshold: As in :meth:`from_run`.

@@ -187,8 +187,8 @@ def external_test(
         source: Folder of images with the classes of the run, or records.
         others: Folders of further runs with the same split. The mean of the probabilities of all
             is then tested; the features are those of the first, in whose folder it is stored.
-        views: Views over which each network is averaged, as for
-            :class:`cxrtransfer.inference.Ensemble`.
+        views: Views of each image, such as :func:`cxrtransfer.inference.small_views` returns,
+            over which every network is averaged as well; none for the image itself.
         internal_source: Folder of the images of the runs, which views need: the internal test
             images are predicted again, which the ledgers of the runs record.
         site: Name of the site; by default the name of the source folder.

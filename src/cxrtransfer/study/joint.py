@@ -91,7 +91,8 @@ def load_ensemble(
 
     Args:
         runs: Complete runs with the same split, or their folders.
-        views: As for :class:`cxrtransfer.inference.Ensemble`.
+        views: Views of each image, such as :func:`cxrtransfer.inference.small_views` returns,
+            over which every network is averaged as well; none for the image itself.
         source: Folder of the images of the runs, which views need: the stored predictions are
             without views.
 
