@@ -40,7 +40,7 @@ class TrainConfig:
         class_weights: Weights of the classes in the loss: ``"balanced"`` (``N / (K * count)``, as
             in scikit-learn; every class needs a training image), numbers in label order, a
             mapping from class name to number, or ``None`` for equal weights.
-        lr: Learning rate; with ``layer_decay``, that of the head.
+        lr: Learning rate; with layer decay, that of the head.
         weight_decay: Weight decay; decoupled from the gradient in AdamW.
         batch_size: Images per batch, summed over all processes.
         epochs: Maximum number of epochs.
@@ -61,7 +61,7 @@ class TrainConfig:
         label_smoothing: Fraction of each label that is spread evenly over the classes.
         mixup: Parameter of the beta distribution of MixUp (Zhang et al. 2018), which averages each
             image and its loss with another of its batch; 0 for none, 0.2 is common.
-        cutmix: The same of CutMix (Yun et al. 2019), which pastes a rectangle of the other image;
+        cutmix: The same for CutMix (Yun et al. 2019), which pastes a rectangle of the other image;
             with both, each batch has one of them at random.
         group_dro: Step size of the weights of groups in GroupDRO (Sagawa et al. 2020), which
             minimizes the largest mean loss of a group instead of the mean loss of all images; 0
@@ -217,7 +217,8 @@ class RunConfig:
             Grad-CAM, by dilation, see :func:`cxrtransfer.models.refine_maps`.
         val_fraction: Fraction of the training images that is held out as validation split.
         test_fraction: Fraction of all images that is held out as test split, for data without
-            one; ``None`` for the data's own test split.
+            one; ``None`` for the data's own test split (on the command line, 0.2 if there is
+            none).
         group_by: ``"patient_id"`` keeps all images of a patient in one split; ``None`` splits by
             image, as the paper did.
         split_seed: Seed of the split, separate from the training seed so that several seeds share

@@ -69,7 +69,9 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
         default=Path("embedding.csv"),
         help="table of coordinates (default: embedding.csv)",
     )
-    embed.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    embed.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of t-SNE (default: 0)"
+    )
     add_columns(embed)
     for command in (explain, embed):
         add_device(command)
