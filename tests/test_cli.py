@@ -96,6 +96,8 @@ def test_the_report_can_be_written_again(
     assert main(["report", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").read_bytes() == page
     assert "report.html" in capsys.readouterr().out
+    assert main(["report", str(tmp_path), "--explained", "other"]) == 1
+    assert "'other'" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -355,6 +357,10 @@ def test_external_test_evaluates_a_run_on_another_site(
 
     assert main(["external-test", str(trained[1]), str(away)]) == 0
     assert "squeezenet1_1 on away" in capsys.readouterr().out
+    assert main(["external-test", str(trained[1]), str(away), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values.items() <= read_json(trained[1] / "external" / "away" / "external.json").items()
+    assert values["external"]["num_images"] == 12
 
 
 def test_external_test_can_skip_unreadable_images_and_lists_them(

@@ -1,7 +1,9 @@
 """Write one page per public function and class, and a list of them per package.
 
 The names are those of ``__all__``. They are grouped by the module that defines them; its
-docstring is the heading. ``reference/PACKAGE.rst`` includes the list.
+docstring is the heading. Classes that a package has outside ``__all__`` are types of results,
+which users receive but do not import; they come last. ``reference/PACKAGE.rst`` includes the
+list.
 """
 
 import importlib
@@ -36,13 +38,26 @@ def write_pages(folder: Path) -> None:
     for package in PACKAGES:
         module = importlib.import_module(f"cxrtransfer.{package}")
         topics: dict[str, list[str]] = defaultdict(list)
-        for name in getattr(module, "__all__", ()):
+        for name in module.__all__:
             value = getattr(module, name)
             if inspect.isclass(value) or inspect.isfunction(value):
                 topics[_topic(value.__module__)].append(name)
                 _write_page(folder, package, name, is_class=inspect.isclass(value))
+        results = [
+            name
+            for name, value in vars(module).items()
+            if name not in module.__all__ and _is_class_of(value, module.__name__)
+        ]
+        for name in results:
+            _write_page(folder, package, name, is_class=True)
+        if results:
+            topics["Types of results"] = sorted(results)
         text = "\n".join(_list(title, names) for title, names in topics.items())
         (folder / f"{package}.txt").write_text(text, encoding="utf-8")
+
+
+def _is_class_of(value: object, package: str) -> bool:
+    return inspect.isclass(value) and value.__module__.startswith(f"{package}.")
 
 
 def _topic(module: str) -> str:

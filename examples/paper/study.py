@@ -46,6 +46,11 @@ parser.add_argument("--cache", type=Path, help="with --data: folder for decoded 
 parser.add_argument(
     "--metrics-only", action="store_true", help="with --data: no embedding and no explanations"
 )
+parser.add_argument(
+    "--explained",
+    metavar="RUN",
+    help="run in Figures 1, 9 and 10, e.g. densenet121_weighted (default: the weighted ResNet-50)",
+)
 parser.add_argument("--out", type=Path, default=Path("runs/study"), help="output folder")
 arguments = parser.parse_args()
 logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -91,6 +96,6 @@ for result in load_study(arguments.out).runs:
     print(
         f"{result.config.name:32} AUROC {metrics['auroc']:.3f}  accuracy {metrics['accuracy']:.3f}"
     )
-print(write_report(arguments.out).resolve())
+print(write_report(arguments.out, explained=arguments.explained).resolve())
 if failed:
     raise failed

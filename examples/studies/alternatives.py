@@ -9,11 +9,10 @@ difference in test AUROC and accuracy that each alternative makes over all runs 
 nothing else.
 """
 
-import csv
 import itertools
 
 import numpy as np
-from options import parse, read_images
+from options import parse, read_images, write_rows
 
 from cxrtransfer.config import run_name
 from cxrtransfer.report import write_report
@@ -55,11 +54,7 @@ def main() -> None:
         metrics_only=True,
     )
     rows = effects(choices, {runs[run.name][1]: run for run in results})
-    path = options.out / "effects.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(rows, options.out / "effects.csv")
     for row in rows:
         print("  ".join(f"{value!s:>12}" for value in row.values()))
     print(write_report(options.out).resolve())

@@ -5,13 +5,13 @@
 Inception-v3 with ImageNet weights is a fixed feature extractor; only the head is trained
 (doi:10.1016/j.cell.2018.02.010). Occlusion maps show what the prediction depends on; the report
 has them beside the Grad-CAM heatmaps of the same images. The validation split, by patient, selects
-the epoch; the original test split is used.
+the epoch; the original test split is used. ``results.csv`` has the metrics.
 """
 
 from dataclasses import replace
 
 import torch
-from options import parse, read_images
+from options import parse, read_images, write_rows
 
 from cxrtransfer.config import run_name
 from cxrtransfer.data import to_model_input
@@ -60,10 +60,13 @@ def main() -> None:
     study = load_study(options.out)
     write_occlusion(study.chosen, options.device)
     published = CITED_STUDIES["kermany2018"].metrics
-    for run in study.runs:
-        for name in METRICS:
-            estimate = study.tests[run.name][name]
-            print(f"{run.name:20} {name:12} {estimate}, published {published[name]:.3f}")
+    rows = [
+        {"run": run.name, **{name: str(study.tests[run.name][name]) for name in METRICS}}
+        for run in study.runs
+    ]
+    for row in [*rows, {"run": "published", **{name: published[name] for name in METRICS}}]:
+        print("  ".join(f"{name} {value}" for name, value in row.items()))
+    write_rows(rows, options.out / "results.csv")
     print(write_report(options.out).resolve())
 
 

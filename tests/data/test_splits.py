@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from cxrtransfer.data import Record, Records, fold_records, resplit
 from cxrtransfer.data.splits import hold_out, k_folds

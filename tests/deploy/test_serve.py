@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from cxrtransfer import Classifier
-from cxrtransfer.deploy import make_server
-from cxrtransfer.deploy import serve as module
+from cxrtransfer.deploy import make_server, serve as module
 
 pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 

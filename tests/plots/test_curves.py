@@ -18,7 +18,7 @@ def test_the_area_under_the_drawn_line_is_the_one_in_the_legend(predictions):
     line = ax.lines[0]
     area = np.trapezoid(line.get_ydata(), line.get_xdata())
     assert area == pytest.approx(compute_metrics(predictions)["auroc"])
-    assert line.get_label() == f"run (AUROC {area:.3f})"
+    assert line.get_label() == f"run: AUROC {area:.3f}"
 
 
 def test_one_line_per_run_and_the_diagonal(predictions):
@@ -39,7 +39,7 @@ def test_the_steps_of_precision_add_up_to_the_average_precision(predictions):
     recall, precision = ax.lines[0].get_data()
     area = -np.sum(np.diff(recall) * precision[:-1])
     assert area == pytest.approx(average_precision_score(predictions.labels, predictions.scores))
-    assert ax.lines[0].get_label() == f"run (AP {area:.3f})"
+    assert ax.lines[0].get_label() == f"run: AP {area:.3f}"
     assert ax.lines[1].get_ydata()[0] == 5 / 8
 
 

@@ -90,6 +90,11 @@ def test_the_figures_are_numbered_in_their_order_and_described(
         assert not figure.title.endswith((".", "?"))
 
 
+def test_an_unknown_run_cannot_be_explained(kermany_study: Path) -> None:
+    with pytest.raises(ValueError, match=r"one of the runs \['plain', 'weighted'\], got 'other'"):
+        write_report(kermany_study, explained="other")
+
+
 def test_what_a_thesis_needs_is_beside_the_report(
     kermany_study: Path, page: str, sections: list[Section]
 ) -> None:

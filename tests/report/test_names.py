@@ -27,5 +27,7 @@ def test_a_run_named_after_its_network_is_shown_with_its_display_name(study):
         return run_label(replace(run, manifest=manifest))
 
     assert named("squeezenet1_1") == "SqueezeNet 1.1"
-    assert named("squeezenet1_1_early_stopping_seed2") == "SqueezeNet 1.1, early stopping seed 2"
+    assert named("squeezenet1_1_early_stopping_seed2") == "SqueezeNet 1.1 (early stopping, seed 2)"
+    assert named("squeezenet1_1_seed-3") == "SqueezeNet 1.1 (seed -3)"
+    assert named("squeezenet1_1_plain") == "SqueezeNet 1.1 (unweighted)"
     assert named("mine") == "mine"

@@ -38,15 +38,25 @@ def add_dataset_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, gi
         _split,
     )
     split.add_argument("data", type=existing, help="folder of images or table, as for train")
-    split.add_argument("--out", type=Path, default=Path("split.csv"), help=_default("split.csv"))
     split.add_argument(
-        "--val-fraction", type=float, default=0.10, metavar="X", help=_default("0.1")
+        "--out",
+        type=Path,
+        default=Path("split.csv"),
+        help=f"table to write {_default('split.csv')}",
+    )
+    split.add_argument(
+        "--val-fraction",
+        type=float,
+        default=0.10,
+        metavar="X",
+        help=f"fraction of the training images that is moved to validation {_default('0.1')}",
     )
     split.add_argument(
         "--test-fraction",
         type=float,
         metavar="X",
-        help="(default: the test split of the data, or 0.2 without one)",
+        help="fraction of all images that is held out as test split (default: the test split of "
+        "the data, or 0.2 without one)",
     )
     split.add_argument(
         "--image-split",
@@ -56,7 +66,9 @@ def add_dataset_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, gi
         default="patient_id",
         help="split by image, not by patient",
     )
-    split.add_argument("--seed", type=int, default=0, metavar="N", help=_default("0"))
+    split.add_argument(
+        "--seed", type=int, default=0, metavar="N", help=f"seed of the split {_default('0')}"
+    )
     split.add_argument("--overwrite", action="store_true", help="replace an existing table")
     split.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_columns(split)

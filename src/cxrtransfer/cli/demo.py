@@ -14,7 +14,7 @@ def add_demo_command(add: Any) -> None:  # noqa: ANN401  (adds a command, given 
     """Add the command."""
     demo = add(
         "demo",
-        "train one network on synthetic radiographs, with and without transfer, and report",
+        "train a network on synthetic radiographs, with and without transfer, and write a report",
         "cxrtransfer demo",
         _demo,
     )

@@ -69,7 +69,7 @@ def _table(study: "StudyResults") -> list[str]:
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    patients = "" if test.num_patients is None else f" of {test.num_patients:,} patients"
+    patients = f" of {test.num_patients:,} patients" if study.patients_known else ""
     return [
         f"Test split: {test.num_images:,} images{patients}; positive class {study.positive}, "
         "threshold 0.5; 95% confidence intervals",

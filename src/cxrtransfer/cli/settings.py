@@ -66,8 +66,9 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
         "data",
         type=existing,
         nargs="?",
-        help="folder with train, val and test, with one folder per class, or of the RSNA "
-        "challenge, or table (CSV) with columns path, label and, if known, patient_id and split",
+        help="folder with one folder per class, or with such folders in train, val and test; "
+        "folder of the RSNA challenge; or table (CSV) with columns path, label and, if known, "
+        "patient_id and split",
     )
     train.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder of the results (default: runs)"

@@ -3,15 +3,12 @@
 from .classifier import Classifier
 from .onnx import export_model
 from .output import predict_files
-from .predictions import ImagePredictions
-from .serve import make_server
-from .sources import load_classifier
+from .predictions import ImagePredictions as ImagePredictions
+from .serve import make_server as make_server
+from .sources import load_classifier as load_classifier
 
 __all__ = [
     "Classifier",
-    "ImagePredictions",
     "export_model",
-    "load_classifier",
-    "make_server",
     "predict_files",
 ]

@@ -39,7 +39,7 @@ def layer_features(
     """Compute the features at several layers for every image, in one pass.
 
     Outputs with spatial positions are averaged over them: feature maps over rows and columns,
-    tokens over those with a position in the image (see :func:`cxrtransfer.models.to_map`). Modes
+    tokens over those with a position in the image (see ``to_map``). Modes
     of the network are restored; it is moved to ``device``.
 
     Args:

@@ -84,7 +84,7 @@ def resampled_weights(
     """Draw bootstrap resamples of the patients, with replacement.
 
     Args:
-        codes: Index of each image's patient, ``(N,)``, as :func:`patient_codes` returns it.
+        codes: Index of each image's patient, ``(N,)``, as ``patient_codes`` returns it.
         resamples: Number of resamples.
         seed: The same seed and codes give the same weights, so two models can be compared on
             the same resamples.
@@ -152,7 +152,7 @@ def bootstrap_at_thresholds(
     Args:
         predictions: As there.
         metrics: As there.
-        codes: The patient of each image as a number, see :func:`patient_codes`.
+        codes: The patient of each image as a number, see ``patient_codes``.
         thresholds: The thresholds; metrics that do not depend on them are computed once.
         resamples: As there.
         seed: As there.

@@ -115,7 +115,7 @@ class TrainingReference:
 
         Args:
             train_features: ``(N, F)``.
-            train_thumbnails: As from :func:`thumbnails`, ``(N, 256)``.
+            train_thumbnails: As from ``thumbnails``, ``(N, 256)``.
             val_features: ``(M, F)``.
             val_thumbnails: ``(M, 256)``.
             val_patients: The patient of each validation image.

@@ -44,7 +44,7 @@ class GradCAM:
             read as the log odds of class 1. A network compiled by ``torch.compile`` or wrapped in
             DataParallel or DDP is run uncompiled and on one device.
         target_layer: A layer of ``model`` or its dotted name, or several of them. Its output must
-            be feature maps or tokens (see :func:`cxrtransfer.models.to_map`). By default the
+            be feature maps or tokens (see ``to_map``). By default the
             last such layer that the logits depend on, found with the first image of the first
             batch (see :func:`cxrtransfer.models.default_target_layer`). For a layer that runs
             several times, the last run counts; of an output that the network overwrites in place

@@ -4,29 +4,33 @@ Validation during training, the test run, ensembles and the command line all use
 this package.
 """
 
-from .batches import EpochBatches, TrainLoader, batch_loader, train_loader
-from .datasets import ImageData, check_pair, class_names_of, ids_of, labels_of
+from .batches import (
+    EpochBatches as EpochBatches,
+    TrainLoader as TrainLoader,
+    batch_loader as batch_loader,
+    train_loader as train_loader,
+)
+from .datasets import (
+    ImageData as ImageData,
+    check_pair as check_pair,
+    class_names_of as class_names_of,
+    ids_of as ids_of,
+    labels_of as labels_of,
+)
+from .ensemble import Ensemble as Ensemble
 from .features import extract_features
-from .predict import Outputs, are_probabilities, predict, predict_logits, probabilities_of
-from .tta import View, predict_views, small_views
+from .predict import (
+    Outputs as Outputs,
+    are_probabilities as are_probabilities,
+    predict,
+    predict_logits as predict_logits,
+    probabilities_of as probabilities_of,
+)
+from .tta import View as View, predict_views, small_views
 
 __all__ = [
-    "EpochBatches",
-    "ImageData",
-    "Outputs",
-    "TrainLoader",
-    "View",
-    "are_probabilities",
-    "batch_loader",
-    "check_pair",
-    "class_names_of",
     "extract_features",
-    "ids_of",
-    "labels_of",
     "predict",
-    "predict_logits",
     "predict_views",
-    "probabilities_of",
     "small_views",
-    "train_loader",
 ]

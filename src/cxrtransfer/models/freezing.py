@@ -13,7 +13,7 @@ def freeze(model: nn.Module) -> None:
     """Freeze all parameters except those of the head, in place.
 
     Batch normalization and dropout of frozen layers are not affected by this; use
-    :func:`set_train_mode` to keep them in eval mode, as
+    ``set_train_mode`` to keep them in eval mode, as
     :class:`~cxrtransfer.training.WeightedTrainer` does.
 
     Args:

@@ -61,7 +61,7 @@ def plot_roc_curves(
         positive = _positive(run, predictions)
         false_rate, true_rate, _ = roc_curve(positive, predictions.scores)
         area = roc_auc_score(positive, predictions.scores)
-        label = f"{plain(run)} (AUROC {area:.3f})"
+        label = f"{plain(run)}: AUROC {area:.3f}"
         shown = _thinned(len(false_rate))
         ax.plot(
             false_rate[shown], true_rate[shown], color=color(index), linewidth=1.6, label=label
@@ -127,7 +127,7 @@ def plot_precision_recall_curves(
             color=color(index),
             linewidth=1.6,
             drawstyle="steps-post",
-            label=f"{plain(run)} (AP {area:.3f})",
+            label=f"{plain(run)}: AP {area:.3f}",
         )
         _draw_band(ax, (bands or {}).get(run), index)
     first = next(iter(predictions_by_run.values()))
@@ -159,7 +159,7 @@ def plot_reliability(bins: Reliability, ax: Axes | None = None) -> Axes:
     Returns:
         The Axes: one bar or tick per bin, one point per non-empty bin.
     """
-    ax = ax or new_axes(7.2, 5.2)
+    ax = ax or new_axes(5.2, 5.6)
     if np.allclose(np.diff(bins.edges), 1 / len(bins.counts)):
         _draw_counts(ax, bins)
     else:
@@ -221,7 +221,7 @@ def plot_threshold_sweep(
     Raises:
         ValueError: If there are more than two classes, or a metric is unknown.
     """
-    ax = ax or new_axes(9.2, 4.2)
+    ax = ax or new_axes(6.4, 5.2)
     thresholds = np.linspace(0, 1, 501)
     values = threshold_sweep(predictions, thresholds)
     unknown = [name for name in metrics if name not in values]

@@ -57,7 +57,7 @@ def plot_embedding(
         raise ValueError(
             f"images must contain one image per label, got {len(images)} for {len(labels)} labels"
         )
-    ax = ax or new_axes(6.6, 5.2)
+    ax = ax or new_axes(6.4, 5.6)
     for correct in (True, False):
         for index, name in enumerate(class_names):
             chosen = (labels == index) & ((predicted == labels) == correct)

@@ -78,5 +78,5 @@ def plot_embedding_layers(
         ax.spines[:].set_visible(True)
         ax.spines[:].set_color(GRAY)
         ax.set_aspect("equal", adjustable="datalim")
-    legend(axes[columns - 1])
+    legend(axes[columns - 1], "right")
     return list(axes)

@@ -170,14 +170,15 @@ _PAGE = Template("""<!DOCTYPE html>
 <title>$title</title>
 <style>
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ccc; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e4e4; --paper: #16181b; --line: #555; } }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e4e4; --paper: #16181b; --line: #555; }
+  svg, .key i { filter: brightness(1.5); } }
 body { font: 16px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   margin: 0 auto; padding: 1.2rem; max-width: 76rem; }
 h1 { font-size: 1.4rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
 main { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 1.5rem; }
 @media (max-width: 50rem) { main { grid-template-columns: minmax(0, 1fr); } }
 svg { border: 1px solid var(--line); width: 100%; height: auto; max-height: 90vh; }
-svg circle { opacity: .65; }
+svg circle { opacity: .7; }
 svg .incorrect { stroke: var(--ink); stroke-width: .8; }
 svg [data-index] { cursor: pointer; outline: none; }
 svg .open { stroke: var(--ink); stroke-width: 2.5; opacity: 1; }

@@ -87,7 +87,7 @@ def plot_subgroup_bars(
             raise ValueError(
                 f"every run must have the groups {groups}; {run!r} has {list(by_group)}"
             )
-    ax = ax or new_axes(3.6 + 0.45 * len(groups) * len(estimates_by_run), 4.2)
+    ax = ax or new_axes(2.6 + 0.45 * len(groups) * len(estimates_by_run), 4.2)
     width = 0.8 / len(estimates_by_run)
     for index, (run, by_group) in enumerate(estimates_by_run.items()):
         positions = np.arange(len(groups)) + (index - (len(estimates_by_run) - 1) / 2) * width
@@ -107,13 +107,13 @@ def plot_subgroup_bars(
             linewidth=1.2,
             capsize=2,
         )
-        for position, value in zip(positions, values, strict=True):
-            ax.text(
-                position, 0.02, f"{value:.2f}", ha="center", color="white", fontsize=8, rotation=90
-            )
+        for position, estimate in zip(positions, estimates, strict=True):
+            top = np.nanmax([estimate.value, estimate.high, 0])
+            text = f"{estimate.value:.2f}"
+            ax.text(position, top + 0.02, text, ha="center", color=TEXT, fontsize=8, rotation=90)
     style_axes(ax, title="Accuracy by group", ylabel="Accuracy", grid="y")
     ax.set_xticks(range(len(groups)), [plain(group) for group in groups])
     ax.tick_params(axis="x", length=0, color=GRAY)
-    ax.set_ylim(0, 1.02)
+    ax.set_ylim(0, 1.14)  # leaves room for the numbers
     legend(ax)
     return ax

@@ -103,7 +103,7 @@ def plot_metric_bars(
     ax.set_yticks(range(len(metrics_by_run)), [plain(run) for run in metrics_by_run])
     ax.set_ylim(len(metrics_by_run) - 0.4, -0.6)
     ax.set_xlim(0, 1)
-    legend(ax, "below")
+    legend(ax)
     return ax
 
 

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 __all__ = [
     "GRAY",
@@ -28,6 +29,9 @@ TEXT = "#262626"
 GRAY = "#8C8C8C"
 
 MAX_NAME_LENGTH = 48
+_POINTS_OF_TICKS = 20
+_POINTS_PER_LINE = 14  # of an axis label
+_LETTERS_PER_ROW = 88  # of a legend
 
 
 def color(index: int) -> str:
@@ -61,11 +65,12 @@ def style_axes(
 
 
 def legend(
-    ax: Axes, where: Literal["right", "below", "lower left", "lower right"] = "right"
+    ax: Axes, where: Literal["below", "right", "lower left", "lower right"] = "below"
 ) -> None:
-    """Add a legend to the right of the Axes, below them, or in a usually empty corner.
+    """Add a legend below the Axes, to the right of them, or in a usually empty corner.
 
-    A fixed position avoids matplotlib's slow search for the best one.
+    Below, it leaves the whole width to the figure, which then is legible on a narrow screen. A
+    fixed position avoids matplotlib's slow search for the best one.
     """
     if where == "right":
         ax.legend(
@@ -76,10 +81,16 @@ def legend(
             labelcolor=TEXT,
         )
     elif where == "below":
+        labels = ax.get_legend_handles_labels()[1]
+        longest = max(map(len, labels), default=1)
+        ticks = max((text.get_text().count("\n") for text in ax.get_xticklabels()), default=0)
+        under = _POINTS_OF_TICKS + _POINTS_PER_LINE * (ticks + bool(ax.get_xlabel()))
+        below = ScaledTranslation(0, -under / 72, ax.figure.dpi_scale_trans)
         ax.legend(
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.06),
-            ncols=len(ax.get_legend_handles_labels()[0]),
+            bbox_to_anchor=(0.5, 0),
+            bbox_transform=ax.transAxes + below,
+            ncols=max(1, min(len(labels), _LETTERS_PER_ROW // (longest + 4))),
             fontsize=9,
             frameon=False,
             labelcolor=TEXT,

@@ -94,7 +94,7 @@ def _label(column: str) -> str:
 
 def _epochs_axes(histories: Mapping[str, Rows], ax: Axes | None) -> Axes:
     require_nonempty("runs", histories)
-    ax = ax or new_axes(7.4, 4.0)
+    ax = ax or new_axes(6.4, 4.4)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
 

@@ -83,7 +83,7 @@ FOLDED: tuple[Builder, ...] = (
 )
 
 
-def write_report(folder: StrPath) -> Path:
+def write_report(folder: StrPath, *, explained: str | None = None) -> Path:
     """Write the report of a finished study as one self-contained HTML file.
 
     A summary comes first, then the evidence. Cross-validations in the folder and external tests
@@ -93,16 +93,24 @@ def write_report(folder: StrPath) -> Path:
 
     Args:
         folder: The folder given to :func:`cxrtransfer.study.run_study` as ``out``.
+        explained: Name of the run whose examples, heatmaps and embedding the figures of the paper
+            show, in a study of its design. By default the weighted ResNet-50, as in the paper, or
+            else the weighted run with the highest validation AUROC.
 
     Returns:
         The path of ``report.html`` in that folder.
 
     Raises:
+        ValueError: If no complete run has the name ``explained``.
         RunFolderError: If the folder does not hold a finished study.
     """
     if not current_world().is_main:
         return StudyFolder(Path(folder)).report  # the main process writes it
     study = load_study(folder)
+    run_names = [run.name for run in study.runs]
+    if explained is not None and explained not in run_names:
+        raise ValueError(f"explained must be one of the runs {run_names}, got {explained!r}")
+    study = replace(study, explained=explained)
     names = (
         *study.chosen.test.class_names,
         *(run.name for run in study.runs),
@@ -160,7 +168,7 @@ def _facts(study: StudyResults) -> dict[str, str]:
         f"{counts['test']:,} test",
         "Classes": joined(study.chosen.test.class_names),
         "Networks" if len(networks) > 1 else "Network": joined(networks),
-        "Runs": f"{len(study.runs):,}, in {minutes:.1f} minutes on {manifest.device}",
+        "Runs": f"{len(study.runs):,}, in {minutes:.1f} minutes (device {manifest.device})",
         "Date": study.finished,
         "Version": f"cxrtransfer {manifest.versions['cxrtransfer']}",
     }

@@ -26,7 +26,7 @@ _DARK = """<style>@media (prefers-color-scheme: dark) {
 [style*="stroke: #0072b2"] { stroke: #4da6dd !important }
 }</style>"""
 _PHOTO_DPI = 130
-_MAX_DPI = 200  # of rasterized parts
+_MAX_DPI = 150  # of rasterized parts; radiographs and heatmaps are stored with less
 _PNG = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 
 

@@ -40,13 +40,21 @@ def network_label(model: str) -> str:
     return model
 
 
-def run_label(run: RunResult) -> str:
-    """Return the display name of a run: its network and the rest of its name.
+def run_label(run: RunResult, *, with_seed: bool = True) -> str:
+    """Return the display name of a run: its network, and the rest of its name in parentheses.
 
     A run whose name does not begin with that of its network keeps its name.
     """
-    network = run_name(run.config.model)
-    if not run.name.startswith(network):
-        return run.name
-    words = re.sub(r"seed(?=\d)", "seed ", run.name.removeprefix(network)).strip("_ ")
-    return ", ".join([network_label(run.config.model), *filter(None, [words.replace("_", " ")])])
+    network, name = run_name(run.config.model), run.name
+    if not with_seed:
+        name = re.sub(r"_?seed-?\d+$", "", name)
+    if not name.startswith(network):
+        return name
+    words = name.removeprefix(network).replace("_", " ")
+    words = re.sub(r" ?\bseed(?=-?\d)", ", seed ", words).strip(", ")
+    words = re.sub(r"^plain\b", "unweighted", words)  # of paper_grid
+    return (
+        f"{network_label(run.config.model)} ({words})"
+        if words
+        else network_label(run.config.model)
+    )

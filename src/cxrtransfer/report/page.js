@@ -14,7 +14,7 @@ const value = cell => {
 for (const image of document.querySelectorAll("figure img")) {
   const kind = image.src.startsWith("data:image/svg") ? "svg" : "jpg";
   const name = `${image.dataset.name}.${kind}`;
-  image.closest("figure").querySelector("figcaption").append(link(`Download ${name}`, image.src, name));
+  image.closest("figure").querySelector("figcaption").append(" ", link(`Download ${name}`, image.src, name));
 }
 
 // Tables: sort by a column, and a link to the cells.

@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from cxrtransfer.files import atomic_path
 from cxrtransfer.study import StudyFolder
@@ -17,6 +19,8 @@ from .markdown import markdown_page
 from .page import Figure, Page
 
 __all__ = ["save_page"]
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
 def save_page(folder: StudyFolder, page: Page, downloads: Mapping[str, str]) -> Path:
@@ -42,6 +46,7 @@ def save_page(folder: StudyFolder, page: Page, downloads: Mapping[str, str]) -> 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["options"] = _with_options
     html = environment.from_string(_resource("page.html.j2")).render(
         page=page,
         numbers=numbers,
@@ -71,6 +76,11 @@ def _save_figure(figure: Figure, folder: Path) -> dict[str, str]:
             else data_uri(svg, "image/svg+xml")
         )
     return images
+
+
+def _with_options(text: str) -> Markup:
+    """Mark the options of the command line, which must not break into two lines."""
+    return Markup(_OPTION.sub(r"<code>\g<0></code>", escape(text)))  # noqa: S704  (escaped)
 
 
 def _resource(name: str) -> str:

@@ -107,8 +107,7 @@ def audit_warning(audit: AuditResult) -> str:
     if not audit.patients_known:
         return (
             "No patient identifiers are known. Patients may occur in more than one split, and "
-            "the confidence intervals may be too narrow; provide identifiers in a table with the "
-            "column patient_id."
+            "the confidence intervals may be too narrow."
         )
     return ""
 
@@ -136,7 +135,7 @@ def external_sentences(test: ExternalTest, *, name_drop: bool = True) -> list[st
     largest = largest_drop(test)
     if name_drop and largest is not None:
         sentences.append(f"{_drop_sentence(test, largest)} {_AUROC_IS_RANKING[drop.low > 0]}")
-    difference = f"difference {difference_with_interval(drop.drop, drop.low, drop.high)}"
+    difference = f"change {_change(drop)}"
     if math.isnan(drop.low):
         reason = drop.reference.reason or drop.other.reason
         sentences.append(
@@ -186,8 +185,13 @@ def _drop_sentence(test: ExternalTest, drop: Drop) -> str:
     return (
         f"The largest significant {change} is that of the {in_sentence(label)}: "
         f"{number(drop.reference.value)} internally, {number(drop.other.value)} externally "
-        f"(difference {difference_with_interval(drop.drop, drop.low, drop.high)}{prevalence})."
+        f"(change {_change(drop)}{prevalence})."
     )
+
+
+def _change(drop: Drop) -> str:
+    """Format the change from the internal to the external test set within a sentence."""
+    return difference_with_interval(-drop.drop, -drop.high, -drop.low)
 
 
 def in_sentence(label: str) -> str:

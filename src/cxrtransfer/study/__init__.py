@@ -2,41 +2,36 @@
 
 from cxrtransfer.config import RunConfig
 
-from .crossval import CrossValidation, cross_validate, load_cross_validation
-from .explanations import Example, Explanations, Localization
-from .external import ExternalTest, external_test
+from .crossval import CrossValidation as CrossValidation, cross_validate, load_cross_validation
+from .explanations import (
+    Example as Example,
+    Explanations as Explanations,
+    Localization as Localization,
+)
+from .external import ExternalTest as ExternalTest, external_test
 from .grid import PAPER_MODELS, paper_grid
-from .manifests import RunManifest, SplitSummary, StudyAudit
+from .joint import JointRun as JointRun, load_ensemble as load_ensemble
+from .manifests import (
+    RunManifest as RunManifest,
+    SplitSummary as SplitSummary,
+    StudyAudit as StudyAudit,
+)
 from .run import run_experiment
-from .run_folder import RunFolder
-from .run_result import PositiveClass, RunResult, load_network, load_run
-from .search import Trial, search_settings
-from .shortcuts import adjust_validation
+from .run_folder import RunFolder as RunFolder
+from .run_result import PositiveClass as PositiveClass, RunResult, load_network, load_run
+from .search import Trial as Trial, search_settings
+from .shortcuts import adjust_validation as adjust_validation
 from .study import run_study
-from .study_folder import StudyFolder
+from .study_folder import StudyFolder as StudyFolder
 from .study_results import StudyResults, load_study
-from .summary import StudySummary
+from .summary import StudySummary as StudySummary
 from .synthetic import run_synthetic_study
 
 __all__ = [
     "PAPER_MODELS",
-    "CrossValidation",
-    "Example",
-    "Explanations",
-    "ExternalTest",
-    "Localization",
-    "PositiveClass",
     "RunConfig",
-    "RunFolder",
-    "RunManifest",
     "RunResult",
-    "SplitSummary",
-    "StudyAudit",
-    "StudyFolder",
     "StudyResults",
-    "StudySummary",
-    "Trial",
-    "adjust_validation",
     "cross_validate",
     "external_test",
     "load_cross_validation",

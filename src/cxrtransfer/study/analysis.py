@@ -144,6 +144,7 @@ def _write_page(
     from cxrtransfer.plots import write_embedding_page  # noqa: PLC0415  (imports matplotlib)
 
     indices = draw_images(len(test))
+    shown = f"{len(indices):,}" + (f" of {len(test):,}" if len(indices) < len(test) else "")
     write_embedding_page(
         folder.embedding_page,
         coordinates[indices],
@@ -154,5 +155,5 @@ def _write_page(
         heatmaps=None if heatmaps is None else list(heatmaps),
         probabilities=predictions.probabilities[indices],
         ids=[predictions.ids[index] for index in indices],
-        title=f"{folder.name}: t-SNE of {len(indices):,} of {len(test):,} test images",
+        title=f"{folder.name}: t-SNE of {shown} test images",
     )

@@ -73,7 +73,8 @@ def audit_images(
     elif not result.result.patients_known:
         _logger.warning(
             "patients are unknown: some may be in more than one split, and the intervals may be "
-            "too narrow; name them in a table with the column patient_id"
+            "too narrow; provide them in a table with the column patient_id, or from the file "
+            "names (--patient-regex, read_folder(patient_id=...))"
         )
     return result
 

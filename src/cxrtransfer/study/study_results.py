@@ -36,6 +36,8 @@ class StudyResults:
         patient_of: Patient of each image, by the id of the image.
         cross_validations: The finished cross-validations in the folder.
         external_tests: The external tests of all runs.
+        explained: Name of the run in the paper's Figures 1, 9 and 10; None for its own choice,
+            the weighted ResNet-50, or else the best weighted run.
     """
 
     folder: StudyFolder
@@ -50,6 +52,7 @@ class StudyResults:
     patient_of: Mapping[str, str] = field(repr=False)
     cross_validations: tuple[CrossValidation, ...]
     external_tests: tuple[ExternalTest, ...]
+    explained: str | None = None
 
     @cached_property
     def chosen(self) -> RunResult:

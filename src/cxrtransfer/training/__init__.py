@@ -3,8 +3,13 @@
 from cxrtransfer.config import TrainConfig, TrainSettings
 
 from .averaging import average_weights
-from .callbacks import Callback, FitCallback, StatefulCallback, TensorBoard
-from .history import History
+from .callbacks import (
+    Callback,
+    FitCallback as FitCallback,
+    StatefulCallback as StatefulCallback,
+    TensorBoard,
+)
+from .history import History as History
 from .last_layer import retrain_last_layer
 from .losses import resolve_class_weights, weighted_cross_entropy
 from .tracking import MLflow, WandB
@@ -12,10 +17,7 @@ from .trainer import WeightedTrainer
 
 __all__ = [
     "Callback",
-    "FitCallback",
-    "History",
     "MLflow",
-    "StatefulCallback",
     "TensorBoard",
     "TrainConfig",
     "TrainSettings",

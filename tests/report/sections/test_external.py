@@ -44,8 +44,8 @@ def test_metrics_and_properties_stand_side_by_side(with_external):
     names = [row["plain on far"] for row in metrics.rows]
     assert names[:2] == [METRICS["auroc"].label, "Balanced accuracy"]
     auroc = test.drop("auroc")
-    assert metrics.rows[0]["Difference"].startswith(f"{auroc.drop:+.3f}")
-    assert metrics.rows[0]["Difference"].endswith("*") == auroc.excludes_zero
+    assert metrics.rows[0]["Change"].startswith(f"{-auroc.drop:+.3f}")
+    assert metrics.rows[0]["Change"].endswith("*") == auroc.excludes_zero
     assert len(properties.rows) == len(test.shifts) + 2
     assert any("40 images of 20 patients, prevalence 50.0%" in each for each in section.points)
 
@@ -54,7 +54,7 @@ def test_metrics_and_properties_stand_side_by_side(with_external):
     ("shift", "statement"),
     [
         (0.5, "The largest significant decrease is that of the AUROC: "),
-        (-0.5, "The external AUROC is higher than the internal one (difference -0.500, "),
+        (-0.5, "The external AUROC is higher than the internal one (change +0.500, "),
         (0.0, "The internal and external AUROCs do not differ significantly"),
         (math.nan, "No conclusion on generalization"),
     ],
@@ -64,8 +64,22 @@ def test_the_verdict_follows_the_interval_of_the_difference(with_external, shift
     drop = replace(test.drop("auroc"), drop=shift, low=shift - 0.1, high=shift + 0.1)
     others = tuple(_unchanged(other) for other in test.drops if other.metric != "auroc")
     changed = _replaced(with_external, drops=(drop, *others))
+    section = external_section(changed)
 
-    assert any(f"plain on far: {statement}" in point for point in external_section(changed).points)
+    assert section.text == ["plain was tested on far."]
+    assert any(point.startswith(statement) for point in section.points)
+
+
+def test_each_of_several_tests_has_one_point(with_external):
+    (test,) = with_external.external_tests
+    study = replace(with_external, external_tests=(test, replace(test, site="B / C")))
+    section = external_section(study)
+
+    assert [point.partition(": ")[0] for point in section.points] == [
+        "plain on far",
+        "plain on B / C",
+    ]
+    assert section.tables[2].name == "external_plain_B_C"  # a name for LaTeX
 
 
 def _unchanged(drop):
@@ -91,7 +105,7 @@ def test_the_largest_significant_drop_of_any_metric_comes_first(with_external):
 
     first, second, *_ = external_section(changed).points
     assert "largest significant decrease is that of the specificity: " in first
-    assert "(difference +0.200, 95% CI +0.100 to +0.300). The performance at this" in first
+    assert "(change -0.200, 95% CI -0.300 to -0.100). The performance at this" in first
     assert "AUROCs do not differ significantly" in second
     worse = tuple(
         replace(drop, drop=-0.3, low=-0.4, high=-0.2) if drop.metric == "brier" else drop

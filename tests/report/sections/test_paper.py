@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from cxrtransfer.evaluation import Predictions, compare
+from cxrtransfer.report.names import run_label
 from cxrtransfer.report.published import paper_runs, protocol_of
 from cxrtransfer.report.sections.paper import (
+    explained_run,
     paper_figures_section,
     paper_results_section,
     paper_settings_section,
@@ -76,7 +78,7 @@ def test_figures_1_to_10_are_in_the_papers_order(as_paper):
     assert layers.name == "paper_layers"
     assert len(layers.axes) == 4
     assert layers.axes[-1].get_title(loc="left") == "head input"
-    assert numbers == [1, 2, 3, 4, 5, 6, 8, 9, 10]  # 7 is the table
+    assert numbers == [1, 2, 3, 4, 5, 8, 9, 10]  # 7 is the table; 6 compares unweighted runs
     for number, figure in zip(numbers, section.figures, strict=False):
         assert figure.caption.startswith(f"Figure {number} of the paper")
 
@@ -96,6 +98,19 @@ def test_each_figure_shows_the_runs_that_the_papers_does(as_paper):
     heights = [bar.get_height() for bar in figures["paper_figure_2"].axes.patches]
     assert heights == np.bincount(labels).tolist()
     assert len(figures["paper_figure_8"].axes) == 2
+
+
+def test_another_run_can_be_explained(as_paper):
+    study = as_paper()
+    plain, weighted = study.runs
+
+    assert explained_run(study, study.runs) == weighted
+    assert explained_run(replace(study, explained=plain.name), study.runs) == plain
+    figures = paper_figures_section(replace(study, explained=plain.name)).figures
+    captions = {figure.name: figure.caption for figure in figures}
+    for number in (9, 10):
+        assert run_label(plain) in captions[f"paper_figure_{number}"]
+        assert run_label(weighted) not in captions[f"paper_figure_{number}"]
 
 
 def test_an_example_has_prediction_and_label_above_it(as_paper):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrtransfer.data import Duplicates
+from cxrtransfer.data import AurocEstimate, Duplicates
 from cxrtransfer.report.sections.summary import summary_section
 from cxrtransfer.report.sections.thresholds import operating_results
 from cxrtransfer.report.wording import with_interval
@@ -56,6 +56,30 @@ def test_the_weakness_is_the_class_with_the_most_errors(study, with_scores):
 
     assert "significantly better than chance" in text
     assert "6 of 24 PNEUMONIA images (25.0%) are misclassified (sensitivity)." in text
+
+
+def test_a_shortcut_is_the_weakness_of_a_run_without_errors(study, with_scores):
+    labels = study.chosen.test.labels
+    positive = np.where(labels == 1, 0.9, 0.1) + np.linspace(0, 0.05, len(labels))
+    perfect = with_scores(
+        labels, np.stack([1 - positive, positive], axis=1), "NORMAL", "PNEUMONIA"
+    )
+
+    def summary(auroc):
+        border = AurocEstimate(auroc, auroc - 0.05, auroc + 0.05)
+        audited = replace(
+            study.audit.result,
+            shared_patients=(),
+            duplicates=(),
+            near_duplicates=(),
+            acquisition=replace(study.audit.result.acquisition, border=border),
+        )
+        return summary_section(replace(perfect, audit=replace(study.audit, result=audited)))
+
+    found = summary(0.9)
+    assert "the border and the corners of the images alone predict the class" in found.text[0]
+    assert not any("border and the corners" in point for point in found.points)  # said once
+    assert "none was found" in summary(0.5).text[0]
 
 
 def test_leakage_is_the_first_weakness_and_the_first_step(study):

@@ -106,7 +106,7 @@ def draw_image(
 def draw_patches(
     rng: np.random.Generator, number: int, *, image_size: int = 112, size: int = 32
 ) -> tuple[Gray, npt.NDArray[np.int64]]:
-    """Draw patches of radiographs with a finding of :data:`FINDINGS`, none of which is an opacity.
+    """Draw patches of radiographs with a finding of ``FINDINGS``, none of which is an opacity.
 
     They are the source task of transfer learning in a synthetic study: a network that classifies
     patches learns features of small areas, as in Shen et al. (2019) for mammograms.

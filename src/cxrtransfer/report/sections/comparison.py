@@ -1,6 +1,5 @@
 """Comparison of runs: pairwise tests, ensembles, and run-to-run variability over seeds."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -45,8 +44,10 @@ def seeds_section(study: StudyResults) -> Section | None:
     rows = []
     for runs in repeated.values():
         if len(runs) > 1:
-            name = re.sub(r",? ?_?seed ?-?\d+$", "", run_label(runs[0]))
-            row = {"Configuration": name, "Seeds": str(len(runs))}
+            row = {
+                "Configuration": run_label(runs[0], with_seed=False),
+                "Seeds": str(len(runs)),
+            }
             for metric in METRICS_SHOWN:
                 values = [study.tests[run.name][metric].value for run in runs]
                 row[f"{METRICS[metric].label}\nmean, range"] = mean_over_range(values)
@@ -133,7 +134,7 @@ def ensemble_section(study: StudyResults) -> Section | None:
     return Section(
         "Ensemble of the runs",
         text=[
-            f"Of {ensembles} of all {len(study.runs)} runs, the {best} has the highest validation "
+            f"Of {ensembles} of the {len(study.runs)} runs, the {best} has the highest validation "
             f"AUROC. Its test AUROC of {number(gain.first)} {verdict} that of "
             f"{run_label(study.chosen)} alone (difference {difference})."
         ],

@@ -1,5 +1,7 @@
 """External validation: performance and image properties at other sites."""
 
+import re
+
 from cxrtransfer.evaluation import METRICS
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Section, Table
@@ -26,26 +28,32 @@ def external_section(study: StudyResults) -> Section:
             ],
         )
     labels = {run.name: run_label(run) for run in study.runs}
+    if len(tests) == 1:
+        text = [f"{labels.get(tests[0].run, tests[0].run)} was tested on {tests[0].site}."]
+        points = _sentences(tests[0])
+    else:
+        text = []
+        points = [
+            f"{labels.get(test.run, test.run)} on {test.site}: {' '.join(_sentences(test))}"
+            for test in tests
+        ]
     return Section(
         title,
-        points=[
-            f"{labels[test.run]} on {test.site}: {sentence}"
-            for test in tests
-            for sentence in _points(test)
-        ],
+        text=text,
+        points=points,
         tables=[
             table
             for test in tests
-            for table in (_metrics(test, labels[test.run]), _properties(test))
+            for table in (_metrics(test, labels.get(test.run, test.run)), _properties(test))
         ],
         notes=[
-            "Below each value: 95% CI. Difference: internal minus external; an asterisk marks a "
+            "Below each value: 95% CI. Change: external minus internal; an asterisk marks a "
             "95% CI that excludes zero."
         ],
     )
 
 
-def _points(test: ExternalTest) -> list[str]:
+def _sentences(test: ExternalTest) -> list[str]:
     external, internal = test.external, test.internal
     patients = "" if external.num_patients is None else f" of {external.num_patients:,} patients"
     return [
@@ -61,16 +69,20 @@ def _metrics(test: ExternalTest, run: str) -> Table:
     rows = []
     for metric in EXTERNAL_METRICS:
         drop = test.drop(metric)
-        difference = difference_cell(drop.drop, drop.low, drop.high)
+        change = difference_cell(-drop.drop, -drop.high, -drop.low)
         rows.append(
             {
                 f"{run} on {test.site}": METRICS[metric].label,
                 "Internal": value_over_interval(drop.reference),
                 "External": value_over_interval(drop.other),
-                "Difference": f"{difference}*" if drop.excludes_zero else difference,
+                "Change": f"{change}*" if drop.excludes_zero else change,
             }
         )
-    return Table(name=f"external_{test.run}_{test.site}", rows=rows)
+    return Table(name=_file_name("external", test), rows=rows)
+
+
+def _file_name(kind: str, test: ExternalTest) -> str:
+    return re.sub(r"\W+", "_", f"{kind}_{test.run}_{test.site}")
 
 
 def _properties(test: ExternalTest) -> Table:
@@ -88,7 +100,7 @@ def _properties(test: ExternalTest) -> Table:
     }
     columns = ("Property", "Internal", "External", "Distance\nKolmogorov-Smirnov")
     return Table(
-        name=f"images_{test.run}_{test.site}",
+        name=_file_name("images", test),
         rows=[
             dict(zip(columns, (name, *values), strict=True)) for name, values in properties.items()
         ],

@@ -155,7 +155,7 @@ def paper_figures_section(study: StudyResults) -> Section | None:
         return None
     plain = [run for run in runs if not is_weighted(run)]
     weighted = [run for run in runs if is_weighted(run)]
-    explained = explained_run(runs)
+    explained = explained_run(study, runs)
     missing = []
     examples = _examples(explained)
     grid, embedding = _grid(explained), _embedding(explained)
@@ -168,7 +168,7 @@ def paper_figures_section(study: StudyResults) -> Section | None:
         _curves(3, weighted, "train_loss", "Training loss of the weighted runs"),
         _curves(4, plain, "train_loss", "Training loss of the unweighted runs"),
         _curves(5, plain, "val_accuracy", "Validation accuracy of the unweighted runs"),
-        _accuracies(study, plain),
+        *([_accuracies(study, plain)] if len(plain) > 1 else []),
         *_matrices(plain, weighted),
         *([grid] if grid else []),
         *([embedding] if embedding else []),
@@ -178,18 +178,22 @@ def paper_figures_section(study: StudyResults) -> Section | None:
         "Figures of the paper",
         text=[
             "The paper's Figures 1 to 10 in its order, from the runs of this study; Figure 7 is "
-            f"the table above. Figures 1, 9 and 10 show {run_label(explained)}.",
+            f"the table above. Figures 1, 9 and 10 show {run_label(explained)}."
+            + ("" if len(plain) > 1 else " Figure 6 compares several unweighted networks."),
             *missing,
         ],
         figures=figures,
     )
 
 
-def explained_run(runs: Sequence[RunResult]) -> RunResult:
-    """Return the run that the paper explains, the weighted ResNet-50, or else the best weighted.
+def explained_run(study: StudyResults, runs: Sequence[RunResult]) -> RunResult:
+    """Return the run that is explained: the study's choice, the weighted ResNet-50, or the best.
 
-    The best has the highest validation AUROC among the runs with explanations, if any.
+    The best has the highest validation AUROC among the weighted runs with explanations, if any.
     """
+    for run in study.runs:
+        if run.name == study.explained:
+            return run
     weighted = [run for run in runs if is_weighted(run)]
     same = [
         run

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
-from cxrtransfer.evaluation import Comparison, compare
+from cxrtransfer.evaluation import METRICS, Comparison, compare
 from cxrtransfer.explain import FractionComparison, compare_fractions
 from cxrtransfer.files import canonical_json
 from cxrtransfer.report.names import network_label, run_label
@@ -17,7 +17,6 @@ from cxrtransfer.report.published import PUBLISHED, is_weighted, paper_runs
 from cxrtransfer.report.wording import (
     difference_cell,
     difference_with_interval,
-    number,
     p_equals,
     p_value,
     percent,
@@ -42,8 +41,8 @@ def claims_section(study: StudyResults) -> Section | None:
         *(_weighting(study, *pair) for pair in pairs),
         *(_trade(study, *pair) for pair in pairs),
         *_early_stopping(study, runs),
-        _edges(study, explained_run(runs)),
-        _overlap(study, explained_run(runs)),
+        _edges(study, explained_run(study, runs)),
+        _overlap(study, explained_run(study, runs)),
         _baseline(study, runs),
     ]
     return Section(
@@ -193,12 +192,14 @@ def _fractions_sentence(
     indices: npt.NDArray[np.int64],
     quantity: str,
 ) -> str:
-    """Compare fractions of wrong and of right predictions."""
+    """Compare fractions of incorrect and of correct predictions."""
     correct = (run.test.predicted == run.test.labels)[indices]
     known = np.isfinite(fractions)
     sizes = int((known & ~correct).sum()), int((known & correct).sum())
     if min(sizes) < MIN_IMAGES:
-        return f"inconclusive, {sizes[0]} wrong and {sizes[1]} right predictions are too few."
+        return (
+            f"inconclusive, {sizes[0]} incorrect and {sizes[1]} correct predictions are too few."
+        )
     patients = np.array(study.patients(run.test))[indices].tolist()
     result = compare_fractions(fractions, correct, patients=patients)
     return (
@@ -218,8 +219,8 @@ _VERDICTS = {
 
 def _means(result: FractionComparison) -> str:
     return (
-        f"{percent(result.incorrect)} of {result.num_incorrect} wrong, {percent(result.correct)} "
-        f"of {result.num_correct} right predictions"
+        f"{percent(result.incorrect)} of {result.num_incorrect} incorrect, "
+        f"{percent(result.correct)} of {result.num_correct} correct predictions"
     )
 
 
@@ -237,14 +238,16 @@ def _table(study: StudyResults, pairs: Sequence[tuple[RunResult, RunResult]]) ->
     """Tabulate what class weights changed in each pair."""
     rows = []
     for weighted, plain in pairs:
-        row = {"Weighted run": run_label(weighted)}
-        for metric, label in (("accuracy", "Accuracy"), ("auroc", "AUROC")):
+        for metric in ("auroc", "accuracy", "recall", "specificity"):
             change = _compare(study, weighted, plain, metric)
-            row[f"{label}\nunweighted"] = value_over_interval(study.tests[plain.name][metric])
-            row[f"{label}\nchange"] = difference_cell(change.difference, change.low, change.high)
-            row[f"{label}\np"] = p_value(change.p_value)
-        for metric, label in (("specificity", "Specificity"), ("recall", "Sensitivity")):
-            before, after = (study.tests[run.name][metric].value for run in (plain, weighted))
-            row[label] = f"{number(before)} to {number(after)}"
-        rows.append(row)
+            rows.append(
+                {
+                    "Weighted run": run_label(weighted),
+                    "Metric": METRICS[metric].label,
+                    "Unweighted": value_over_interval(study.tests[plain.name][metric]),
+                    "Weighted": value_over_interval(study.tests[weighted.name][metric]),
+                    "Change": difference_cell(change.difference, change.low, change.high),
+                    "p": p_value(change.p_value),
+                }
+            )
     return Table(name="paper_weighting", rows=rows)

@@ -7,9 +7,23 @@ from cxrtransfer.study import RunResult, StudyResults
 
 
 def settings_section(study: StudyResults) -> Section:
-    """Tabulate the settings of every run."""
-    table = Table(name="settings", rows=[_settings(run) for run in study.runs])
-    return Section("Settings", tables=[table])
+    """Tabulate the settings that differ between the runs, and those that all runs share."""
+    rows = [_settings(run) for run in study.runs]
+    shared = {
+        name: text for name, text in rows[0].items() if all(row[name] == text for row in rows)
+    }
+    tables = [
+        Table(
+            name="settings",
+            rows=[{"Setting": name, "Value": text} for name, text in shared.items()],
+        )
+    ]
+    if len(rows) > 1:
+        differing = [
+            {name: text for name, text in row.items() if name not in shared} for row in rows
+        ]
+        tables.insert(0, Table(name="settings_by_run", rows=differing))
+    return Section("Settings", tables=tables)
 
 
 def _settings(run: RunResult) -> dict[str, str]:

@@ -117,13 +117,26 @@ def _weakness(study: StudyResults) -> str:
     missed = total - int(matrix[worst_class, worst_class])
     name = test.class_names[worst_class]
     if not missed:
-        return "none was found on this test set."
+        shortcut = _shortcut(study)
+        return f"{shortcut}." if shortcut else "none was found on this test set."
     kind = ""
     if len(test.class_names) == 2:
         kind = f" ({'sensitivity' if worst_class == positive else 'specificity'})"
     return (
         f"{missed:,} of {total:,} {name} images ({percent(missed / total)}) are misclassified"
         f"{kind}."
+    )
+
+
+def _shortcut(study: StudyResults) -> str:
+    """State that acquisition predicts the class; empty if the audit did not find that."""
+    acquisition = study.audit.result.acquisition
+    if acquisition is None or not acquisition.is_shortcut or acquisition.border.value is None:
+        return ""
+    return (
+        "the border and the corners of the images alone predict the class (AUROC "
+        f"{number(acquisition.border.value)}), so the network may use the acquisition instead of "
+        "the disease (see Shortcuts)"
     )
 
 
@@ -191,6 +204,9 @@ def _calibration(study: StudyResults) -> Iterator[str]:
 def _limits(study: StudyResults) -> Iterator[str]:
     if not study.audit.result.leaks and (warning := audit_warning(study.audit.result)):
         yield f"Caution: {warning}"
+    shortcut = _shortcut(study)
+    if shortcut and shortcut not in _verdict(study):
+        yield f"Caution: {shortcut}."
     positive = study.chosen.positive_class
     if positive.is_doubtful:
         yield (
@@ -223,7 +239,10 @@ def _steps(study: StudyResults) -> Iterator[str]:
             "rerun in another output folder."
         )
     if not audit.patients_known:
-        yield "Provide patient identifiers in a table with the column patient_id."
+        yield (
+            "Provide patient identifiers, from the file names (--patient-regex) or in a table "
+            "with the column patient_id."
+        )
     if _includes_chance(study):
         yield "Train for more epochs, from pretrained weights, or on more images."
     if not study.external_tests:
