@@ -381,13 +381,17 @@ def test_every_setting_has_an_option() -> None:
     defaults = RunConfig(name="-", model="-")
     for changed, default in ((config, defaults), (config.training, defaults.training)):
         for name, value in vars(changed).items():
-            if name == "balance":  # excludes other settings
+            if name in ("balance", "group_dro"):  # exclude other settings
                 continue
             assert value != getattr(default, name), f"{name} has no option, or none in this test"
     (balanced,) = run_configs(
         parse(["train", ".", "--class-weights", "none", "--balance", "acquisition"])
     )
     assert balanced.balance == "acquisition"
+    (robust,) = run_configs(
+        parse(["train", ".", "--class-weights", "none", "--group-dro", "0.01"])
+    )
+    assert robust.training.group_dro == 0.01
     assert config.name == "timm-resnet10t_seed3"
     assert config.group_by is None
     assert config.augment_strengths == {"scale": 0.5, "blur": 0.0}
