@@ -33,7 +33,7 @@ from cxrtransfer.types import InputSpec
 
 SIZE = 64
 NETWORK = "squeezenet1_1"
-FEW, MANY = (1_000, 10_000), (1_000, 10_000, 100_000)
+SIZES = (1_000, 10_000, 100_000)
 
 
 def images(scratch: Path, num_images: int) -> Path:
@@ -82,12 +82,12 @@ def report(scratch: Path, num_images: int) -> Callable[[], object]:
     return lambda: write_report(folder)
 
 
-PARTS: dict[str, tuple[Callable[[Path, int], Callable[[], object]], tuple[int, ...]]] = {
-    "build the cache": (build_cache, FEW),
-    "train an epoch": (train_epoch, FEW),
-    "audit": (audit_all, FEW),
-    "evaluate": (evaluate_all, MANY),
-    "write the report": (report, MANY),
+PARTS: dict[str, Callable[[Path, int], Callable[[], object]]] = {
+    "build the cache": build_cache,
+    "train an epoch": train_epoch,
+    "audit": audit_all,
+    "evaluate": evaluate_all,
+    "write the report": report,
 }
 
 
@@ -153,7 +153,7 @@ def _profile(num_images: int) -> ImageProfile:
 
 def measure(part: str, scratch: Path, num_images: int) -> dict[str, float]:
     """Measure a part in this process."""
-    run = PARTS[part][0](scratch, num_images)
+    run = PARTS[part](scratch, num_images)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter(), time.process_time()
     run()
@@ -179,7 +179,7 @@ def main() -> None:
         lines = [f"{'':<20}{'images':>9}{'CPU s':>10}{'x':>7}{'MB more':>10}"]
         for part in options.parts:
             before = 0.0
-            for num_images in PARTS[part][1]:
+            for num_images in SIZES:
                 result = _in_process(part, scratch, num_images)
                 ratio = f"{result['cpu'] / before:.1f}" if before else ""
                 before = result["cpu"]

@@ -10,12 +10,14 @@ one after the other, and each can be named alone:
   finalist once per seed.
 - ``compare`` tests every candidate of the search, after the final result, to compare validation
   with test. Nothing is chosen by it.
-- ``stress`` runs the stress tests on the plain and on the chosen recipe.
+- ``stress`` trains recipes on the backbones and seeds that are named, unless the earlier stages
+  have, and runs the stress tests of each network on validation and test. It needs no other stage.
 
 Each evaluation on the test set is a line of ``test-openings.csv``. Finished runs are kept in the
-scratch folder, so the command can be repeated after an interruption. After each stage, all results
-are written to ``recipe.zip`` in the output folder. ``--data`` is a folder of images or a folder
-with ``images.zip``, as ``benchmarks/pack.py`` writes it.
+scratch folder, so the command can be repeated after an interruption. All results so far are
+written to ``recipe.zip`` in the output folder after each stage, and after each network of the
+stress tests. ``--data`` is a folder of images or a folder with ``images.zip``, as
+``benchmarks/pack.py`` writes it.
 """
 
 import argparse
@@ -41,6 +43,7 @@ from cxrtransfer.files import atomic_path, text_digest
 
 SEARCHED = ("squeezenet1_1", "tf_efficientnetv2_b0")
 MEMBERS = ("squeezenet1_1", "mobilenet_v2", "tf_efficientnetv2_b0")
+STRESSED = ("mobilenet_v2", "squeezenet1_1")  # the one that takes longer first
 SEEDS = (0, 1, 2)
 STAGES = ("search", "final", "compare", "stress")
 
@@ -146,19 +149,24 @@ def compare(work: Workplace, pool: ProcessPoolExecutor, _: argparse.Namespace) -
     say(text)
 
 
-def stress(work: Workplace, pool: ProcessPoolExecutor, _: argparse.Namespace) -> None:
-    """Run the stress tests of the plain and of the chosen recipe, on validation and test."""
-    selection = read_selection(work)
-    backbones = dict.fromkeys(row["backbone"] for row in selection["candidates"])
+def stress(work: Workplace, pool: ProcessPoolExecutor, options: argparse.Namespace) -> None:
+    """Run the stress tests of some recipes, on validation and test; nothing is chosen by them."""
+    runs.prepare(work, "fit")
+    runs.prepare(work, "test")
     tested = [
-        Candidate(recipe, backbone)
-        for backbone in backbones
-        for recipe in dict.fromkeys(["plain", selection["recipe"]])
+        Candidate(recipe, backbone, seed)
+        for seed in options.seeds
+        for backbone in options.stressed
+        for recipe in options.recipes
     ]
-    run_all(pool, [(runs.stress, work, c, s) for c in tested for s in ("val", "test")])
-    ids = results.ensemble(work, tested[:1], "test").ids
-    for candidate in tested:
-        record(work, ids, candidate.name, "stress tests")
+    test_ids = runs.records_of(work.images, "test").ids
+    for network in tested:
+        record(work, test_ids, network.name, "stress tests")
+    run_all(
+        pool,
+        [(runs.stress, work, network) for network in tested],
+        after_each=lambda: pack(work.out, options.out),
+    )
 
 
 _STAGES = {"search": search, "final": final, "compare": compare, "stress": stress}
@@ -194,11 +202,16 @@ def record(work: Workplace, ids: Sequence[str], run: str, purpose: str) -> None:
     record_test_opening(work.out / "test-openings.csv", ids, run=run, purpose=purpose)
 
 
-def run_all(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> None:
+def run_all(
+    pool: ProcessPoolExecutor,
+    tasks: Sequence[Task],
+    after_each: Callable[[], None] = lambda: None,
+) -> None:
     """Run tasks side by side; print what each returns."""
     started = time.perf_counter()
     for done in as_completed([pool.submit(*task) for task in tasks]):
         say(f"  [{time.perf_counter() - started:6.1f} s] {done.result()}")
+        after_each()
 
 
 def read_selection(work: Workplace) -> dict[str, Any]:
@@ -254,6 +267,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=4, help="runs side by side")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=["plain", "strong"],
+                        help="of the stress tests")  # fmt: skip
+    parser.add_argument("--stressed", nargs="+", default=list(STRESSED), metavar="BACKBONE",
+                        help="of the stress tests")  # fmt: skip
     trial = parser.add_argument_group("to try the stages; the protocol has the defaults")
     trial.add_argument("--limit", type=int, default=0, help="training images (0: all)")
     trial.add_argument("--searched", nargs="+", default=list(SEARCHED), metavar="BACKBONE")

@@ -42,7 +42,9 @@ __all__ = [
     "predict_views_of",
     "prediction_file",
     "prepare",
+    "records_of",
     "stress",
+    "stress_file",
     "train",
     "trained_model",
 ]
@@ -276,14 +278,27 @@ def predict_plain(work: Workplace, candidate: Candidate, split: str) -> str:
     return f"{candidate.name}: {split} predicted"
 
 
-def stress(work: Workplace, candidate: Candidate, split: str) -> str:
-    """Predict a split after each change of the stress tests."""
-    folder = work.out / "stress"
+def stress(work: Workplace, candidate: Candidate) -> str:
+    """Predict validation and test images after each change of the stress tests.
+
+    The candidate is trained first, unless that is done.
+    """
+    started = time.perf_counter()
+    train(work, candidate)
+    trained = time.perf_counter()
+    predict_plain(work, candidate, "test")
     model = trained_model(work, candidate)
-    data = images_of(work, split, input_spec(model))
-    for change, predictions in predict_stressed(model, data).items():
-        predictions.to_csv(folder / f"{candidate.name}.{split}.{change.replace(' ', '_')}.csv")
-    return f"{candidate.name}: stress tests on {split}"
+    for split in ("val", "test"):
+        data = images_of(work, split, input_spec(model))
+        for change, predictions in predict_stressed(model, data).items():
+            predictions.to_csv(stress_file(work.out, candidate, split, change))
+    seconds = time.perf_counter() - trained
+    return f"{candidate.name}: trained in {trained - started:.1f} s, stress tests {seconds:.1f} s"
+
+
+def stress_file(out: Path, candidate: Candidate, split: str, change: str) -> Path:
+    """Name the file of a candidate's predictions after a change of the images."""
+    return out / "stress" / f"{candidate.name}.{split}.{change.replace(' ', '_')}.csv"
 
 
 def trained_model(work: Workplace, candidate: Candidate) -> nn.Module:

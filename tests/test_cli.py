@@ -357,6 +357,10 @@ def test_external_test_evaluates_a_run_on_another_site(
 
     assert main(["external-test", str(trained[1]), str(away)]) == 0
     assert "squeezenet1_1 on away" in capsys.readouterr().out
+    assert main(["external-test", str(trained[1]), str(away), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values.items() <= read_json(trained[1] / "external" / "away" / "external.json").items()
+    assert values["external"]["num_images"] == 12
 
 
 def test_external_test_can_skip_unreadable_images_and_lists_them(

@@ -1,5 +1,6 @@
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from cxrtransfer.deploy import Classifier, ImagePredictions, output as module, predict_files
 from cxrtransfer.deploy.images import ImageSource
+from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.files import read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*heatmaps are empty:UserWarning")
@@ -165,6 +167,34 @@ def test_an_interrupted_call_goes_on_and_gives_the_same_bytes(
     for path in whole.rglob("*.*"):
         assert (parts / path.relative_to(whole)).read_bytes() == path.read_bytes()
     assert {path.name for path in parts.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_an_unreadable_image_of_a_later_chunk_leaves_no_overlay_of_an_earlier_one(
+    classifier: Classifier, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 10)
+    last = max((images / "PNEUMONIA").iterdir())
+    last.write_bytes(b"no image")
+
+    with pytest.raises(UnreadableImagesError, match=last.name):
+        predict(classifier, images, tmp_path, heatmaps=tmp_path / "maps")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+
+
+def test_tables_are_replaced_only_by_complete_ones(
+    classifier: Classifier, images: Path, tmp_path: Path
+) -> None:
+    predictions = predict(classifier, images, tmp_path)
+    before = (tmp_path / "table.csv").read_bytes()
+    unwritable = "\ud800"  # no encoding has it
+    ids = (*predictions.ids[:-1], unwritable)
+
+    with pytest.raises(UnicodeEncodeError):
+        replace(predictions, ids=ids).to_csv(tmp_path / "table.csv")
+
+    assert (tmp_path / "table.csv").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "table.csv"]
 
 
 def test_a_changed_image_is_not_taken_from_the_interrupted_call(

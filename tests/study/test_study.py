@@ -244,6 +244,22 @@ def test_only_train_is_balanced_by_acquisition(tree: Path, tmp_path: Path) -> No
     expected = balanced_weights(acquisition_groups(images, train.labels))
     np.testing.assert_array_equal(train.sampling_weights, expected)
     assert splits["val"].sampling_weights is splits["test"].sampling_weights is None
+    assert train.groups is None
+
+
+def test_only_train_has_groups_for_group_dro(tree: Path, tmp_path: Path) -> None:
+    datasets = Datasets(None)
+    plain = CONFIG.with_training(class_weights=None)
+    datasets.prepare(_plan(plain, tree, tmp_path / "plain"), InputSpec(size=32))
+    config = plain.with_training(group_dro=0.01)
+    splits = datasets.prepare(_plan(config, tree, tmp_path / "robust"), InputSpec(size=32))
+
+    train = splits["train"]
+    images = [train.image(index) for index in range(len(train))]
+    np.testing.assert_array_equal(train.groups, acquisition_groups(images, train.labels))
+    assert splits["val"].groups is splits["test"].groups is train.sampling_weights is None
+    result = run_experiment(config, tree, tmp_path / "run", metrics_only=True)
+    assert load_run(result.folder.path).config.training.group_dro == 0.01
 
 
 def _plan(config: RunConfig, tree: Path, tmp_path: Path) -> Plan:

@@ -22,6 +22,7 @@ from cxrtransfer.training.checkpoint import save_checkpoint
 
 TRAINEE = str(Path(__file__).with_name("trainee.py"))
 MANY = {"schedule": "cosine", "ema_decay": 0.9, "max_grad_norm": 1.0}
+ROBUST = {"group_dro": 0.5, "class_weights": None}
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +80,13 @@ def test_killed_at_random_moments_and_called_again_equals_straight(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "own"), [(signal.SIGINT, {}), (signal.SIGTERM, {}), (signal.SIGTERM, ROBUST)]
+)
 def test_ctrl_c_keeps_the_step_and_the_rest_is_the_same(
-    context: Any, tmp_path: Path, number: signal.Signals
+    context: Any, tmp_path: Path, number: signal.Signals, own: dict[str, Any]
 ) -> None:
-    settings = {"checkpoint_every_s": 1e9, **MANY}
+    settings = {"checkpoint_every_s": 1e9, **MANY, **own}
     straight = start(context, folder=tmp_path / "straight", **settings)
     straight.join()
     hear, tell = context.Pipe(duplex=False)

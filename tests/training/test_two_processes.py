@@ -63,12 +63,19 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("normalization", ["split", "batch"])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"loss_normalization": "split"},
+        {"loss_normalization": "batch"},
+        {"group_dro": 0.5, "class_weights": None, "accumulate": 1},
+    ],
+)
 def test_the_weighted_training_of_two_processes_is_that_of_one(
-    tmp_path: Path, normalization: str
+    tmp_path: Path, own: dict[str, Any]
 ) -> None:
     """45 images in batches of 11: unequal parts, and a last batch of which one gets no image."""
-    settings = {**SETTINGS, "loss_normalization": normalization}
+    settings = {**SETTINGS, **own}
     assert run(tmp_path / "one", 1, **settings) == [0]
     assert run(tmp_path / "two", 2, **settings) == [0, 0]
     one, two = result(tmp_path / "one"), result(tmp_path / "two")

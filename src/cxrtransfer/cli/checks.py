@@ -8,19 +8,27 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxrtransfer.config import RunConfig
 from cxrtransfer.errors import MissingExtraError
 from cxrtransfer.layout import DECISION, MANIFEST
 
+from .source import existing
+
+if TYPE_CHECKING:
+    from cxrtransfer.inference import View
+
 __all__ = [
     "add_device",
+    "add_ensemble",
     "check_export",
     "check_model",
     "check_networks",
     "check_run",
     "check_weights",
     "loading",
+    "views_of",
 ]
 
 _logger = logging.getLogger(__name__)
@@ -41,6 +49,39 @@ def add_device(command: argparse.ArgumentParser) -> None:
         type=_device,
         help="e.g. cpu or cuda:1 (default: a GPU if there is one)",
     )
+
+
+def add_ensemble(command: argparse.ArgumentParser) -> None:
+    """Add the options of an ensemble and of test-time augmentation."""
+    command.add_argument(
+        "--with",
+        dest="others",
+        nargs="+",
+        type=existing,
+        default=[],
+        metavar="RUN",
+        help="folders of further runs with the same split, to average the probabilities of all",
+    )
+    command.add_argument(
+        "--views",
+        choices=("small", "mirrored"),
+        help="test-time augmentation: average over small rotations and shifts of each image, or "
+        "also over their mirror images; needs --source (default: none)",
+    )
+    command.add_argument(
+        "--source",
+        type=existing,
+        metavar="FOLDER",
+        help="folder of the images that the runs were trained on; with --views their validation "
+        "or test images are predicted again",
+    )
+
+
+def views_of(name: str | None) -> "tuple[View, ...]":
+    """Return the views that a value of ``--views`` names."""
+    from cxrtransfer.inference import small_views  # noqa: PLC0415  (imports torch)
+
+    return () if name is None else small_views(mirror=name == "mirrored")
 
 
 def _device(word: str) -> str:

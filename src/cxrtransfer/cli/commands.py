@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cxrtransfer.config import RunConfig, TrainConfig
 from cxrtransfer.errors import RunsFailedError
@@ -19,11 +19,15 @@ from .checks import (
     check_run,
     check_weights,
     loading,
+    views_of,
 )
 from .outcome import print_outcome
-from .printing import print_lines
+from .printing import print_json, print_lines
 from .settings import run_configs
 from .source import check_classes, read_source
+
+if TYPE_CHECKING:
+    from cxrtransfer.deploy import Classifier
 
 __all__ = [
     "completion",
@@ -91,6 +95,7 @@ def train(options: argparse.Namespace) -> None:
             options.out / f"{configs[0].name}_{options.folds}_folds",
             num_folds=options.folds,
             device=options.device,
+            num_workers=options.workers,
             cache=options.cache,
             on_error=_on_error(options),
         )
@@ -130,7 +135,8 @@ def _on_error(options: argparse.Namespace) -> Literal["raise", "skip"]:
 
 def external_test(options: argparse.Namespace) -> None:
     """Test a run on images of another site."""
-    check_run(options.run_folder)
+    for run in (options.run_folder, *options.others):
+        check_run(run)
     loading()
     from cxrtransfer.report import external_sentences, image_sentences  # noqa: PLC0415
     from cxrtransfer.study import external_test  # noqa: PLC0415
@@ -138,25 +144,29 @@ def external_test(options: argparse.Namespace) -> None:
     result = external_test(
         options.run_folder,
         read_source(options),
+        others=options.others,
+        views=views_of(options.views),
+        internal_source=options.source,
         site=options.site,
         on_error=_on_error(options),
         device=options.device,
     )
+    if options.json:
+        print_json(result.to_dict())
+        return
     skipped = [f"skipped: {name}: {reason}" for name, reason in result.skipped.items()]
     print_lines(result, *external_sentences(result), *image_sentences(result), *skipped)
 
 
 def predict(options: argparse.Namespace) -> None:
     """Predict images without labels."""
-    check_model(options.model)
+    _check_models(options)
     loading()
-    from cxrtransfer.deploy import load_classifier, predict_files  # noqa: PLC0415
+    from cxrtransfer.deploy import predict_files  # noqa: PLC0415
 
     images = options.images
     predictions = predict_files(
-        load_classifier(
-            options.model, threshold=options.threshold, calibration=options.calibration
-        ),
+        _load(options),
         images[0] if len(images) == 1 and images[0].is_dir() else images,
         out=options.out,
         json_out=options.json,
@@ -176,17 +186,12 @@ def predict(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """Save a trained network as one folder to share, or as one graph."""
-    check_model(options.model)
+    _check_models(options)
     check_export(options)
     loading()
-    from cxrtransfer.deploy import export_model, load_classifier  # noqa: PLC0415
+    from cxrtransfer.deploy import export_model  # noqa: PLC0415
 
-    classifier = load_classifier(
-        options.model,
-        threshold=options.threshold,
-        calibration=options.calibration,
-        card=options.out is not None,
-    )
+    classifier = _load(options, card=options.out is not None)
     written = [export_model(classifier, path) for path in (options.onnx, options.pt2) if path]
     if options.out is not None:
         written.append(classifier.save_pretrained(options.out))
@@ -195,19 +200,37 @@ def export(options: argparse.Namespace) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """Serve a local web page until it is interrupted."""
-    check_model(options.model)
+    _check_models(options)
     loading()
-    from cxrtransfer.deploy import load_classifier, make_server  # noqa: PLC0415
+    from cxrtransfer.deploy import make_server  # noqa: PLC0415
 
-    classifier = load_classifier(
-        options.model, threshold=options.threshold, calibration=options.calibration
-    )
+    classifier = _load(options)
     with make_server(classifier, port=options.port, device=options.device) as server:
         print_lines(f"http://127.0.0.1:{server.server_port}")
         sys.stdout.flush()
         _logger.info("open this address in a browser; Ctrl-C ends the server")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
+
+
+def _check_models(options: argparse.Namespace) -> None:
+    check_model(options.model)
+    for run in options.others:
+        check_run(run)
+
+
+def _load(options: argparse.Namespace, *, card: bool = False) -> "Classifier":
+    from cxrtransfer.deploy import load_classifier  # noqa: PLC0415
+
+    return load_classifier(
+        options.model,
+        others=options.others,
+        views=views_of(options.views),
+        source=options.source,
+        threshold=options.threshold,
+        calibration=options.calibration,
+        card=card,
+    )
 
 
 def report(options: argparse.Namespace) -> None:

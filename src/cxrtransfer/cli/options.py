@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import commands, demo
-from .checks import add_device
+from .checks import add_device, add_ensemble
 from .datasets import add_dataset_commands
 from .results import add_result_commands
 from .settings import add_train_options, find_data
@@ -67,7 +67,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     test.add_argument("run_folder", type=existing, metavar="run", help="folder of one run")
     test.add_argument("data", type=existing, help="folder or table of images of the same classes")
+    add_ensemble(test)
     test.add_argument("--site", metavar="NAME", help="name of the site (default: the folder's)")
+    test.add_argument("--json", action="store_true", help="print the result as JSON")
     add_columns(test)
     _add_shared(test)
 
@@ -189,6 +191,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         type=_existing_or_hub,
         help="folder of one run or of an exported classifier, or hf-hub:USER/NAME",
     )
+    add_ensemble(command)
 
 
 def _add_decision(command: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from .checks import add_device, check_run, loading
+from .checks import add_device, add_ensemble, check_run, loading, views_of
 from .printing import print_json, print_lines
 from .source import add_columns, existing, read_source
 
@@ -53,6 +53,7 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
     explain.add_argument(
         "--out", type=Path, default=Path("heatmaps"), help="folder (default: heatmaps)"
     )
+    add_ensemble(explain)
 
     embed = add(
         "embed",
@@ -117,13 +118,19 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _explain(options: argparse.Namespace) -> None:
-    check_run(options.run_folder)
+    for run in (options.run_folder, *options.others):
+        check_run(run)
     loading()
     from cxrtransfer.deploy import load_classifier, predict_files  # noqa: PLC0415
 
     images = options.images
     predict_files(
-        load_classifier(options.run_folder),
+        load_classifier(
+            options.run_folder,
+            others=options.others,
+            views=views_of(options.views),
+            source=options.source,
+        ),
         images[0] if len(images) == 1 and images[0].is_dir() else images,
         out=options.out / "predictions.csv",
         heatmaps=options.out,

@@ -66,6 +66,8 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         skipped: The reason why each skipped image is unreadable, by id.
         sampling_weights: Weight of each image, ``(N,)``, by which a trainer draws images with
             replacement; None, the default, uses each image once per epoch.
+        groups: Group of each image, int64 ``(N,)``, which ``TrainConfig(group_dro=...)`` needs;
+            None by default.
 
     Raises:
         FileNotFoundError: If the source is a folder that does not exist.
@@ -114,6 +116,7 @@ class StratifiedResplit(Dataset[tuple[Tensor, int]]):
         self.records = split_records.where(split)
         self.transform, self.augment = transform, augment
         self.sampling_weights: npt.NDArray[np.float64] | None = None
+        self.groups: npt.NDArray[np.int64] | None = None
         self._normalize = to_model_input(input_spec)
         self._size = input_spec.size
         unreadable = self._decode(split_records, cache, input_spec, fit)

@@ -17,14 +17,14 @@ from cxrtransfer.evaluation import (
     Predictions,
     TrainingReference,
 )
-from cxrtransfer.inference import ImageData, extract_features, ids_of, predict_logits
+from cxrtransfer.inference import ImageData, View, extract_features, ids_of, predict_logits
 from cxrtransfer.models import Blueprint
 from cxrtransfer.study import RunResult
 from cxrtransfer.tables import shortened
 from cxrtransfer.types import InputSpec, Precision, StrPath
 
 from .bundle import read_bundle, write_bundle
-from .construction import check_network, parts_of_model, parts_of_run
+from .construction import check_network, parts_of_model, parts_of_run, parts_of_runs
 from .decision import DEFAULT, Calibration, CalibrationName, choose_threshold
 from .hub import bundle_folder, upload
 from .images import Images, list_sources
@@ -126,6 +126,54 @@ class Classifier:
         """
         parts = parts_of_run(
             run, threshold=threshold, calibration=calibration, precision=precision, card=card
+        )
+        return cls(**parts)
+
+    @classmethod
+    def from_runs(
+        cls,
+        runs: Sequence[StrPath | RunResult],
+        *,
+        views: Sequence[View] = (),
+        source: StrPath | None = None,
+        threshold: str | float = "youden",
+        calibration: CalibrationName = "auto",
+        precision: Precision = "fp32",
+    ) -> Self:
+        """Build one classifier of several runs, by the mean of their probabilities.
+
+        Threshold and recalibration are chosen on the mean of their validation predictions. A
+        heatmap is the mean of those of the networks, without views. The classifier has no
+        description of the training images to compare new ones with, and cannot be saved by
+        :meth:`save_pretrained`.
+
+        Args:
+            runs: Complete runs with the same split, or their folders; one with ``views``.
+            views: Views of each image, over which every network is averaged as well
+                (test-time augmentation), such as :func:`cxrtransfer.inference.small_views`
+                returns; none for the image itself.
+            source: Folder of the images of the runs, which ``views`` need: the validation images
+                are predicted again.
+            threshold: As in :meth:`from_run`.
+            calibration: As in :meth:`from_run`.
+            precision: As in :meth:`from_run`.
+
+        Warns:
+            UserWarning: As in :meth:`from_run`.
+
+        Raises:
+            RunFolderError: If a folder has no complete run.
+            ValueError: If the runs differ in their classes, images, or size of input, or views
+                have no source.
+            UnreadableImagesError: If validation images are needed and cannot be read.
+        """
+        parts = parts_of_runs(
+            runs,
+            views=views,
+            source=source,
+            threshold=threshold,
+            calibration=calibration,
+            precision=precision,
         )
         return cls(**parts)
 

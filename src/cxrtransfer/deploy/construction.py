@@ -8,16 +8,17 @@ import torch
 from torch import nn
 
 from cxrtransfer.evaluation import Predictions, calibrate_classes
+from cxrtransfer.inference import View
 from cxrtransfer.models import Blueprint, blueprint_of, input_spec, parse_name
 from cxrtransfer.runtime import eval_mode
-from cxrtransfer.study import RunResult, load_network, load_run
+from cxrtransfer.study import RunResult, load_ensemble, load_network, load_run
 from cxrtransfer.types import InputSpec, Precision, StrPath
 
 from .card import default_card, run_card
 from .decision import CalibrationName, choose_calibration, choose_threshold, recalibrated
 from .parts import Parts
 
-__all__ = ["check_network", "parts_of_model", "parts_of_run"]
+__all__ = ["check_network", "parts_of_model", "parts_of_run", "parts_of_runs"]
 
 
 def parts_of_run(
@@ -51,6 +52,34 @@ def parts_of_run(
         reference=result.folder.read_reference(),
         card=run_card(result, point, recalibration, conformal) if card else "",
     )
+
+
+def parts_of_runs(
+    runs: Sequence[StrPath | RunResult],
+    *,
+    views: Sequence[View],
+    source: StrPath | None,
+    threshold: str | float,
+    calibration: CalibrationName,
+    precision: Precision,
+) -> Parts:
+    """Return the parts of the classifier of an ensemble; see :meth:`Classifier.from_runs`."""
+    ensemble = load_ensemble(runs, views, source)
+    val = ensemble.predict("val", precision=precision)
+    patients = ensemble.runs[0].patients()
+    parts = parts_of_model(
+        ensemble.network,
+        class_names=val.class_names,
+        spec=None,
+        architecture=None,
+        positive=None,
+        val=val,
+        val_patients=[patients[name] for name in val.ids],
+        threshold=threshold,
+        calibration=calibration,
+        precision=precision,
+    )
+    return {**parts, "card": f"{parts['card']}\n\nMean probability of {ensemble.name}.\n"}
 
 
 def parts_of_model(

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cxrtransfer.errors import EmptyHeatmapWarning
+from cxrtransfer.errors import EmptyHeatmapWarning, UnreadableImagesError
 from cxrtransfer.explain import overlay
 from cxrtransfer.files import atomic_path, canonical_json, expand, text_digest
 from cxrtransfer.types import StrPath
 
 from .classifier import Classifier
-from .images import GrayImages, Images, ImageSource, list_sources
+from .images import GrayImages, Images, ImageSource, list_sources, read_sources
 from .prediction import (
     CHUNK,
     check_rates,
@@ -116,6 +116,8 @@ def predict_files(
     key = _key(
         classifier, sources, {**settings, **run, "heatmaps": str(folder), "sheet": with_sheet}
     )
+    if folder is not None and on_error == "raise" and len(sources) > CHUNK:
+        _check_all_readable(classifier, sources)  # before the first overlay is written
     is_refused = False
     journal = table.with_name(f".{table.name}.partial")
     records = _read_journal(journal, key)
@@ -157,6 +159,16 @@ def predict_files(
     journal.unlink(missing_ok=True)
     _warn(records)
     return result
+
+
+def _check_all_readable(classifier: Classifier, sources: Sequence[ImageSource]) -> None:
+    """Decode every image once; raise an error that lists all unreadable ones."""
+    unreadable: dict[str, str] = {}
+    for start in range(0, len(sources), CHUNK):
+        chunk = sources[start : start + CHUNK]
+        unreadable |= read_sources(chunk, classifier.input_spec, classifier.fit)[1]
+    if unreadable:
+        raise UnreadableImagesError({Path(name): why for name, why in unreadable.items()})
 
 
 def _draw(

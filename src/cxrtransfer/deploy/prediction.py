@@ -11,7 +11,7 @@ import torch
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.evaluation import Predictions, thumbnails
 from cxrtransfer.explain import GradCAM
-from cxrtransfer.inference import predict_logits, probabilities_of
+from cxrtransfer.inference import Ensemble, predict_logits, probabilities_of
 from cxrtransfer.models import capture_features
 from cxrtransfer.runtime import model_lock, resolve_device
 
@@ -89,15 +89,25 @@ def compute_heatmaps(
     batch_size: int,
     device: str | torch.device,
 ) -> npt.NDArray[np.float32]:
-    """Compute the Grad-CAM heatmap of a given class of each image, ``(N, S, S)``."""
-    where = resolve_device(device)
-    maps = []
-    with GradCAM(classifier.network.to(where)) as cam:
-        for start in range(0, len(data), batch_size):
-            batch = data.inputs(start, start + batch_size).to(where)
-            targets = list(classes[start : start + batch_size])
-            maps.append(cam(batch, targets).float().cpu().numpy())
-    return np.concatenate(maps)
+    """Compute the Grad-CAM heatmap of a given class of each image, ``(N, S, S)``.
+
+    That of an ensemble is the mean of those of its networks.
+    """
+    where, network = resolve_device(device), classifier.network
+    network.to(where)
+    members = network.members if isinstance(network, Ensemble) else [network]
+    by_member = []
+    for number, member in enumerate(members):
+        maps = []
+        with GradCAM(member) as cam:
+            for start in range(0, len(data), batch_size):
+                batch = data.inputs(start, start + batch_size).to(where)
+                if isinstance(network, Ensemble):
+                    batch = network.input_of(number, batch)
+                targets = list(classes[start : start + batch_size])
+                maps.append(cam(batch, targets).float().cpu().numpy())
+        by_member.append(np.concatenate(maps))
+    return np.mean(by_member, axis=0, dtype=np.float32) if len(members) > 1 else by_member[0]
 
 
 def read_images(classifier: "Classifier", images: Images) -> GrayImages:

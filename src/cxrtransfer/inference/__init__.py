@@ -17,6 +17,7 @@ from .datasets import (
     ids_of as ids_of,
     labels_of as labels_of,
 )
+from .ensemble import Ensemble as Ensemble
 from .features import extract_features
 from .predict import (
     Outputs as Outputs,

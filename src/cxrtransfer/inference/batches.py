@@ -226,10 +226,16 @@ class EpochBatches(Sampler[list[int]]):
         """Return this process's images of one batch; none if there are fewer than processes."""
         return self.batch(index)[self.world.rank :: self.world.size]
 
+    def read_by_me(self, index: int) -> list[int]:
+        """Return the images of one batch that this process reads.
+
+        A process without an image reads one with weight zero: all must take every step.
+        """
+        return self.mine(index) or self.batch(index)[:1]
+
     def __iter__(self) -> Iterator[list[int]]:
         for index in range(self._first, len(self)):
-            # A process without an image reads one with weight zero: all must take every step.
-            yield self.mine(index) or self.batch(index)[:1]
+            yield self.read_by_me(index)
 
     def __len__(self) -> int:
         return (self.num_images + self.batch_size - 1) // self.batch_size

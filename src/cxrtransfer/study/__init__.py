@@ -10,6 +10,7 @@ from .explanations import (
 )
 from .external import ExternalTest as ExternalTest, external_test
 from .grid import PAPER_MODELS, paper_grid
+from .joint import JointRun as JointRun, load_ensemble as load_ensemble
 from .manifests import (
     RunManifest as RunManifest,
     SplitSummary as SplitSummary,

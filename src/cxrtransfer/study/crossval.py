@@ -71,6 +71,7 @@ def cross_validate(
     device: str | torch.device = "auto",
     cache: StrPath | None = None,
     on_error: Literal["raise", "skip"] = "raise",
+    num_workers: int = 0,
 ) -> CrossValidation:
     """Train one network per fold; no patient is in two folds.
 
@@ -92,6 +93,7 @@ def cross_validate(
         cache: Folder for decoded images; None decodes into memory.
         on_error: ``"raise"`` refuses a source with unreadable images; ``"skip"`` leaves them out
             and warns, as :func:`cxrtransfer.study.run_study` does.
+        num_workers: Loader processes of each run, as for :func:`cxrtransfer.study.run_study`.
 
     Returns:
         The runs and their pooled predictions.
@@ -143,7 +145,10 @@ def cross_validate(
         for plan in plans:
             plan.claim()
     datasets = Datasets(cache)
-    runs = tuple(perform(plan, datasets, device=device, callbacks=()) for plan in plans)
+    runs = tuple(
+        perform(plan, datasets, device=device, callbacks=(), num_workers=num_workers)
+        for plan in plans
+    )
     folder.write(config.name, num_folds)
     return _join(config.name, runs)
 

@@ -1,6 +1,6 @@
 """External test: a trained run on the images of another site, compared with its own test set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,10 +22,11 @@ from cxrtransfer.evaluation import (
     feature_separability,
     metric_drops,
 )
-from cxrtransfer.inference import extract_features, predict
+from cxrtransfer.inference import View, extract_features, predict
 from cxrtransfer.models import input_spec
 from cxrtransfer.types import StrPath
 
+from .joint import load_ensemble
 from .manifests import nan_as_none, none_as_nan
 from .profiles import profile_files
 from .run_folder import ExternalFolder
@@ -51,7 +52,7 @@ class ExternalTest:
     """A run on its internal and on an external test set; ``print`` shows a table.
 
     Attributes:
-        run: Name of the run.
+        run: Name of the run; of an ensemble, the names of its runs.
         site: Name of the site of the external images.
         predictions: Predictions on the external images.
         internal: Evaluation on the run's own test set.
@@ -165,6 +166,9 @@ def external_test(
     run: StrPath,
     source: StrPath | Records,
     *,
+    others: Sequence[StrPath] = (),
+    views: Sequence[View] = (),
+    internal_source: StrPath | None = None,
     site: str | None = None,
     threshold: float = 0.5,
     confidence: float = 0.95,
@@ -181,6 +185,12 @@ def external_test(
     Args:
         run: Folder of a complete run.
         source: Folder of images with the classes of the run, or records.
+        others: Folders of further runs with the same split. The mean of the probabilities of all
+            is then tested; the features are those of the first, in whose folder it is stored.
+        views: Views of each image, such as :func:`cxrtransfer.inference.small_views` returns,
+            over which every network is averaged as well; none for the image itself.
+        internal_source: Folder of the images of the runs, which views need: the internal test
+            images are predicted again, which the ledgers of the runs record.
         site: Name of the site; by default the name of the source folder.
         threshold: Lowest probability that is predicted positive, on both test sets; choose it on
             the validation split of the run, never on these images.
@@ -219,6 +229,9 @@ def external_test(
             f"{result.folder.path} must hold the features and the image profile of its test split "
             f"({'; '.join(reasons)}); rerun it in another folder"
         )
+    joint = None
+    if others or views:
+        joint = load_ensemble([result, *others], views, internal_source)
     network = load_network(result)
     spec = input_spec(network)
     everything = replace(records, rows=tuple(replace(row, split="test") for row in records))
@@ -228,20 +241,27 @@ def external_test(
     if not len(data):
         raise UnreadableImagesError({Path(name): why for name, why in data.skipped.items()})
     predictions = replace(
-        predict(network, data, batch_size=batch_size, device=device),
+        predict(
+            joint.network if joint else network,
+            data,
+            output="logits",
+            batch_size=batch_size,
+            device=device,
+        ),
         positive_index=result.test.positive_index,
     )
     external_features = extract_features(network, data, batch_size=batch_size, device=device)
     patients = result.patients()
+    internal_predictions = joint.predict("test", device=device) if joint else result.test
     internal, external = (
         evaluate(images, patients=groups, threshold=threshold, confidence=confidence)
         for images, groups in (
-            (result.test, [patients[name] for name in result.test.ids]),
+            (internal_predictions, [patients[name] for name in internal_predictions.ids]),
             (predictions, data.records.patient_ids),
         )
     )
     test = ExternalTest(
-        run=result.name,
+        run=joint.name if joint else result.name,
         site=site,
         predictions=predictions,
         internal=internal,
@@ -252,7 +272,8 @@ def external_test(
         known=_count_known(patients, data.records),
         skipped=data.skipped,
     )
-    result.folder.external(site).write(test.to_dict(), predictions, data.records)
+    folder = f"{site} ({joint.name})" if joint else site
+    result.folder.external(folder).write(test.to_dict(), predictions, data.records)
     return test
 
 

@@ -164,7 +164,9 @@ class Datasets:
             "input_spec": spec,
             "cache": self.cache,
         }
-        settings = {**shared, **train_only, "digest": plan.digest, "balance": config.balance}
+        is_balanced, is_robust = config.balance == "acquisition", config.training.group_dro > 0
+        levers = {"balance": is_balanced, "group_dro": is_robust}
+        settings = {**shared, **train_only, **levers, "digest": plan.digest}
         if settings != self._settings:
             self._splits.clear()  # both the old and the new ones may not fit into memory
             for split in SPLITS:
@@ -173,11 +175,12 @@ class Datasets:
                     warnings.simplefilter("ignore", LeakageWarning)  # the audit reports it
                     dataset = StratifiedResplit(plan.records, split, **shared, **extra)
                 self._splits[split] = dataset
-            if config.balance == "acquisition":
-                # Each class, and each cluster of similar acquisition in it, equally often.
+            if is_balanced or is_robust:
+                # The groups are each class and, within it, each cluster of similar acquisition.
                 train = self._splits["train"]
-                images = map(train.image, range(len(train)))
-                train.sampling_weights = balanced_weights(acquisition_groups(images, train.labels))
+                groups = acquisition_groups(map(train.image, range(len(train))), train.labels)
+                train.sampling_weights = balanced_weights(groups) if is_balanced else None
+                train.groups = groups if is_robust else None
             self._settings = settings
         return self._splits
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 
 from cxrtransfer.errors import MissingExtraError, NonFiniteLossError, UnreadableImagesError
 
@@ -62,7 +63,10 @@ def run_all(
         outcomes = _one_by_one(plans, bar, here)
     else:
         jobs = (delayed(_attempt)(there, plan) for plan in plans)
-        outcomes = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
+        backend, _ = get_active_backend()
+        # Ray's backend can only return all outcomes at the end.
+        return_as = "generator_unordered" if backend.supports_return_generator else "list"
+        outcomes = Parallel(n_jobs=n_jobs, return_as=return_as)(jobs)
     failures = {}
     for name, failure in outcomes:
         bar.end(name, failed=failure is not None)

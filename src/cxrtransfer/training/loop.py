@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from cxrtransfer.errors import NonFiniteLossError, RunFolderError
@@ -54,6 +55,7 @@ class FitLoop:
         loader: Batches of the training split, images or features.
         batches: The images of each batch; None for a loader of the caller's own.
         train: The training split, for the names of its images.
+        groups: Group of each of them for GroupDRO, int64 ``(N,)``; None without.
         val: The validation split.
         val_labels: Its labels, ``(N,)``.
         features: Frozen features of both splits, if they are reused.
@@ -70,6 +72,7 @@ class FitLoop:
     loader: TrainLoader
     batches: EpochBatches | None
     train: ImageData
+    groups: Tensor | None
     val: ImageData
     val_labels: npt.NDArray[np.int64]
     features: FeatureSplits | None
@@ -165,11 +168,18 @@ class FitLoop:
             if self.batches is None:
                 yield [Batch(x, y) for x, y in pairs], sum(len(labels) for _, labels in pairs)
             else:
-                counts = (bool(self.batches.mine(number)) for number in numbers)
                 yield (
-                    [Batch(x, y, counts=c) for (x, y), c in zip(pairs, counts, strict=True)],
+                    [
+                        Batch(x, y, bool(self.batches.mine(number)), self._groups_of(number))
+                        for (x, y), number in zip(pairs, numbers, strict=True)
+                    ],
                     sum(len(self.batches.batch(number)) for number in numbers),
                 )
+
+    def _groups_of(self, number: int) -> Tensor | None:
+        if self.groups is None or self.batches is None:
+            return None
+        return self.groups[self.batches.read_by_me(number)]
 
     def _check_finite(self, first: int) -> None:
         """Raise if the loss of a batch of this epoch, from ``first`` on, is not finite."""

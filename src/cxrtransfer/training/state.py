@@ -5,12 +5,14 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cxrtransfer.config import TrainConfig
 from cxrtransfer.models import set_train_mode, unfreeze
 from cxrtransfer.runtime import World, autocast, rng_state, training_autocast
 
 from .checks import check_logits
+from .group_dro import robust_loss
 from .history import best_epoch
 from .losses import weighted_cross_entropy
 from .mixing import mix
@@ -28,11 +30,13 @@ class Batch(NamedTuple):
         labels: int64 ``(n,)``.
         counts: Whether its loss counts. It does not if this process repeats an image of another
             process, because the batch has fewer images than there are processes.
+        groups: Group of each image for GroupDRO, int64 ``(n,)``; None without.
     """
 
     images: Tensor
     labels: Tensor
     counts: bool = True
+    groups: Tensor | None = None
 
 
 class FitState:
@@ -44,6 +48,7 @@ class FitState:
         config: The settings.
         class_weight: Weight of each class, ``(K,)``.
         mean_weight: Mean weight of a training image.
+        num_groups: Number of groups for GroupDRO; 0 without.
         steps_per_epoch: Optimizer steps of one epoch.
         device: Device of the network.
         precision: Number format of the forward pass.
@@ -54,6 +59,7 @@ class FitState:
         selected_state: Parameters and buffers after the selected one of them.
         losses: Weighted loss of each batch of the current epoch, still on the device.
         weights: Sum of the weights of each of those batches.
+        group_weights: Weights of the groups in GroupDRO, ``(G,)``.
         seconds: Time spent on the current epoch before it was interrupted.
     """
 
@@ -65,6 +71,7 @@ class FitState:
         *,
         class_weight: Tensor,
         mean_weight: float,
+        num_groups: int,
         steps_per_epoch: int,
         device: torch.device,
         precision: Literal["fp32", "bf16", "fp16"],
@@ -86,6 +93,7 @@ class FitState:
         self.selected_state: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []
         self.weights: list[Tensor] = []
+        self.group_weights = torch.full((num_groups,), 1 / max(1, num_groups), device=device)
         self.seconds = 0.0
 
     @property
@@ -192,6 +200,7 @@ class FitState:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
+            "group_weights": self.group_weights,
             "rows": self.rows,
             "selected_model": self.selected_state,
             "seconds": self.seconds,
@@ -213,6 +222,7 @@ class FitState:
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        self.group_weights = state["group_weights"].to(self.device)
         self.rows, self.selected_state = state["rows"], state["selected_model"]
         self.seconds = state["seconds"]
 
@@ -258,11 +268,33 @@ class FitState:
             logits = check_logits(
                 self.network(images if mixed is None else mixed.images), len(self.class_weight)
             )
+        if batch.groups is not None:
+            return self._group_loss(logits, labels, batch.groups.to(self.device), batch.counts)
         loss, weight = self._cross_entropy(logits, labels)
         if mixed is not None:
             other_loss, other_weight = self._cross_entropy(logits, mixed.others)
             loss, weight = mixed.combine(loss, other_loss), mixed.combine(weight, other_weight)
         return loss * batch.counts, weight * batch.counts
+
+    def _group_loss(
+        self, logits: Tensor, labels: Tensor, groups: Tensor, counts: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of GroupDRO times the size of the batch, and this process's size."""
+        losses = functional.cross_entropy(
+            logits.float(), labels, reduction="none", label_smoothing=self.config.label_smoothing
+        )
+        own = slice(None if counts else 0)  # nothing of a repeated image
+        size = torch.tensor(float(len(groups[own])), device=self.device)
+        loss, self.group_weights = robust_loss(
+            losses[own],
+            groups[own],
+            self.group_weights,
+            step_size=self.config.group_dro,
+            world=self.world,
+        )
+        total = size.clone()
+        self.world.all_reduce([total])
+        return loss * total, size
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return weighted_cross_entropy(

@@ -150,8 +150,9 @@ class WeightedTrainer:
         Raises:
             TypeError: If the data are not countable pairs of image and label, or the network's
                 weights or outputs have the wrong type.
-            ValueError: If labels, class weights or outputs do not match the classes, or
-                batch normalization would see a batch of one image.
+            ValueError: If labels, class weights or outputs do not match the classes, the groups
+                that ``group_dro`` needs are missing, or batch normalization would see a batch of
+                one image.
             RunFolderError: If ``run_dir`` holds a run with other settings or data, is in use by
                 another process, or cannot be written to.
             NonFiniteLossError: If the loss is infinite or NaN; names epoch, batch and images.
@@ -167,6 +168,7 @@ class WeightedTrainer:
         check_labels(labels, class_names, "train")
         check_labels(val_labels, class_names, "val")
         class_weight = resolve_class_weights(self.config.class_weights, labels, class_names)
+        groups = _groups(train, len(labels)) if self.config.group_dro else None
         identity = self._identity(train, val, labels, val_labels, class_weight)
         with ExitStack() as stack:
             if self.run_dir and self.world.is_main:
@@ -200,6 +202,7 @@ class WeightedTrainer:
                 self.config,
                 class_weight=class_weight,
                 mean_weight=float(class_weight[labels].mean()),
+                num_groups=0 if groups is None else 1 + int(groups.max()),
                 steps_per_epoch=-(len(loader) // -self.config.accumulate),
                 device=self.device,
                 precision=self.precision,
@@ -210,6 +213,7 @@ class WeightedTrainer:
                 loader=loader,
                 batches=batches,
                 train=train,
+                groups=groups,
                 val=val,
                 val_labels=val_labels,
                 features=features,
@@ -279,6 +283,18 @@ def _min_part(batches: EpochBatches) -> int:
     """Return the size of the smallest part of a batch that a process gets."""
     last = batches.num_images % batches.batch_size or batches.batch_size
     return max(1, min(last, batches.batch_size) // batches.world.size)
+
+
+def _groups(train: ImageData, num_images: int) -> Tensor:
+    """Return the group of each training image, numbered from 0 without gaps, int64 ``(N,)``."""
+    groups = getattr(train, "groups", None)
+    if groups is None or np.shape(groups) != (num_images,):
+        got = "none" if groups is None else f"shape {np.shape(groups)}"
+        raise ValueError(
+            "group_dro needs a dataset whose attribute groups is the group of each training "
+            f"image, int64 ({num_images},), such as acquisition_groups() returns, got {got}"
+        )
+    return torch.from_numpy(np.unique(groups, return_inverse=True)[1].astype(np.int64))
 
 
 def _data_digest(ids: Sequence[str], labels: npt.NDArray[np.int64]) -> str:

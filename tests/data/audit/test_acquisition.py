@@ -172,3 +172,40 @@ def test_the_interval_is_that_of_delong_clustered_by_patient() -> None:
     assert result.value == pytest.approx(reference.value)
     # The reference transforms to the logit scale and uses t, so only the widths agree.
     assert result.high - result.low == pytest.approx(reference.high - reference.low, rel=0.05)
+
+
+def test_means_contrasts_and_quantiles_are_those_of_numpy() -> None:
+    pixels = noisy() // 2
+    pixels[:30, 60:] += 90
+    pixels[100:, :20] = 3
+    pixels[90:99, 90:99] = 255
+    values = pixels.astype(np.float64)
+
+    def border(of: np.ndarray) -> np.ndarray:
+        top, left = (round(0.15 * length) for length in of.shape)
+        outer = np.ones(of.shape, dtype=bool)
+        outer[top : len(of) - top, left : of.shape[1] - left] = False
+        return of[outer]
+
+    across, down = np.abs(np.diff(values, axis=1)), np.abs(np.diff(values, axis=0))
+    expected = {
+        "mean": values.mean(),
+        "contrast": values.std(),
+        "5% quantile": np.quantile(pixels, 0.05),
+        "95% quantile": np.quantile(pixels, 0.95),
+        "black": (pixels < 16).mean(),
+        "white": (pixels >= 250).mean(),
+        "gradient across": across.mean(),
+        "gradient down": down.mean(),
+        "sharpness down": np.abs(np.diff(values, 2, axis=0)).mean() / down.mean(),
+        "border mean": border(values).mean(),
+        "border contrast": border(values).std(),
+        "border gradient across": border(across).mean(),
+        "border gradient down": border(down).mean(),
+        "border black": border(pixels < 16).mean(),
+        "border white": border(pixels >= 250).mean(),
+    }
+
+    statistics = acquisition_statistics(pixels)
+
+    assert {name: statistics[name] for name in expected} == pytest.approx(expected, rel=1e-5)

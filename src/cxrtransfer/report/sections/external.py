@@ -29,12 +29,13 @@ def external_section(study: StudyResults) -> Section:
         )
     labels = {run.name: run_label(run) for run in study.runs}
     if len(tests) == 1:
-        text = [f"{labels[tests[0].run]} was tested on {tests[0].site}."]
+        text = [f"{labels.get(tests[0].run, tests[0].run)} was tested on {tests[0].site}."]
         points = _sentences(tests[0])
     else:
         text = []
         points = [
-            f"{labels[test.run]} on {test.site}: {' '.join(_sentences(test))}" for test in tests
+            f"{labels.get(test.run, test.run)} on {test.site}: {' '.join(_sentences(test))}"
+            for test in tests
         ]
     return Section(
         title,
@@ -43,7 +44,7 @@ def external_section(study: StudyResults) -> Section:
         tables=[
             table
             for test in tests
-            for table in (_metrics(test, labels[test.run]), _properties(test))
+            for table in (_metrics(test, labels.get(test.run, test.run)), _properties(test))
         ],
         notes=[
             "Below each value: 95% CI. Change: external minus internal; an asterisk marks a "
