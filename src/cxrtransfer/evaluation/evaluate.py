@@ -199,8 +199,8 @@ def evaluate_at(
         if metric.proportion is None
         and metric.interval in (("bootstrap",) if delong else ("bootstrap", "DeLong"))
     ]
-    nothing: list[dict[str, Floats]] = [{} for _ in thresholds]
-    resampled = left_out = nothing
+    none: list[dict[str, Floats]] = [{} for _ in thresholds]
+    resampled, left_out = none, none
     if bootstrapped:
         resampled = bootstrap_at_thresholds(
             predictions, bootstrapped, codes, thresholds, resamples=resamples, seed=seed
