@@ -88,6 +88,12 @@ def test_the_page_has_headings_in_order_and_an_entry_of_contents_per_section(sav
     assert anchors == set(re.findall(r'<h2 id="([^"]+)"', page)) == {"in-short", "settings-all"}
 
 
+def test_options_of_the_command_line_are_marked(save):
+    page = save(Section("In short", steps=["Repeat (--seeds 0 1), not <b>a--b</b>."]))
+
+    assert "<li>Repeat (<code>--seeds</code> 0 1), not &lt;b&gt;a--b&lt;/b&gt;.</li>" in page
+
+
 def test_texts_are_escaped(save, tmp_path):
     evil = "<script>alert(1)</script>"
     table = Table(name="t", rows=[{evil: evil}], summary=evil)
@@ -138,6 +144,15 @@ def test_tables_are_saved_as_latex_and_markdown(save, tmp_path):
     assert r"\textbf{c|d} & \textbf{\textless{} 1} \\" in latex
     assert r"| a\_b | 0.9 (0.8) |" in (tmp_path / "report.md").read_text("utf-8")
     assert r"| c\|d | \< 1 |" in (tmp_path / "report.md").read_text("utf-8")
+
+
+def test_latex_shows_signs_and_no_row_begins_with_a_command_of_tabular(save, tmp_path):
+    rows = [{"Run": "[1] a-1", "Change": "-0.1\n-0.2 to +0.1*"}, {"Run": "*", "Change": ""}]
+    save(Section("Summary", tables=[Table(name="changes", rows=rows)]))
+
+    latex = (tmp_path / "tables" / "changes.tex").read_text("utf-8")
+    assert r"{[}1{]} a-1 & $-$0.1 ($-$0.2 to +0.1{*}) \\" in latex
+    assert r"{*} &  \\" in latex
 
 
 def test_a_page_that_fails_leaves_the_old_one(save, tmp_path):

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from cxrtransfer.types import Split
 
-from .style import color, legend, new_axes, plain, require_nonempty, style_axes
+from .style import TEXT, color, legend, new_axes, plain, require_nonempty, style_axes
 
 __all__ = ["plot_class_balance", "plot_image_statistics"]
 
@@ -58,7 +58,7 @@ def plot_class_balance(
             f"{count:,.0f}\n{fraction:.1%}"
             for count, fraction in zip(counts[:, index], fractions, strict=True)
         ]
-        ax.bar_label(bars, labels, fontsize=8, padding=2)
+        ax.bar_label(bars, labels, fontsize=8, padding=2, color=TEXT)
     style_axes(ax, title="Images per class", ylabel="Images", grid="y")
     ax.set_xticks(
         range(len(counts)),

@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
-from .style import GRAY, color, legend, new_axes, plain, style_axes
+from .style import GRAY, TEXT, color, legend, new_axes, plain, style_axes
 
 __all__ = ["plot_embedding"]
 
@@ -71,7 +71,7 @@ def plot_embedding(
                 color=color(index),
                 alpha=0.55 if correct else 1.0,
                 linewidths=0 if correct else 0.8,
-                edgecolors="none" if correct else "black",
+                edgecolors="none" if correct else TEXT,
                 rasterized=len(labels) > MAX_VECTOR_POINTS,
                 label=f"{plain(name)}, {'correct' if correct else 'incorrect'} ({chosen.sum():,})",
             )

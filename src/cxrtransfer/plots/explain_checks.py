@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from .style import GRAY, color, legend, new_axes, plain, require_nonempty, style_axes
+from .style import GRAY, TEXT, color, legend, new_axes, plain, require_nonempty, style_axes
 
 if TYPE_CHECKING:  # figures of numbers do not import torch
     from cxrtransfer.explain import PerturbationCurve, RandomizationCheck
@@ -150,7 +150,7 @@ def plot_border_fractions(
             linewidths=0,
             color=color(position),
         )
-        ax.hlines(values.mean(), position - 0.35, position + 0.35, color="black", linewidth=2)
+        ax.hlines(values.mean(), position - 0.35, position + 0.35, color=TEXT, linewidth=2)
     ax.axhline(expected, color=GRAY, linewidth=1, linestyle="--", label="Uniform map")
     ax.set_xticks([0, 1], [plain(name) for name in names])
     style_axes(

@@ -1,5 +1,7 @@
 """Tables as LaTeX, with the package booktabs."""
 
+import re
+
 from .page import Table, inline
 
 __all__ = ["latex_table"]
@@ -8,8 +10,11 @@ _ESCAPED = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "\N{EN DASH}": "--",
+    "[": "{[}", "]": "{]}", "*": "{*}",  # which have a meaning at the beginning of a row
     "\N{MINUS SIGN}": "$-$", "\N{MULTIPLICATION SIGN}": r"$\times$",
 }  # fmt: skip
+
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")  # the sign of a number
 
 
 def latex_table(table: Table) -> str:
@@ -46,5 +51,11 @@ def latex_table(table: Table) -> str:
 
 
 def _row(cells: list[str], *, bold: bool = False) -> str:
-    texts = ("".join(_ESCAPED.get(letter, letter) for letter in inline(cell)) for cell in cells)
+    texts = (
+        "".join(
+            _ESCAPED.get(letter, letter)
+            for letter in _NEGATIVE.sub("\N{MINUS SIGN}", inline(cell))
+        )
+        for cell in cells
+    )
     return " & ".join(rf"\textbf{{{text}}}" if bold else text for text in texts) + r" \\"

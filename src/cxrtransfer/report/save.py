@@ -80,7 +80,8 @@ def _save_figure(figure: Figure, folder: Path) -> dict[str, str]:
 
 def _with_options(text: str) -> Markup:
     """Mark the options of the command line, which must not break into two lines."""
-    return Markup(_OPTION.sub(r"<code>\g<0></code>", escape(text)))  # noqa: S704  (escaped)
+    escaped = str(escape(text))  # re would escape what it inserts into Markup
+    return Markup(_OPTION.sub(r"<code>\g<0></code>", escaped))  # noqa: S704  (escaped)
 
 
 def _resource(name: str) -> str:
