@@ -19,6 +19,7 @@ nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 
 
+QUICK = "not slow and not trains and not attack"
 EXTRAS = ".[dicom,onnx,pandas,tensorboard]"
 
 
@@ -30,7 +31,9 @@ def install(session: nox.Session, *groups: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests and the examples in docstrings."""
     install(session, "test")
-    session.run("pytest", "--numprocesses=auto", *session.posargs)
+    # What takes seconds (other processes, exports) differs most at the ends of the range.
+    part = () if session.python in (PYTHONS[0], PYTHONS[-1]) else ("-m", QUICK)
+    session.run("pytest", "--numprocesses=auto", *part, *session.posargs)
 
 
 @nox.session(python=DEFAULT_PYTHON)

@@ -33,7 +33,6 @@ from cxrtransfer.types import InputSpec
 
 SIZE = 64
 NETWORK = "squeezenet1_1"
-SIZES = (1_000, 10_000, 100_000)
 
 
 def images(scratch: Path, num_images: int) -> Path:
@@ -168,6 +167,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("growth.txt"))
     parser.add_argument("--scratch", type=Path, help="folder for the images; kept")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--images", nargs="+", type=int, default=[1_000, 10_000, 100_000])
     parser.add_argument("--only", nargs=2, metavar=("PART", "IMAGES"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
@@ -179,7 +179,7 @@ def main() -> None:
         lines = [f"{'':<20}{'images':>9}{'CPU s':>10}{'x':>7}{'MB more':>10}"]
         for part in options.parts:
             before = 0.0
-            for num_images in SIZES:
+            for num_images in options.images:
                 result = _in_process(part, scratch, num_images)
                 ratio = f"{result['cpu'] / before:.1f}" if before else ""
                 before = result["cpu"]

@@ -1,6 +1,8 @@
 """Tables of the documentation from the results of ``benchmarks/recipe.py``.
 
-python benchmarks/recipe_tables.py --results results --out docs/_output --ledger docs/results
+    python benchmarks/recipe_tables.py --results results --out docs/_output --ledger docs/results
+
+``--stress`` names the results of a later command with the stage ``stress`` alone.
 """
 
 import argparse
@@ -11,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from recipe_results import METRICS, read_patients
-from recipe_runs import Candidate
+from recipe_runs import RECIPES, Candidate, stress_file
 
-from cxrtransfer.evaluation import Predictions
+from cxrtransfer.evaluation import Predictions, compute_metrics
 from cxrtransfer.explain import STRESSES, StressResult, compare_stressed
 
 _NAMES = {
@@ -68,32 +71,78 @@ def candidate_rows(
     ]
 
 
-def stress_results(results: Path, candidate: Candidate, split: str) -> tuple[StressResult, ...]:
-    """Compare the predictions of changed images with those of the original images."""
+def stress_results(results: Path, candidate: Candidate, split: str) -> dict[str, StressResult]:
+    """Compare the predictions of changed images with those of the original images, by change."""
     plain = Predictions.from_csv(results / "predictions" / f"{candidate.name}.{split}.csv")
     changed = {
-        name: Predictions.from_csv(
-            results / "stress" / f"{candidate.name}.{split}.{name.replace(' ', '_')}.csv"
-        )
+        name: Predictions.from_csv(stress_file(results, candidate, split, name))
         for name in STRESSES
     }
     rows = read_patients(results, "test" if split == "test" else "fit")
     patients = [rows[name]["patient_id"] or name for name in plain.ids]
-    return compare_stressed(plain, changed, patients=patients)
+    found = compare_stressed(plain, changed, patients=patients)
+    return {result.name: result for result in found}
 
 
-def stress_rows(results: Path, selection: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return one row per change: the AUROC of each network on validation and on test."""
-    backbones = dict.fromkeys(row["backbone"] for row in selection["candidates"])
-    rows: dict[str, dict[str, str]] = {name: {"Change": name} for name in STRESSES}
-    for backbone in backbones:
-        for recipe in dict.fromkeys(["plain", selection["recipe"]]):
-            for split in ("val", "test"):
-                column = f"{_BACKBONES.get(backbone, backbone)}, {recipe}, {split}"
-                for result in stress_results(results, Candidate(recipe, backbone), split):
-                    mark = " *" if result.suggests_shortcut else ""
-                    rows[result.name][column] = f"{result.auroc.value:.3f}{mark}"
+def stress_rows(
+    results: Path, backbone: str, recipes: Sequence[str], seeds: Sequence[int]
+) -> list[dict[str, str]]:
+    """Return one row per change: the AUROC of each recipe on validation and on test.
+
+    With several seeds it is their mean and standard deviation; else the AUROC and its interval. An
+    asterisk marks what suggests a shortcut in every seed.
+    """
+    rows: dict[str, dict[str, str]] = {name: {"Change": name} for name in ("unchanged", *STRESSES)}
+    for recipe in recipes:
+        for split, label in (("val", "validation"), ("test", "test")):
+            networks = [Candidate(recipe, backbone, seed) for seed in seeds]
+            by_seed = [stress_results(results, network, split) for network in networks]
+            plain = [
+                compute_metrics(Predictions.from_csv(
+                    results / "predictions" / f"{network.name}.{split}.csv"
+                ))["auroc"]
+                for network in networks
+            ]  # fmt: skip
+            column = f"{recipe}, {label}"
+            rows["unchanged"][column] = _mean(plain)
+            for change in STRESSES:
+                found = [by_change[change] for by_change in by_seed]
+                mark = " *" if all(result.suggests_shortcut for result in found) else ""
+                cell = _mean([result.auroc.value for result in found])
+                if len(found) == 1:
+                    cell = _interval(vars(found[0].auroc))
+                rows[change][column] = cell + mark
     return list(rows.values())
+
+
+def stressed(results: Path) -> dict[str, tuple[list[str], list[int]]]:
+    """Return the recipes and seeds of each backbone that has been tested."""
+    found: dict[str, tuple[list[str], list[int]]] = {}
+    for path in sorted((results / "runs").glob("*.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))["config"]
+        backbone, seed = config["model"], config["training"]["seed"]
+        for recipe in RECIPES:
+            candidate = Candidate(recipe, backbone, seed)
+            last = stress_file(results, candidate, "test", list(STRESSES)[-1])
+            if candidate.name == path.stem and last.exists():
+                recipes, seeds = found.setdefault(backbone, ([], []))
+                recipes += [] if recipe in recipes else [recipe]
+                seeds += [] if seed in seeds else [seed]
+    return found
+
+
+def _mean(values: Sequence[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{spread}"
+
+
+def add_openings(ledger: Path, results: Path) -> None:
+    """Add the lines of a study's ledger to that of the documentation, once, in order of time."""
+    header, *old = ledger.read_text(encoding="utf-8").splitlines()
+    _, *new = (results / "test-openings.csv").read_text(encoding="utf-8").splitlines()
+    lines = [header, *sorted(dict.fromkeys([*old, *new]), key=lambda line: line.partition(",")[0])]
+    if lines != [header, *old]:
+        ledger.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
@@ -113,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True, help="output folder of recipe.py")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--stress", type=Path, help="results of a later stage stress")
     parser.add_argument("--ledger", type=Path, required=True, help="folder of test-openings.csv")
     options = parser.parse_args()
     results, out = options.results, options.out
@@ -128,10 +178,14 @@ def main() -> None:
         final = json.loads((results / "final.json").read_text(encoding="utf-8"))
         write_csv(out / "recipe-final.csv", final_rows(final))
         values["final"] = final["means"]
-        shutil.copyfile(results / "test-openings.csv", options.ledger / "test-openings.csv")
+        add_openings(options.ledger / "test-openings.csv", results)
     (out / "recipe.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    if (results / "stress").exists():
-        write_csv(out / "recipe-stress.csv", stress_rows(results, selection))
+    if options.stress:
+        add_openings(options.ledger / "test-openings.csv", options.stress)
+        for backbone, (recipes, seeds) in stressed(options.stress).items():
+            ordered = [recipe for recipe in RECIPES if recipe in recipes]
+            rows = stress_rows(options.stress, backbone, ordered, seeds)
+            write_csv(out / f"recipe-stress-{backbone}.csv", rows)
 
 
 if __name__ == "__main__":

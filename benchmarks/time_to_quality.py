@@ -2,18 +2,17 @@
 
     python benchmarks/time_to_quality.py --data chest_xray --weights weights --out results.txt
 
-Every method trains the same network from the same file of ImageNet weights for a few numbers of
-epochs and seeds, each in a process of its own, from the files on disk to a saved model; start-up
-counts. The process then reports the AUROC on the test split, which takes no part in the time.
-Methods take turns, so that a change in the load of the machine affects all. The table has the
-median over the seeds, and at its end the shortest training whose median AUROC reaches a quality.
-CPU seconds are those of all threads and processes, and depend less than seconds on what else the
-machine does.
+Every method trains the same network from the same file of ImageNet weights, on images of the same
+size, for a few numbers of epochs and seeds, each in a process of its own, from the files on disk
+to a saved model; start-up counts. The process then reports the AUROC on the test split, which
+takes no part in the time. Methods take turns, so that a change in the load of the machine affects
+all. The table has the median over the seeds, and at its end the shortest training whose median
+AUROC reaches a quality. CPU seconds are those of all threads and processes, and depend less than
+seconds on what else the machine does.
 
 ``plain`` is a script of torchvision and torch as tutorials have it; ``fastai`` is
 ``vision_learner(...).fine_tune(epochs)``, which first trains the head for one epoch, and is left
-out if it is not installed. Both train at 224 pixels, as is usual for the network; this library's
-setting, 128 pixels, was chosen by validation data and speed.
+out if it is not installed.
 """
 
 import argparse
@@ -32,8 +31,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-SIZE = 224  # of the other methods
-OUR_SIZE = 128
 BATCH = 32
 QUALITIES = (0.96, 0.974)
 Labels = list[int]
@@ -42,7 +39,7 @@ Method = Callable[[argparse.Namespace, Path], Callable[[], tuple[Labels, list[fl
 
 
 def ours(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels, list[float]]]:
-    """Train with this library: small images and a one-cycle schedule."""
+    """Train with this library: its defaults and a one-cycle schedule."""
     from safetensors.torch import save_model
 
     from cxrtransfer.data import StratifiedResplit, read_folder
@@ -51,10 +48,10 @@ def ours(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels, l
     from cxrtransfer.types import InputSpec
 
     records = read_folder(options.data)
-    spec = InputSpec(size=OUR_SIZE)
+    spec = InputSpec(size=options.size)
     train, val = (StratifiedResplit(records, split, input_spec=spec) for split in ("train", "val"))
     torch.manual_seed(options.seed)
-    model = build_finetune_model(options.network, image_size=OUR_SIZE)
+    model = build_finetune_model(options.network, image_size=options.size)
     trainer = WeightedTrainer(
         model, epochs=options.epochs, lr=3e-4, schedule="one-cycle", batch_size=BATCH,
         seed=options.seed, device=options.device, progress=False,
@@ -76,7 +73,7 @@ def plain(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels, 
 
     transform = transforms.Compose(
         [
-            transforms.Resize((SIZE, SIZE)),
+            transforms.Resize((options.size, options.size)),
             transforms.ToTensor(),
             transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ]
@@ -123,7 +120,7 @@ def fastai(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels,
     peer.set_seed(options.seed)
     loaders = peer.ImageDataLoaders.from_folder(
         options.data / "train", valid_pct=0.1, seed=options.seed, bs=BATCH,
-        num_workers=options.workers, item_tfms=peer.Resize(SIZE, method="squish"),
+        num_workers=options.workers, item_tfms=peer.Resize(options.size, method="squish"),
         batch_tfms=peer.Normalize.from_stats(*peer.imagenet_stats),
     )  # fmt: skip
     network = getattr(__import__("torchvision").models, options.network)
@@ -169,6 +166,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=os.environ.get("CXRTRANSFER_WEIGHTS"))
     parser.add_argument("--out", type=Path, default=Path("time-to-quality.txt"))
     parser.add_argument("--network", default="squeezenet1_1")
+    parser.add_argument("--size", type=int, default=128, help="of the images, in pixels")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--epochs", nargs="+", type=int, default=[1, 2, 4])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -202,7 +200,8 @@ def table(
 ) -> list[str]:
     """Return the lines of the table, and the shortest training that reaches each quality."""
     lines = [
-        f"{options.network}, torch {torch.__version__}, {options.device}, {os.cpu_count()} cores, "
+        f"{options.network}, {options.size} px, torch {torch.__version__}, {options.device}, "
+        f"{os.cpu_count()} cores, "
         f"{torch.get_num_threads()} thread(s), {options.workers} loader processes of the others",
         f"{'':<14}{'epochs':>7}{'seeds':>7}{'seconds':>9}{'CPU s':>9}{'AUROC':>8}",
     ]
@@ -235,7 +234,7 @@ def _in_process(
     options: argparse.Namespace, method: str, epochs: int, seed: int
 ) -> dict[str, float]:
     command = [sys.executable, __file__]
-    for name in ("data", "weights", "network", "device", "workers"):
+    for name in ("data", "weights", "network", "size", "device", "workers"):
         command += [f"--{name}", str(getattr(options, name))]
     command += ["--once", method, str(epochs), str(seed), str(time.time())]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -1,9 +1,10 @@
 """Tables of the documentation from the runs that ``examples/paper/measure.py`` has measured.
 
-    python docs/paper_tables.py results/runs.csv
+    python docs/paper_tables.py results/runs.csv --studies runs
 
 Copies the table of runs to ``docs/results/measured`` and writes three tables from it: the two
 protocols, what each choice of the paper's protocol is worth, and a repetition with other seeds.
+``--studies`` names the folder with the results of ``examples/studies``, one folder per study.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from statistics import mean, stdev
 
 from scipy.stats import t as student
 
+from cxrtransfer.evaluation import METRICS as METRIC_LABELS
 from cxrtransfer.report.names import network_label
 
 OUT = Path(__file__).parent / "results" / "measured"
@@ -39,7 +41,9 @@ def main() -> None:
     """Write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, help="runs.csv of examples/paper/measure.py")
-    path = parser.parse_args().runs
+    parser.add_argument("--studies", type=Path, help="folder of the studies' results")
+    options = parser.parse_args()
+    path = options.runs
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if not row["error"]]
     OUT.mkdir(exist_ok=True)
@@ -48,6 +52,43 @@ def main() -> None:
     write("protocols", protocols(rows))
     write("choices", choices(rows))
     write("repeat", repeat(rows))
+    for name in STUDIES if options.studies else ():
+        results = options.studies / name / "results.csv"
+        if results.is_file():
+            with results.open(encoding="utf-8", newline="") as file:
+                write(name, STUDIES[name](list(csv.DictReader(file))))
+
+
+def metric_rows(rows: list[Row]) -> list[Row]:
+    """Return the runs of a study with their metrics under display names."""
+    return [
+        {
+            "Run": row["run"],
+            **{
+                METRIC_LABELS[name].label: value.replace(" to ", "\N{EN DASH}")
+                for name, value in row.items()
+                if name in METRIC_LABELS
+            },
+        }
+        for row in rows
+    ]
+
+
+def folds(rows: list[Row]) -> list[Row]:
+    """Return the mean and the range over folds of the members and the ensemble of Kundu et al."""
+    names = ("accuracy", "recall", "specificity", "auroc")
+    return [
+        {
+            "Protocol": f"by {row['protocol']}",
+            "Network": row["model"] if row["model"] == "ensemble" else label(row["model"]),
+            **{
+                METRIC_LABELS[name].label: f"{float(row[name]):.3f} ("
+                f"{float(row[f'{name}_min']):.3f}\N{EN DASH}{float(row[f'{name}_max']):.3f})"
+                for name in names
+            },
+        }
+        for row in rows
+    ]
 
 
 def protocols(rows: list[Row]) -> list[Row]:
@@ -176,6 +217,8 @@ def write(name: str, rows: list[Row]) -> None:
         writer.writeheader()
         writer.writerows(rows)
 
+
+STUDIES = {"kundu2021": folds, "manickam2021": metric_rows, "kermany2018": metric_rows}
 
 if __name__ == "__main__":
     main()

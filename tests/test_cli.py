@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from cxrtransfer.cli import main
 from cxrtransfer.cli.checks import check_networks
 from cxrtransfer.cli.options import parse
+from cxrtransfer.cli.outcome import print_outcome
 from cxrtransfer.cli.printing import shell_words
 from cxrtransfer.cli.settings import run_configs
 from cxrtransfer.config import RunConfig
@@ -27,35 +28,19 @@ from cxrtransfer.study import RunFolder, load_run
 pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
 
 
-def test_train_writes_a_run_and_the_report(
-    image_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status = main([
-        "train", str(image_tree), "--models", "squeezenet1_1", "--random", "--image-size", "32",
-        "--epochs", "1", "--class-weights", "100", "1", "--quiet", "--out", str(tmp_path / "out"),
-    ])  # fmt: skip
-
-    assert status == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "report.html")
-    assert (tmp_path / "out" / "report.html").exists()
-    assert load_run(tmp_path / "out" / "squeezenet1_1").config.training.class_weights == (
-        100.0,
-        1.0,
-    )
-
-
 def test_train_logs_its_settings_and_the_positive_class_first(
     image_tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (image_tree / "train" / "PNEUMONIA").rename(image_tree / "train" / "COVID")
     (image_tree / "test" / "PNEUMONIA").rename(image_tree / "test" / "COVID")
+    (image_tree / "test" / "COVID" / "00.png").write_bytes(b"")  # ends it before the training
     caplog.set_level("INFO")
 
     with pytest.warns(UserWarning, match="the positive class is NORMAL, the second class by name"):
         assert main([
             "train", str(image_tree), "--models", "squeezenet1_1", "--random", "--image-size",
             "32", "--epochs", "1", "--ema-decay", "0.5", "--out", str(tmp_path / "out"),
-        ]) == 0  # fmt: skip
+        ]) == 1  # fmt: skip
 
     first, loading, second = caplog.messages[:3]
     assert loading == "loading PyTorch ..."
@@ -67,37 +52,28 @@ def test_train_logs_its_settings_and_the_positive_class_first(
     assert second == "positive class: NORMAL (the second class by name; none was chosen)"
 
 
-def test_a_failed_run_leaves_a_report_on_the_others_and_status_1(
+def test_a_failed_run_leaves_a_report_on_the_others_with_their_settings_and_status_1(
     image_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = main([
+    words = [
         "train", str(image_tree), "--models", "inception_v3", "squeezenet1_1", "--random",
-        "--image-size", "32", "--epochs", "1", "--quiet", "--out", str(tmp_path / "out"),
-    ])  # fmt: skip
+        "--image-size", "32", "--epochs", "1", "--class-weights", "100", "1", "--quiet",
+        "--out", str(tmp_path / "out"), "--positive",
+    ]  # fmt: skip
 
-    assert status == 1
+    assert main([*words, "NORMALL"]) == 1
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "NORMAL"]) == 1
+
     output = capsys.readouterr()
     assert output.out.strip() == str(tmp_path / "out" / "report.html")
     assert "1 of 2 runs failed" in output.err
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "Run inception_v3 failed and is not included (ValueError: " in page
-
-
-def test_the_report_can_be_written_again(
-    image_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    main([
-        "train", str(image_tree), "--models", "squeezenet1_1", "--random", "--image-size", "32",
-        "--epochs", "1", "--out", str(tmp_path),
-    ])  # fmt: skip
-    page = (tmp_path / "report.html").read_bytes()
-    (tmp_path / "report.html").unlink()
-
-    assert main(["report", str(tmp_path)]) == 0
-    assert (tmp_path / "report.html").read_bytes() == page
-    assert "report.html" in capsys.readouterr().out
-    assert main(["report", str(tmp_path), "--explained", "other"]) == 1
-    assert "'other'" in capsys.readouterr().err
+    assert "Positive class: NORMAL" in page
+    run = load_run(tmp_path / "out" / "squeezenet1_1")
+    assert run.config.training.class_weights == (100.0, 1.0)
+    assert (run.test.positive_index, run.val.positive_index) == (0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +93,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ])  # fmt: skip
     assert status == 0
     return tree, out / "squeezenet1_1"
+
+
+def test_the_report_can_be_written_again(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = shutil.copytree(trained[1].parent, tmp_path / "study")
+    page = (study / "report.html").read_bytes()
+    (study / "report.html").unlink()
+
+    assert main(["report", str(study)]) == 0
+    assert (study / "report.html").read_bytes() == page
+    assert "report.html" in capsys.readouterr().out
 
 
 def test_predict_gives_the_probabilities_of_the_runs_test_set(
@@ -235,19 +223,6 @@ def test_empty_heatmaps_are_named_by_their_images(
             batch_size=4,
         )
     assert len(caught) == 1
-
-
-def test_the_positive_class_can_be_named(trained: tuple[Path, Path], tmp_path: Path) -> None:
-    words = [
-        "train", str(trained[0]), "--models", "squeezenet1_1", "--random", "--image-size", "32",
-        "--epochs", "1", "--out", str(tmp_path), "--positive",
-    ]  # fmt: skip
-
-    assert main([*words, "NORMALL"]) == 1
-    assert main([*words, "NORMAL"]) == 0
-    run = load_run(tmp_path / "squeezenet1_1")
-    assert (run.test.positive_index, run.val.positive_index) == (0, 0)
-    assert "Positive class: NORMAL" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_predict_needs_images(
@@ -388,8 +363,8 @@ def test_without_options_the_command_trains_with_the_defaults_of_the_classes() -
 def test_every_setting_has_an_option() -> None:
     words = [
         "train", ".", "--models", "timm:resnet10t", "--random", "--features", "--image-size", "64",
-        "--fine-maps", "--val-fraction", "0.2", "--test-fraction", "0.3", "--image-split",
-        "--split-seed", "5",
+        "--fine-maps", "--zero-head", "--val-fraction", "0.2", "--test-fraction", "0.3",
+        "--image-split", "--split-seed", "5",
         "--augment", "strong", "--augment-strengths", "scale=0.5", "blur=0",
         "--upsample", "--retrain-last-layer", "--positive", "COVID",
         "--class-weights", "2", "1", "--lr", "0.5", "--weight-decay", "0.25", "--batch-size", "4",
@@ -406,13 +381,17 @@ def test_every_setting_has_an_option() -> None:
     defaults = RunConfig(name="-", model="-")
     for changed, default in ((config, defaults), (config.training, defaults.training)):
         for name, value in vars(changed).items():
-            if name == "balance":  # excludes other settings
+            if name in ("balance", "group_dro"):  # exclude other settings
                 continue
             assert value != getattr(default, name), f"{name} has no option, or none in this test"
     (balanced,) = run_configs(
         parse(["train", ".", "--class-weights", "none", "--balance", "acquisition"])
     )
     assert balanced.balance == "acquisition"
+    (robust,) = run_configs(
+        parse(["train", ".", "--class-weights", "none", "--group-dro", "0.01"])
+    )
+    assert robust.training.group_dro == 0.01
     assert config.name == "timm-resnet10t_seed3"
     assert config.group_by is None
     assert config.augment_strengths == {"scale": 0.5, "blur": 0.0}
@@ -479,7 +458,7 @@ def test_without_a_test_split_a_fifth_is_held_out_and_the_end_names_results_and_
     assert f"{run.val_metrics['auroc']:.3f}" in row
     assert f"  cxrtransfer predict '{run.folder.path}' NEW_IMAGES --heatmaps heatmaps" in lines
 
-    assert main([*words, "--json"]) == 0
+    print_outcome(parse([*words, "--json"]), run.folder.path.parent / "report.html")
     printed = json.loads(capsys.readouterr().out)
     assert printed["runs"]["squeezenet1_1"]["auroc"]["value"] == run.test_metrics["auroc"]
 

@@ -41,7 +41,9 @@ parser.add_argument(
     "loss by batch (default: recommended)",
 )
 parser.add_argument("--device", default="auto", help="'cpu', 'cuda' or 'cuda:N' (default: auto)")
-parser.add_argument("--jobs", type=int, default=1, help="with --data: simultaneous runs")
+parser.add_argument(
+    "--jobs", type=int, help="simultaneous runs (default: 1; 2 on synthetic radiographs)"
+)
 parser.add_argument("--cache", type=Path, help="with --data: folder for decoded images")
 parser.add_argument(
     "--metrics-only", action="store_true", help="with --data: no embedding and no explanations"
@@ -62,7 +64,8 @@ if arguments.weights:
 failed = None
 try:
     if arguments.data is None:
-        run_synthetic_study(arguments.out, arguments.models)
+        jobs = min(2, os.cpu_count() or 1) if arguments.jobs is None else arguments.jobs
+        run_synthetic_study(arguments.out, arguments.models, n_jobs=jobs)
     else:
         configs = paper_grid(
             arguments.models,

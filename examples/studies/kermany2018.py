@@ -61,17 +61,11 @@ def main() -> None:
     write_occlusion(study.chosen, options.device)
     published = CITED_STUDIES["kermany2018"].metrics
     rows = [
-        {
-            "run": run.name,
-            "metric": name,
-            "value": str(study.tests[run.name][name]),
-            "published": f"{published[name]:.3f}",
-        }
+        {"run": run.name, **{name: str(study.tests[run.name][name]) for name in METRICS}}
         for run in study.runs
-        for name in METRICS
     ]
-    for row in rows:
-        print("  ".join(row.values()))
+    for row in [*rows, {"run": "published", **{name: published[name] for name in METRICS}}]:
+        print("  ".join(f"{name} {value}" for name, value in row.items()))
     write_rows(rows, options.out / "results.csv")
     print(write_report(options.out).resolve())
 

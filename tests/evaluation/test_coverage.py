@@ -51,7 +51,7 @@ def test_the_bootstrap_holds_the_truth_only_if_patients_count():
     precision = recall * PREVALENCE / (recall * PREVALENCE + (1 - recall) * (1 - PREVALENCE))
     truth = 2 * precision * recall / (precision + recall)
     found = {"patients": [], "images": []}
-    for seed in range(600):
+    for seed in range(400):
         codes, positive, scores = draw_patients(np.random.default_rng(seed), 100)
         probabilities = 1 / (1 + np.exp(-scores))
         predictions = Predictions(
@@ -61,7 +61,7 @@ def test_the_bootstrap_holds_the_truth_only_if_patients_count():
             class_names=("NORMAL", "PNEUMONIA"),
         )
         for name, whose in (("patients", [str(code) for code in codes]), ("images", None)):
-            if name == "images" and seed >= 200:
+            if name == "images" and seed >= 100:
                 continue
             estimate = evaluate(predictions, patients=whose, resamples=300)["f1_positive"]
             found[name].append((estimate.low, estimate.high))

@@ -197,3 +197,18 @@ def test_each_group_has_its_share_of_right_answers(binary):
     assert (found["virus"].low, found["virus"].high) == wilson_interval(1, 2)
     with pytest.raises(ValueError, match="each of 5 images, got 1"):
         evaluate_groups(predictions, ["normal"])
+
+
+def test_some_metrics_are_those_of_all(draw):
+    predictions, patients = draw(60), [f"p{index // 2}" for index in range(60)]
+    everything = evaluate(predictions, patients=patients).estimates()
+
+    for names in (["brier", "accuracy"], ["auroc"], ["ece"]):
+        some = evaluate(predictions, metrics=names, patients=patients).estimates()
+        assert some == {name: everything[name] for name in everything if name in names}
+
+
+@pytest.mark.parametrize("names", [["auroc", "acc"], []])
+def test_metrics_that_do_not_exist_are_refused(draw, names):
+    with pytest.raises(ValueError, match=r"metrics must be of accuracy, .*, got"):
+        evaluate(draw(10), metrics=names)

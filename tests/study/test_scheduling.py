@@ -51,7 +51,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def straight(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("straight")
-    run_study(BOTH, tree, out, progress=False)
+    run_study(BOTH, tree, out, progress=False, metrics_only=True)
     return out
 
 
@@ -79,7 +79,7 @@ def test_two_processes_make_what_one_makes_and_name_the_run_that_fails(
     straight: Path, tree: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(RunsFailedError, match=r"1 of 3 runs failed.*\n  broken: NonFiniteLoss"):
-        run_study([BROKEN, *BOTH], tree, tmp_path, progress=False, n_jobs=2)
+        run_study([BROKEN, *BOTH], tree, tmp_path, progress=False, n_jobs=2, metrics_only=True)
 
     assert_same(straight, tmp_path)
 
@@ -89,7 +89,7 @@ def test_a_dask_cluster_makes_what_one_process_makes(
     straight: Path, tree: Path, tmp_path: Path
 ) -> None:
     with joblib.parallel_config(backend="dask"):
-        run_study(BOTH, tree, tmp_path, progress=False)
+        run_study(BOTH, tree, tmp_path, progress=False, metrics_only=True)
 
     assert_same(straight, tmp_path)
 
@@ -101,7 +101,7 @@ def test_a_run_whose_dask_worker_is_killed_is_made_by_another(tree: Path, tmp_pa
     distributed = pytest.importorskip("distributed")
     first = CONFIG.with_training(epochs=1)
     long = replace(CONFIG, name="long").with_training(epochs=40)
-    run_study([first], tree, tmp_path, progress=False)
+    run_study([first], tree, tmp_path, progress=False, metrics_only=True)
     before = (tmp_path / "a" / "manifest.json").stat().st_mtime_ns
     killed: list[int] = []
 
@@ -126,7 +126,7 @@ def test_a_run_whose_dask_worker_is_killed_is_made_by_another(tree: Path, tmp_pa
         killer = threading.Thread(target=kill_during_the_long_run, args=(client,))
         killer.start()
         try:
-            run_study([first, long], tree, tmp_path, progress=False)
+            run_study([first, long], tree, tmp_path, progress=False, metrics_only=True)
         finally:
             ended.set()
             killer.join()
@@ -142,14 +142,14 @@ def test_a_run_that_fails_names_itself_and_the_others_are_made(
     straight: Path, tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(RunsFailedError, match=r"1 of 2 runs failed.*\n  broken: NonFiniteLoss"):
-        run_study([BROKEN, CONFIG], tree, tmp_path, progress=False)
+        run_study([BROKEN, CONFIG], tree, tmp_path, progress=False, metrics_only=True)
     assert "run 'broken' failed: " in caplog.text
     assert "Traceback" not in caplog.text  # the error says what is wrong
     study = load_study(tmp_path)
     assert [run.name for run in study.runs] == ["a"]
     assert study.failed["broken"].startswith("NonFiniteLossError: ")
     before = (tmp_path / "a" / "manifest.json").stat().st_mtime_ns
-    run_study(BOTH, tree, tmp_path, progress=False)
+    run_study(BOTH, tree, tmp_path, progress=False, metrics_only=True)
 
     assert (tmp_path / "a" / "manifest.json").stat().st_mtime_ns == before
     assert_same(straight, tmp_path)
@@ -240,7 +240,7 @@ if __name__ == "__main__":
     configs = runpy.run_path(tests)["KILLED"]
     if moment == "start":
         threading.Thread(target=kill_while_processes_start, daemon=True).start()
-    run_study(configs, tree, out, progress=False, n_jobs=2)
+    run_study(configs, tree, out, progress=False, n_jobs=2, metrics_only=True)
 """
 
 
@@ -265,7 +265,7 @@ def test_a_killed_study_of_two_processes_ends_both_and_is_resumed(
 
     assert study.returncode == -signal.SIGKILL, output
     assert not any(out.glob("*/manifest.json")), output
-    results = run_study(KILLED, tree, out, progress=False)  # no lock is left
+    results = run_study(KILLED, tree, out, progress=False, metrics_only=True)  # no lock is left
     assert [len(result.rows) for result in results] == [6, 6]
 
 

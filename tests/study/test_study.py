@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from cxrtransfer.data import acquisition_groups, balanced_weights, read_folder
 from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImagesError
+from cxrtransfer.models import get_head
 from cxrtransfer.study import (
     RunConfig,
     SplitSummary,
@@ -20,7 +21,7 @@ from cxrtransfer.study import (
     run_study,
 )
 from cxrtransfer.study.image_files import ImageFiles, read_image_files
-from cxrtransfer.study.plan import Datasets, Plan, plan_run
+from cxrtransfer.study.plan import Datasets, Plan, build_network, plan_run
 from cxrtransfer.study.run_folder import RunFolder
 from cxrtransfer.training import TrainConfig
 from cxrtransfer.types import InputSpec
@@ -309,8 +310,10 @@ class _Fail:
 
 def test_the_last_layer_is_refit_after_training(tree: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, augment="light", model="timm:resnet10t").with_training(epochs=1)
-    plain = run_experiment(config, tree, tmp_path / "plain")
-    refit = run_experiment(replace(config, retrain_last_layer=True), tree, tmp_path / "refit")
+    plain = run_experiment(config, tree, tmp_path / "plain", metrics_only=True)
+    refit = run_experiment(
+        replace(config, retrain_last_layer=True), tree, tmp_path / "refit", metrics_only=True
+    )
 
     assert (
         plain.manifest.history.rows[-1]["val_loss"] == refit.manifest.history.rows[-1]["val_loss"]
@@ -322,3 +325,17 @@ def test_the_last_layer_is_refit_after_training(tree: Path, tmp_path: Path) -> N
         run_experiment(
             replace(CONFIG, model="squeezenet1_1", retrain_last_layer=True), tree, tmp_path / "c"
         )
+
+
+@pytest.mark.parametrize("model", ["squeezenet1_1", "timm:resnet10t"])
+def test_a_head_of_zeros_is_the_only_difference_and_has_no_opinion(model: str) -> None:
+    config = replace(CONFIG, model=model)
+    random, zero = (build_network(replace(config, zero_head=flag), 2) for flag in (False, True))
+
+    name, head = get_head(zero)
+    assert all((parameter == 0).all() for parameter in head.parameters())
+    for key, value in zero.state_dict().items():
+        if not key.startswith(f"{name}."):
+            torch.testing.assert_close(value, random.state_dict()[key], rtol=0, atol=0)
+    with torch.no_grad():
+        assert (zero.eval()(torch.rand(2, 3, 32, 32)) == 0).all()

@@ -1,6 +1,7 @@
 """The command ``demo``: a study of synthetic radiographs in about a minute."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,5 +30,6 @@ def _demo(options: argparse.Namespace) -> None:
     from cxrtransfer.report import write_report  # noqa: PLC0415
     from cxrtransfer.study import run_synthetic_study  # noqa: PLC0415
 
-    run_synthetic_study(options.out, progress=not options.quiet)
+    jobs = min(2, os.cpu_count() or 1)  # the two runs, one thread each
+    run_synthetic_study(options.out, progress=not options.quiet, n_jobs=jobs)
     print_outcome(options, write_report(options.out).resolve())

@@ -147,13 +147,9 @@ class Records(Sequence[Record]):
 
         For an image outside ``root``, the whole path.
         """
-        root = self.root
-        return tuple(
-            (
-                row.path.relative_to(root) if root and row.path.is_relative_to(root) else row.path
-            ).as_posix()
-            for row in self.rows
-        )
+        # Text, because Path.relative_to takes a third of the time to read a large table.
+        folder = "" if self.root is None else f"{self.root.as_posix().rstrip('/')}/"
+        return tuple(row.path.as_posix().removeprefix(folder) for row in self.rows)
 
     def where(self, split: Split | None) -> "Records":
         """Return the images of one split."""

@@ -1,7 +1,7 @@
 """Every metric of a set of predictions, each with its confidence interval."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from cxrtransfer.tables import data_frame, html_table
 from .bootstrap import bootstrap_at_thresholds, jackknife_at_thresholds, patient_codes
 from .calibration import null_calibration_error
 from .intervals import Estimate, auroc_interval, bootstrap_interval, proportion_interval
-from .metrics import METRICS, weighted_metrics
+from .metrics import METRICS, Metric, weighted_metrics
 from .predictions import Predictions
 from .samples import Confusion, Sample
 
@@ -27,10 +27,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Evaluation:
-    """Estimates of all metrics for a set of predictions: ``evaluation["auroc"]``.
+    """Estimates of metrics for a set of predictions: ``evaluation["auroc"]``.
 
-    The metrics are those of :data:`METRICS`. A metric that is undefined on these images is nan,
-    and its ``reason`` says why.
+    The metrics are those of :data:`METRICS`, or those that were asked for. A metric that is
+    undefined on these images is nan, and its ``reason`` says why.
 
     Attributes:
         confusion_matrix: Images by true class (rows) and predicted class, int64 ``(K, K)``.
@@ -117,13 +117,14 @@ Evaluation.__doc__ = f"{Evaluation.__doc__}\n" + "".join(
 def evaluate(
     predictions: Predictions,
     *,
+    metrics: Iterable[str] = METRICS,
     patients: Sequence[str] | None = None,
     threshold: float = 0.5,
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
-    """Compute every metric of the pooled predictions, with confidence intervals.
+    """Compute metrics of the pooled predictions, with confidence intervals.
 
     Proportions (accuracy, precision, recall, specificity, NPV) have Wilson's interval, the
     AUROC of two classes DeLong's, everything else a BCa bootstrap's. All three account for the
@@ -132,6 +133,8 @@ def evaluate(
 
     Args:
         predictions: Labels and probabilities.
+        metrics: Names of the metrics to compute; all by default. Those with a bootstrap interval
+            take nearly all of the time.
         patients: The patient of each image, in the order of ``predictions.ids``.
         threshold: Probability from which an image is predicted positive, for two classes. Choose
             it on validation, e.g. with :func:`threshold_for_youden`.
@@ -140,12 +143,12 @@ def evaluate(
         seed: Seed of the resampling; the same seed gives the same intervals.
 
     Returns:
-        An estimate of every metric of :data:`METRICS`. With images of only one patient, most have
+        An estimate of every metric. With images of only one patient, most have
         no interval, or one from 0 to 1.
 
     Raises:
-        ValueError: If the number of patients is not that of images, or an argument is out of
-            range.
+        ValueError: If the number of patients is not that of images, a metric is unknown, or an
+            argument is out of range.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -166,6 +169,7 @@ def evaluate(
     return evaluate_at(
         predictions,
         [threshold],
+        metrics=metrics,
         patients=patients,
         confidence=confidence,
         resamples=resamples,
@@ -177,6 +181,7 @@ def evaluate_at(
     predictions: Predictions,
     thresholds: Sequence[float],
     *,
+    metrics: Iterable[str] = METRICS,
     patients: Sequence[str] | None = None,
     confidence: float = 0.95,
     resamples: int = 2000,
@@ -185,24 +190,31 @@ def evaluate_at(
     """Evaluate at several thresholds on the same resamples, as :func:`evaluate` does at each."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence}")
+    chosen = _chosen(metrics)
     codes = patient_codes(patients, len(predictions), min_patients=1)
     delong = predictions.num_classes == 2
     bootstrapped = [
         name
-        for name, metric in METRICS.items()
+        for name, metric in chosen.items()
         if metric.proportion is None
         and metric.interval in (("bootstrap",) if delong else ("bootstrap", "DeLong"))
     ]
-    resampled = bootstrap_at_thresholds(
-        predictions, bootstrapped, codes, thresholds, resamples=resamples, seed=seed
-    )
-    left_out = jackknife_at_thresholds(predictions, bootstrapped, codes, thresholds)
-    chance = null_calibration_error(
-        predictions, patients=patients, confidence=confidence, seed=seed
+    none: list[dict[str, Floats]] = [{} for _ in thresholds]
+    resampled, left_out = none, none
+    if bootstrapped:
+        resampled = bootstrap_at_thresholds(
+            predictions, bootstrapped, codes, thresholds, resamples=resamples, seed=seed
+        )
+        left_out = jackknife_at_thresholds(predictions, bootstrapped, codes, thresholds)
+    chance = (
+        null_calibration_error(predictions, patients=patients, confidence=confidence, seed=seed)
+        if any(metric.interval == "none" for metric in chosen.values())
+        else math.nan
     )
     return [
         _evaluation(
             predictions,
+            chosen,
             threshold,
             codes,
             confidence,
@@ -215,8 +227,18 @@ def evaluate_at(
     ]
 
 
+def _chosen(names: Iterable[str]) -> dict[str, Metric]:
+    """Return metrics by name, in the order of :data:`METRICS`."""
+    wanted = set(names)
+    unknown = sorted(wanted - set(METRICS))
+    if unknown or not wanted:
+        raise ValueError(f"metrics must be of {', '.join(METRICS)}, got {unknown or 'none'}")
+    return {name: metric for name, metric in METRICS.items() if name in wanted}
+
+
 def _evaluation(
     predictions: Predictions,
+    metrics: Mapping[str, Metric],
     threshold: float,
     codes: npt.NDArray[np.int64],
     confidence: float,
@@ -228,10 +250,10 @@ def _evaluation(
 ) -> Evaluation:
     predicted = predictions.predicted_at(threshold)
     sample = Sample(predictions, predicted, np.ones((1, len(predictions))))
-    values = {name: float(value[0]) for name, value in weighted_metrics(sample).items()}
+    values = {name: float(value[0]) for name, value in weighted_metrics(sample, metrics).items()}
     per_image = Confusion.per_image(predictions, predicted)
     estimates = {}
-    for name, metric in METRICS.items():
+    for name, metric in metrics.items():
         if math.isnan(values[name]):
             estimates[name] = Estimate.missing(metric.undefined)
         elif metric.proportion is not None:

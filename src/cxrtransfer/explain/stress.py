@@ -221,7 +221,7 @@ def compare_stressed(
         StressResult(
             name=name,
             hides_lungs=name in _HIDE_LUNGS,
-            auroc=evaluate(changed, patients=patients, resamples=10)["auroc"],
+            auroc=evaluate(changed, metrics=("auroc",), patients=patients)["auroc"],
             comparison=compare(plain, changed, patients=patients),
             mean_change=float((changed.scores - plain.scores).mean()),
             changed=float((changed.predicted != plain.predicted).mean()),

@@ -22,7 +22,7 @@ from cxrtransfer.errors import (
     RunFolderError,
     WeightsNotFoundError,
 )
-from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
+from cxrtransfer.models import build_finetune_model, get_head, input_spec, refine_maps
 from cxrtransfer.runtime import preserve_rng, seed_everything
 from cxrtransfer.training import resolve_class_weights
 from cxrtransfer.types import InputSpec, Split, StrPath
@@ -202,6 +202,9 @@ def build_network(config: RunConfig, num_classes: int) -> nn.Module:
             mode=config.mode,
             image_size=config.image_size,
         )
+    if config.zero_head:
+        for parameter in get_head(model)[1].parameters():
+            nn.init.zeros_(parameter)
     if config.fine_maps:
         refine_maps(model, input_spec(model).size)
     return model

@@ -1,12 +1,12 @@
 """The results of a study, read from its folder."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from cxrtransfer.evaluation import Evaluation, Predictions, evaluate
+from cxrtransfer.evaluation import METRICS, Evaluation, Predictions, evaluate
 from cxrtransfer.types import StrPath
 
 from .crossval import CrossValidation, load_cross_validation
@@ -88,9 +88,11 @@ class StudyResults:
         """Return the patient of each image."""
         return [self.patient_of[name] for name in predictions.ids]
 
-    def evaluate(self, predictions: Predictions, threshold: float = 0.5) -> Evaluation:
+    def evaluate(
+        self, predictions: Predictions, *, metrics: Iterable[str] = METRICS
+    ) -> Evaluation:
         """Evaluate predictions with intervals clustered by patient."""
-        return evaluate(predictions, patients=self.patients(predictions), threshold=threshold)
+        return evaluate(predictions, metrics=metrics, patients=self.patients(predictions))
 
 
 def load_study(folder: StrPath) -> StudyResults:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from joblib import Parallel, delayed
 from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
 
@@ -48,7 +49,8 @@ _NOTE = (
 
 def synthetic_grid(models: Sequence[str]) -> tuple[RunConfig, ...]:
     """List the runs: each network with transfer, and the first one also without."""
-    training = TrainConfig(lr=2e-4, epochs=4, batch_size=16, schedule="one-cycle")
+    # Small batches: the steps are few. A random head would hardly change in them.
+    training = TrainConfig(lr=2e-4, epochs=4, batch_size=8, schedule="one-cycle")
 
     def config(model: str, *, pretrained: bool) -> RunConfig:
         return RunConfig(
@@ -57,6 +59,7 @@ def synthetic_grid(models: Sequence[str]) -> tuple[RunConfig, ...]:
             pretrained=pretrained,
             image_size=IMAGE_SIZE,
             fine_maps=True,
+            zero_head=True,
             training=training,
         )
 
@@ -65,7 +68,11 @@ def synthetic_grid(models: Sequence[str]) -> tuple[RunConfig, ...]:
 
 
 def run_synthetic_study(
-    out: StrPath, models: Sequence[str] = ("googlenet",), *, progress: bool = True
+    out: StrPath,
+    models: Sequence[str] = ("googlenet",),
+    *,
+    progress: bool = True,
+    n_jobs: int = 1,
 ) -> tuple[RunResult, ...]:
     """Draw radiographs, pretrain networks on patches with other findings, and run a study.
 
@@ -76,6 +83,7 @@ def run_synthetic_study(
         out: Folder of the study; also gets the images and the pretrained weights.
         models: Names of convolutional networks.
         progress: Whether to show progress.
+        n_jobs: Number of networks that are trained at once, each by one process.
 
     Returns:
         The results of the runs of ``synthetic_grid``.
@@ -85,18 +93,12 @@ def run_synthetic_study(
         draw_radiographs(out / "drawn", num_images=NUM_IMAGES, size=IMAGE_SIZE, opacities="lobar")
     )
     weights = out / "weights"
-    for number, model in enumerate(models, start=1):
-        path = weights / f"{model}.safetensors"
-        if not path.exists():
-            _logger.info(
-                "pretraining %d/%d on %d drawn patches: %s",
-                number,
-                len(models),
-                NUM_PATCHES,
-                model,
-            )
-            _pretrain(model, path)
-    with _weights_folder(weights):
+    paths = {model: weights / f"{model}.safetensors" for model in models}
+    missing = [model for model, path in paths.items() if not path.exists()]
+    if missing:
+        _logger.info("pretraining on %d drawn patches: %s", NUM_PATCHES, ", ".join(missing))
+    with _weights_folder(weights):  # before joblib starts processes, which inherit it
+        Parallel(n_jobs=n_jobs)(delayed(_pretrain)(model, paths[model]) for model in missing)
         runs = run_study(
             synthetic_grid(models),
             records,
@@ -104,6 +106,7 @@ def run_synthetic_study(
             title="Transfer learning on synthetic radiographs",
             note=_NOTE,
             progress=progress,
+            n_jobs=n_jobs,
         )
     for run in runs:
         hits, number = _localized(run, records)

@@ -125,7 +125,7 @@ def ensemble_section(study: StudyResults) -> Section | None:
     difference = difference_with_interval(gain.difference, gain.low, gain.high, gain.reason)
     rows = []
     for name, test in tests.items():
-        evaluation = study.evaluate(test)
+        evaluation = study.evaluate(test, metrics=METRICS_SHOWN)
         row = {"Ensemble": name, "AUROC\nvalidation": number(aurocs[name])}
         for metric in METRICS_SHOWN:
             row[METRICS[metric].label] = value_over_interval(evaluation[metric])
