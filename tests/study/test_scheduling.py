@@ -14,6 +14,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from joblib._parallel_backends import ThreadingBackend
 from PIL import Image
 
 from cxrtransfer.data import Record, Records
@@ -90,6 +91,23 @@ def test_a_dask_cluster_makes_what_one_process_makes(
 ) -> None:
     with joblib.parallel_config(backend="dask"):
         run_study(BOTH, tree, tmp_path, progress=False, metrics_only=True)
+
+    assert_same(straight, tmp_path)
+
+
+class AtTheEnd(ThreadingBackend):
+    """A backend that cannot return runs one by one, like Ray's."""
+
+    supports_return_generator = False
+
+
+def test_a_backend_that_returns_all_runs_at_the_end_makes_them(
+    straight: Path, tree: Path, tmp_path: Path
+) -> None:
+    joblib.register_parallel_backend("at the end", AtTheEnd)
+
+    with joblib.parallel_config(backend="at the end", n_jobs=2):
+        run_study(BOTH, tree, tmp_path, progress=False)
 
     assert_same(straight, tmp_path)
 
