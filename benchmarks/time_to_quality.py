@@ -217,7 +217,7 @@ def table(
     for quality in QUALITIES:
         reached = [
             f"{method} {min(cpu):.0f} CPU s" if cpu else f"{method} not reached"
-            for method in options.methods
+            for method in sorted({of for of, _ in medians})
             for cpu in [
                 [
                     m["cpu"]

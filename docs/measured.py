@@ -282,14 +282,15 @@ def write_screenshot(report: Path) -> None:
                 "--no-first-run",
                 f"--user-data-dir={folder}/profile",
                 f"--screenshot={picture}",
-                "--window-size=1280,1180",
+                "--hide-scrollbars",
+                "--window-size=1280,1560",
                 report.resolve().as_uri(),
             ],
             check=True,
             capture_output=True,
         )
         with Image.open(picture) as image:
-            image.convert("RGB").resize((960, 885), Image.Resampling.LANCZOS).save(
+            image.convert("RGB").resize((960, 1170), Image.Resampling.LANCZOS).save(
                 IMAGES / "report.jpg", quality=80
             )
 
