@@ -211,7 +211,7 @@ def table(
     }
     lines += [
         f"{method:<14}{epochs:>7}{len(results[method, epochs]):>7}{median['seconds']:>9.1f}"
-        f"{median['cpu']:>9.1f}{median['auroc']:>8.3f}"
+        f"{median['cpu']:>9.1f}{median['auroc']:>8.4f}"
         for (method, epochs), median in medians.items()
     ]
     for quality in QUALITIES:
