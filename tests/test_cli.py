@@ -52,6 +52,7 @@ def test_train_logs_its_settings_and_the_positive_class_first(
     assert second == "positive class: NORMAL (the second class by name; none was chosen)"
 
 
+@pytest.mark.slow
 def test_a_failed_run_leaves_a_report_on_the_others_with_their_settings_and_status_1(
     image_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -434,6 +435,7 @@ def test_the_folder_may_follow_the_class_weights_or_seeds(tmp_path: Path) -> Non
         assert len(run_configs(options)) == (2 if words[0] == "--seeds" else 1)
 
 
+@pytest.mark.slow
 def test_without_a_test_split_a_fifth_is_held_out_and_the_end_names_results_and_next_steps(
     image_tree: Path,
     tmp_path: Path,

@@ -130,6 +130,7 @@ raise SystemExit(main(["predict", "hf-hub:user/name", __file__ if False else "/d
 """
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_pulled_and_predicts_the_same(
     server: str, classifier: Classifier, saved: Path, kermany_tree: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_without_a_connection_the_error_is_one_sentence(tmp_path: Path) -> None:
     assert TOKEN not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_upload_that_fails_does_not_print_the_token(saved: Path, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom cxrtransfer import Classifier\n"

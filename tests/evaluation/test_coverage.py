@@ -29,6 +29,7 @@ def share_held(intervals, truth):
     return np.mean([low <= truth <= high for low, high in intervals])
 
 
+@pytest.mark.slow
 def test_shares_and_areas_hold_the_truth_only_if_patients_count():
     sensitivity, area = norm.cdf(DISTANCE / 2), norm.cdf(DISTANCE / math.sqrt(2))
     found = {name: [] for name in ("share", "naive share", "area", "naive area")}
@@ -46,6 +47,7 @@ def test_shares_and_areas_hold_the_truth_only_if_patients_count():
     assert share_held(found["naive area"], area) < 0.90
 
 
+@pytest.mark.slow
 def test_the_bootstrap_holds_the_truth_only_if_patients_count():
     recall = norm.cdf(DISTANCE / 2)
     precision = recall * PREVALENCE / (recall * PREVALENCE + (1 - recall) * (1 - PREVALENCE))
@@ -70,6 +72,7 @@ def test_the_bootstrap_holds_the_truth_only_if_patients_count():
     assert share_held(found["images"], truth) < 0.90
 
 
+@pytest.mark.slow
 def test_an_area_near_one_is_held_where_delong_alone_is_too_sure():
     """60 positive images that differ much, 40 others: three or four carry the variance."""
     area = 0.99

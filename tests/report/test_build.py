@@ -44,6 +44,7 @@ def test_no_section_writes_anything(
         assert _files(tmp_path) == before, build.__name__
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same_when_it_is_written_again(kermany_study: Path, page: str) -> None:
     assert write_report(kermany_study).read_text("utf-8") == page
 

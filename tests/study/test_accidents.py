@@ -283,6 +283,7 @@ def test_an_image_damaged_after_the_check_can_be_restored_and_the_run_resumed(
     assert load_run(folder.path).missing == {}
 
 
+@pytest.mark.slow
 def test_a_repaired_image_is_used_in_a_new_folder_and_not_mixed_into_an_old_one(
     tree: Path, tiny: RunConfig, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_two_processes_make_what_one_makes_and_name_the_run_that_fails(
     assert_same(straight, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_dask_cluster_makes_what_one_process_makes(
     straight: Path, tree: Path, tmp_path: Path
@@ -223,6 +224,7 @@ def test_a_failed_run_does_not_fill_the_bar() -> None:
     assert bar.fraction == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
 def test_a_worker_ends_with_the_study_that_started_it() -> None:
     code = (
@@ -262,6 +264,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
 @pytest.mark.parametrize("moment", ["start", "training"])
 def test_a_killed_study_of_two_processes_ends_both_and_is_resumed(

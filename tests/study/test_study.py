@@ -308,6 +308,7 @@ class _Fail:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_the_last_layer_is_refit_after_training(tree: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, augment="light", model="timm:resnet10t").with_training(epochs=1)
     plain = run_experiment(config, tree, tmp_path / "plain", metrics_only=True)

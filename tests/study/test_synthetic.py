@@ -29,6 +29,7 @@ def count_hits(run: RunResult, folder: Path) -> tuple[int, int]:
     return int(hits), number
 
 
+@pytest.mark.slow
 def test_a_synthetic_study_transfers_and_logs_where_the_heatmaps_peak(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

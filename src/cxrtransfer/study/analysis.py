@@ -112,6 +112,7 @@ def analyze(
     check = attempt("randomization", lambda: randomization_test(model, test, predictions))
     if check is not None:
         folder.write_randomization(check)
+    begin("stress tests")
     stressed = attempt("stress", lambda: stress_predictions(model, val, test))
     if stressed is not None:
         folder.write_stress(stressed)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from tqdm.auto import tqdm
 
-from .explanations import MAX_EXPLAINED, MAX_RANDOMIZED, STEPS
+from cxrtransfer.explain import STRESSES
+
+from .explanations import MAX_EXPLAINED, MAX_RANDOMIZED, MAX_STRESSED, STEPS
 from .plan import Plan
 
 __all__ = ["StudyBar"]
@@ -108,9 +110,10 @@ def _work(plan: Plan) -> _Work:
     train, val, test = (len(plan.records.where(split)) for split in ("train", "val", "test"))
     explained = min(test, MAX_EXPLAINED)
     randomized = min(test, MAX_RANDOMIZED) * (1 + STEPS)
+    stressed = (min(val, MAX_STRESSED) + min(test, val, MAX_STRESSED)) * (1 + len(STRESSES))
     return _Work(
         epochs=plan.config.training.epochs,
         train=train,
         val=val,
-        analysis=val + 2 * test + _GRADCAM_PASSES * (explained + randomized),
+        analysis=val + 2 * test + _GRADCAM_PASSES * (explained + randomized) + stressed,
     )

@@ -134,6 +134,7 @@ def test_a_missing_file_is_named(rsna, tmp_path):
         load_rsna(root)
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_and_scores_heatmaps_against_the_boxes(rsna, tmp_path):
     assert main([
         "train", str(rsna), "--models", "squeezenet1_1", "--random", "--image-size", "32",
