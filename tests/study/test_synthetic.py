@@ -61,5 +61,5 @@ def test_the_first_network_is_trained_with_and_without_transfer() -> None:
     assert [first.pretrained, second.pretrained, without.pretrained] == [True, True, False]
     assert (first.model, without.model) == ("googlenet", "googlenet")
     assert first.training == without.training
-    assert first.zero_head
+    assert (first.zero_head, second.zero_head) == (False, True)
     assert np.unique([config.name for config in (first, second, without)]).size == 3
