@@ -205,7 +205,8 @@ def test_some_metrics_are_those_of_all(draw):
 
     for names in (["brier", "accuracy"], ["auroc"], ["ece"]):
         some = evaluate(predictions, metrics=names, patients=patients).estimates()
-        assert some == {name: everything[name] for name in everything if name in names}
+        expected = {name: everything[name] for name in everything if name in names}
+        assert repr(some) == repr(expected)  # NaN is not equal to itself
 
 
 @pytest.mark.parametrize("names", [["auroc", "acc"], []])
