@@ -215,9 +215,9 @@ class RunConfig:
         image_size: Side of the square input in pixels; ``None`` for the network's own.
         fine_maps: Whether to double the resolution of the last feature maps, and thereby of
             Grad-CAM, by dilation, see :func:`cxrtransfer.models.refine_maps`.
-        zero_head: Whether to initialize the head with zeros instead of at random, as Kolesnikov
-            et al. (2020). A short training hardly changes the weights of a random head, and
-            Grad-CAM then shows its random projection of the features.
+        zero_head: Whether to initialize the head with zeros instead of at random, as in
+            Kolesnikov et al. (2020). A short training hardly changes the weights of a random
+            head, and Grad-CAM then shows its random projection of the features.
         val_fraction: Fraction of the training images that is held out as validation split.
         test_fraction: Fraction of all images that is held out as test split, for data without
             one; ``None`` for the data's own test split (on the command line, 0.2 if there is
