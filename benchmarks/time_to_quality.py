@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,23 +40,39 @@ Method = Callable[[argparse.Namespace, Path], Callable[[], tuple[Labels, list[fl
 
 
 def ours(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels, list[float]]]:
-    """Train with this library: its defaults and a one-cycle schedule."""
+    """Train with this library's recipe "fast"."""
+    return _train(options, out, augment="strong")
+
+
+def unaugmented(
+    options: argparse.Namespace, out: Path
+) -> Callable[[], tuple[Labels, list[float]]]:
+    """Train with the recipe "fast" without its augmentation."""
+    return _train(options, out, augment="none")
+
+
+def _train(
+    options: argparse.Namespace, out: Path, *, augment: str
+) -> Callable[[], tuple[Labels, list[float]]]:
     from safetensors.torch import save_model
 
-    from cxrtransfer.data import StratifiedResplit, read_folder
+    from cxrtransfer.config import RunConfig
+    from cxrtransfer.data import Augment, StratifiedResplit, read_folder
     from cxrtransfer.models import build_finetune_model
     from cxrtransfer.training import WeightedTrainer
     from cxrtransfer.types import InputSpec
 
     records = read_folder(options.data)
     spec = InputSpec(size=options.size)
-    train, val = (StratifiedResplit(records, split, input_spec=spec) for split in ("train", "val"))
+    varied = None if augment == "none" else Augment.preset(augment)
+    train = StratifiedResplit(records, "train", input_spec=spec, augment=varied)
+    val = StratifiedResplit(records, "val", input_spec=spec)
     torch.manual_seed(options.seed)
     model = build_finetune_model(options.network, image_size=options.size)
-    trainer = WeightedTrainer(
-        model, epochs=options.epochs, lr=3e-4, schedule="one-cycle", batch_size=BATCH,
-        seed=options.seed, device=options.device, progress=False,
-    )  # fmt: skip
+    settings = asdict(RunConfig.fast().training) | {
+        "epochs": options.epochs, "seed": options.seed, "batch_size": BATCH,
+    }  # fmt: skip
+    trainer = WeightedTrainer(model, device=options.device, progress=False, **settings)
     trainer.fit(train, val)
     save_model(model, str(out / "model.safetensors"))
 
@@ -144,7 +161,62 @@ def fastai(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels,
     return score
 
 
-METHODS: dict[str, Method] = {"cxrtransfer": ours, "fastai": fastai, "plain": plain}
+def autogluon(options: argparse.Namespace, out: Path) -> Callable[[], tuple[Labels, list[float]]]:
+    """Fine-tune with AutoGluon's MultiModalPredictor and its own settings, except for the network.
+
+    Its networks are those of timm, which has no SqueezeNet.
+    """
+    import pandas as pd
+    from autogluon.multimodal import MultiModalPredictor
+
+    start = out / "start"
+    start.mkdir()
+    config = {
+        "architecture": options.timm_network,
+        "num_features": 1280,
+        "pretrained_cfg": {
+            "input_size": [3, options.size, options.size], "crop_pct": 1.0,
+            "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+        },
+    }  # fmt: skip
+    (start / "config.json").write_text(json.dumps(config))
+    saved = torch.load(options.weights / f"{options.timm_network}.pth")
+    body = {name: value for name, value in saved.items() if not name.startswith("classifier.")}
+    torch.save(body, start / "pytorch_model.bin")
+
+    def table_of(split: str) -> pd.DataFrame:
+        files = sorted((options.data / split).glob("*/*"))
+        labels = [int(path.parent.name == "PNEUMONIA") for path in files]
+        return pd.DataFrame({"image": [str(path) for path in files], "label": labels})
+
+    predictor = MultiModalPredictor(
+        label="label", problem_type="binary", eval_metric="roc_auc", path=str(out / "predictor"),
+        verbosity=0,
+    )  # fmt: skip
+    predictor.fit(
+        table_of("train"),
+        seed=options.seed,
+        hyperparameters={
+            "model.names": ["timm_image"],
+            "model.timm_image.checkpoint_name": str(start),
+            "model.timm_image.image_size": options.size,
+            "optim.max_epochs": options.epochs,
+            "env.num_workers": options.workers,
+        },
+    )
+
+    def score() -> tuple[Labels, list[float]]:
+        test = table_of("test")
+        scores = predictor.predict_proba(test.drop(columns="label"), as_pandas=False)[:, 1]
+        return test["label"].tolist(), scores.tolist()
+
+    return score
+
+
+METHODS: dict[str, Method] = {
+    "fast": ours, "unaugmented": unaugmented, "fastai": fastai, "plain": plain,
+    "autogluon": autogluon,
+}  # fmt: skip
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -172,6 +244,10 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of the other methods")
+    parser.add_argument(
+        "--autogluon", type=Path, metavar="PYTHON", help="interpreter of an environment with it"
+    )
+    parser.add_argument("--timm-network", default="tf_efficientnetv2_b0", help="that it trains")
     parser.add_argument("--once", nargs=4, help=argparse.SUPPRESS)  # method, epochs, seed, start
     options = parser.parse_args()
     if options.data is None or options.weights is None:
@@ -183,9 +259,13 @@ def main() -> None:
         options.started = float(options.once[3])
         measure(options)
         return
-    if "fastai" in options.methods and find_spec("fastai") is None:
-        options.methods.remove("fastai")
-        print("fastai is not installed")
+    missing = {
+        "fastai": find_spec("fastai") is None, "autogluon": options.autogluon is None,
+    }  # fmt: skip
+    for method, is_missing in missing.items():
+        if is_missing and method in options.methods:
+            options.methods.remove(method)
+            print(f"{method} is left out")
     results: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
     for seed in options.seeds:
         for epochs in options.epochs:
@@ -233,9 +313,10 @@ def table(
 def _in_process(
     options: argparse.Namespace, method: str, epochs: int, seed: int
 ) -> dict[str, float]:
-    command = [sys.executable, __file__]
-    for name in ("data", "weights", "network", "size", "device", "workers"):
-        command += [f"--{name}", str(getattr(options, name))]
+    python = options.autogluon if method == "autogluon" else sys.executable
+    command = [str(python), __file__]
+    for name in ("data", "weights", "network", "timm_network", "size", "device", "workers"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     command += ["--once", method, str(epochs), str(seed), str(time.time())]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

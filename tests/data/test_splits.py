@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
 
 from cxrtransfer.data import Record, Records, fold_records, resplit
 from cxrtransfer.data.splits import hold_out, k_folds
@@ -259,6 +260,24 @@ def test_folds_keep_patients_whole_and_prevalence_level(records, num_folds, seed
     for label in range(len(records.class_names)):
         counts = np.bincount(folds[records.labels == label], minlength=num_folds)
         assert counts.max() - counts.min() <= worth
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 7), st.integers(2, 4))
+def test_folds_are_those_of_scikit_learn(seed, num_folds, num_classes) -> None:
+    rng = np.random.default_rng(seed)
+    num_images = int(rng.integers(60, 200))
+    labels = np.concatenate([np.arange(num_classes), rng.integers(0, num_classes, num_images)])
+    # Also patients of several classes, with many images, or with equal counts of all classes.
+    patients = [f"p{code}" for code in rng.integers(0, num_images // 2, len(labels))]
+    assume(all(len(set(np.array(patients)[labels == k])) >= num_folds for k in range(num_classes)))
+
+    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
+    expected = np.empty(len(labels), dtype=int)
+    for fold, (_, rows) in enumerate(splitter.split(labels, labels, patients)):
+        expected[rows] = fold
+
+    assert k_folds(labels, patients, num_folds=num_folds, seed=seed).tolist() == expected.tolist()
 
 
 def test_too_few_folds() -> None:

@@ -154,6 +154,48 @@ def test_black_collimator_blades_narrow_the_exposed_field() -> None:
     assert acquisition_statistics(image)["exposed height"] == 1
 
 
+def test_the_statistics_are_those_of_their_definitions() -> None:
+    """Compare with plain NumPy on an image that is wider than high."""
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 120)).astype(np.uint8)
+    pixels[:30] //= 3
+    values, inner = pixels.astype(float), np.zeros(pixels.shape, dtype=bool)
+    inner[12:-12, 18:-18] = True  # 15% of each side
+    across, down = np.diff(values, axis=1), np.diff(values, axis=0)
+    second = np.diff(np.diff(values, n=2, axis=0), n=2, axis=1)
+    corner = np.sort(values[-16:, :24], axis=None)  # 20%, lower left
+    statistics = acquisition_statistics(pixels, aspect_ratio=1.5)
+
+    expected = {
+        "aspect ratio": 1.5,
+        "mean": values.mean(),
+        "5% quantile": np.quantile(values, 0.05),
+        "median": np.median(values),
+        "95% quantile": np.quantile(values, 0.95),
+        "contrast": values.std(),
+        "gradient across": np.abs(across).mean(),
+        "gradient down": np.abs(down).mean(),
+        "sharpness across": np.abs(np.diff(across, axis=1)).mean() / np.abs(across).mean(),
+        "sharpness down": np.abs(np.diff(down, axis=0)).mean() / np.abs(down).mean(),
+        "noise": np.abs(second).mean() * np.sqrt(np.pi / 2) / 6,
+        "black": (values < 16).mean(),
+        "white": (values >= 250).mean(),
+        "border mean": values[~inner].mean(),
+        "border contrast": values[~inner].std(),
+        "border black": (values[~inner] < 16).mean(),
+        "border white": (values[~inner] >= 250).mean(),
+        "lower left marker": corner[-3:].mean() - corner[192],
+    }
+    assert {name: statistics[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_statistics_of_an_image_do_not_depend_on_the_one_before() -> None:
+    images = [noisy(), np.full((224, 224), 255, dtype=np.uint8), noisy(1)[:200]]
+
+    alone = [acquisition_statistics(image) for image in images]
+
+    assert [acquisition_statistics(image) for image in reversed(images)] == alone[::-1]
+
+
 def test_other_pixels_are_refused() -> None:
     for wrong in (np.zeros((3, 32, 32), np.uint8), np.zeros((32, 32)), np.zeros((8, 8), np.uint8)):
         with pytest.raises(ValueError, match="pixels must be uint8"):

@@ -48,7 +48,8 @@ def summarize_acquisition(
         for column, name in enumerate(names)
     }
     border = [names.index(name) for name in BORDER_STATISTICS if name in names]
-    scores = _out_of_fold(table, labels, patients)
+    folds = _folds(labels, patients)
+    scores = _out_of_fold(table, labels, folds)
     return Acquisition(
         names=names,
         statistics={
@@ -56,20 +57,26 @@ def summarize_acquisition(
             for id_, row in zip(ids, table.tolist(), strict=True)
         },
         aurocs=aurocs,
-        border=_class_auroc(_out_of_fold(table[:, border], labels, patients), labels, patients),
+        border=_class_auroc(_out_of_fold(table[:, border], labels, folds), labels, patients),
         all=_class_auroc(scores, labels, patients),
         shifts=_shifts(records, table, patients),
         extremes=_extremes(records, ids, scores),
     )
 
 
-def _out_of_fold(table: Floats, classes: Ints, patients: npt.NDArray[np.str_]) -> Floats | None:
-    """Predict the probability of each class on held-out patients; None with too few images."""
+def _folds(classes: Ints, patients: npt.NDArray[np.str_]) -> Ints | None:
+    """Assign patients to five folds; None with too few images or patients."""
+    if len(classes) < _MIN_IMAGES:
+        return None
     try:
-        folds = k_folds(classes, list(patients), num_folds=5, seed=0)
+        return k_folds(classes, list(patients), num_folds=5, seed=0)
     except ValueError:
         return None
-    if len(table) < _MIN_IMAGES:
+
+
+def _out_of_fold(table: Floats, classes: Ints, folds: Ints | None) -> Floats | None:
+    """Predict the probability of each class on held-out patients; None without folds."""
+    if folds is None:
         return None
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415  (slow to import)
 
@@ -86,7 +93,7 @@ def _out_of_fold(table: Floats, classes: Ints, patients: npt.NDArray[np.str_]) -
         columns = fitted.classes_.astype(np.int64)
         probabilities[np.ix_(folds == fold, columns)] = predicted
 
-    for _ in thread_map(predict, np.unique(folds)):
+    for _ in thread_map(predict, np.unique(folds), per_task=1):
         pass
     return probabilities
 
@@ -154,7 +161,7 @@ def _shifts(
             rows = np.isin(splits, (first, second)) & (records.labels == label)
             is_second = (splits[rows] == second).astype(np.int64)
             scores = (
-                _out_of_fold(table[rows], is_second, patients[rows])
+                _out_of_fold(table[rows], is_second, _folds(is_second, patients[rows]))
                 if len(np.unique(is_second)) == 2
                 else None
             )

@@ -19,6 +19,7 @@ from cxrtransfer.data.images.decode import (
     thread_map,
 )
 from cxrtransfer.data.records import Record, Records
+from cxrtransfer.runtime import blas_threads_for
 from cxrtransfer.types import Split
 
 from .acquisition import ACQUISITION_SIZE, acquisition_statistics
@@ -66,7 +67,10 @@ def audit(
     # One array for all, because near-duplicates are searched in it.
     thumbnails = np.empty((len(records), THUMBNAIL_SIZE, THUMBNAIL_SIZE), dtype=np.uint8)
     read = catch_errors(partial(_read, thumbnails))
-    contents = list(thread_map(read, enumerate(records))) if read_content else []
+    contents: list[_Content | str] = []
+    if read_content:
+        with blas_threads_for(0):  # one thread per file
+            contents = list(thread_map(read, enumerate(records)))
     readable = [(index, item) for index, item in enumerate(contents) if isinstance(item, _Content)]
     used = records.take(index for index, _ in readable)
     return AuditResult(

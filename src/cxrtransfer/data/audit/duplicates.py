@@ -82,7 +82,7 @@ def near_pairs(
         compare = partial(_compare, thumbnails, max_distance=max_distance, mirrored=mirrored)
         starts = range(0, len(candidates), _NUM_COMPARED)
         chunks = (candidates[start : start + _NUM_COMPARED] for start in starts)
-        parts = list(thread_map(compare, chunks))
+        parts = list(thread_map(compare, chunks, per_task=1))
     pairs = np.concatenate([pairs for pairs, _ in parts])
     distances = np.concatenate([distances for _, distances in parts])
     order = np.argsort(distances, kind="stable")

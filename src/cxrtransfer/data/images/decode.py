@@ -259,7 +259,8 @@ def decode_images(
     def decode(index: int) -> None:
         images[index] = decode_image(paths[index], size, fit=fit, interpolation=interpolation)
 
-    messages = zip(paths, thread_map(catch_errors(decode), range(len(paths))), strict=True)
+    decoded = thread_map(catch_errors(decode), range(len(paths)))
+    messages = zip(paths, decoded, strict=True)
     return images, {path: message for path, message in messages if message is not None}
 
 
@@ -285,7 +286,7 @@ def error_message(error: Exception) -> str:
 
 
 def thread_map(
-    function: Callable[[_T], _R], items: Iterable[_T], *, chunk: int = 256
+    function: Callable[[_T], _R], items: Iterable[_T], *, chunk: int = 256, per_task: int = 8
 ) -> Iterator[_R]:
     """Apply a function to items in parallel threads, and yield the results in order.
 
@@ -295,12 +296,20 @@ def thread_map(
         function: The function of one item.
         items: The items.
         chunk: Maximum number of results held in memory.
+        per_task: Number of items that a thread takes at a time. Several, because to hand over one
+            takes as long as to decode a small image.
     """
     if hasattr(os, "sched_getaffinity"):
         num_threads = len(os.sched_getaffinity(0))
     else:
         num_threads = os.cpu_count() or 1
     remaining = iter(items)
+
+    def apply(part: list[_T]) -> list[_R]:
+        return [function(item) for item in part]
+
     with ThreadPoolExecutor(min(16, num_threads)) as pool:
         while batch := list(islice(remaining, chunk)):
-            yield from pool.map(function, batch)
+            parts = [batch[start : start + per_task] for start in range(0, len(batch), per_task)]
+            for results in pool.map(apply, parts):
+                yield from results
