@@ -1,11 +1,12 @@
-"""Time of a training epoch and of an audit, alone and beside another process.
+"""Time of a training epoch and of an audit, alone and beside busy processes.
 
-    python benchmarks/busy_neighbor.py [--all-threads]
+    python benchmarks/busy_neighbor.py --neighbors 4
 
-The images are those of the synthetic study: 320 radiographs of 64 pixels, in batches of 16. The
-other process trains a small network of torch with two threads, without a pause. It is stopped and
-continued in turn, so that a change in the load of the machine affects both columns. A ratio is the
-median time beside it over the median time alone.
+The images are those of the synthetic study: 320 radiographs of 64 pixels, in batches of 16. Each
+of the other processes trains a small network of torch in one thread, without a pause. They are
+stopped and continued in turn, so that a change in the load of the machine affects both columns. A
+ratio is the median time beside them over the median time alone. With a fair share of the cores, a
+process with as many threads as cores takes (cores + neighbors) / cores times as long.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from cxrtransfer.training import WeightedTrainer
 
 NEIGHBOR = """
 import torch
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 network = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.Conv2d(32, 32, 3))
 images = torch.randn(8, 3, 64, 64)
 network(images).sum().backward()
@@ -50,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="googlenet")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--neighbors", type=int, default=4, help="busy processes")
     parser.add_argument(
         "--all-threads", action="store_true", help="use all threads for small work, too"
     )
@@ -69,13 +71,27 @@ def main() -> None:
                 train, val
             )
 
-        neighbor = subprocess.Popen([sys.executable, "-c", NEIGHBOR], stdout=subprocess.PIPE)
-        neighbor.stdout.readline()
-        neighbor.send_signal(signal.SIGSTOP)
+        neighbors = [
+            subprocess.Popen([sys.executable, "-c", NEIGHBOR], stdout=subprocess.PIPE)
+            for _ in range(options.neighbors)
+        ]
+
+        def tell_all(number: signal.Signals) -> None:
+            for neighbor in neighbors:
+                neighbor.send_signal(number)
+
+        for neighbor in neighbors:
+            neighbor.stdout.readline()  # it has begun
+        tell_all(signal.SIGSTOP)
+        cores = os.cpu_count()
         print(
-            f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, load "
+            f"{cores} cores, {torch.get_num_threads()} threads, load "
             f"{os.getloadavg()[0]:.1f} before the start; {options.model}, median of "
             f"{options.repeats}{', all threads for small work' if options.all_threads else ''}"
+        )
+        print(
+            f"beside {options.neighbors} busy processes; ratio of a fair share "
+            f"{(cores + options.neighbors) / cores:.1f}"
         )
         print(f"{'':16}{'alone':>10}{'beside':>10}{'ratio':>8}")
         try:
@@ -84,9 +100,9 @@ def main() -> None:
                 alone, beside = [], []
                 for _ in range(options.repeats):
                     alone.append(seconds(task))
-                    neighbor.send_signal(signal.SIGCONT)
+                    tell_all(signal.SIGCONT)
                     beside.append(seconds(task))
-                    neighbor.send_signal(signal.SIGSTOP)
+                    tell_all(signal.SIGSTOP)
                 medians = statistics.median(alone), statistics.median(beside)
                 print(
                     f"{name:16}{medians[0]:8.1f} s{medians[1]:8.1f} s"
@@ -94,8 +110,9 @@ def main() -> None:
                     flush=True,
                 )
         finally:
-            neighbor.kill()
-            neighbor.wait()
+            for neighbor in neighbors:
+                neighbor.kill()
+                neighbor.wait()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,10 @@ _NUM_IMAGES = 800  # of the training split, for rates
 
 
 def paper(setup: Setup, network: str) -> list[Row]:
-    """Train a network of the paper without and with class weights for ten epochs, and test it."""
+    """Train a network of the paper without and with class weights, and test it.
+
+    Three epochs are measured, and the time of ten estimated from the last of them.
+    """
     if setup.small:
         if network != "densenet121":
             raise NotApplicableError("a small trial has one network")
@@ -45,21 +48,23 @@ def paper(setup: Setup, network: str) -> list[Row]:
         cell = f"{network} {'weighted' if weighted else 'plain'}"
         config = TrainConfig.paper(weighted=weighted)
         changes = {"class_weights": config.class_weights, "weight_decay": config.weight_decay}
-        epochs = 1 if setup.small else 10
+        epochs = 1 if setup.small else 3
         settings = setup.settings(network, epochs=epochs, **changes)
         start = time.perf_counter()
         trainer = WeightedTrainer(setup.model(network), **settings)
         history = trainer.fit(train, val)
         trainer.predict(test)
-        _seconds_of_cells[cell] = time.perf_counter() - start
+        seconds, last = time.perf_counter() - start, history.rows[-1]
+        _seconds_of_cells[cell] = seconds + (10 - epochs) * last["seconds"]
         rows += [
-            Row(cell, _seconds_of_cells[cell], "s"),
-            Row(f"{cell}, steps of an epoch", history.rows[-1]["train_seconds"], "s"),
-            Row(f"{cell}, validation", _validation_seconds(history.rows[-1]), "s"),
+            Row(f"{cell}, {epochs} epoch(s) and test", seconds, "s"),
+            Row(f"{cell}, the same with 10 epochs, estimated", _seconds_of_cells[cell], "s"),
+            Row(f"{cell}, steps of an epoch", last["train_seconds"], "s"),
+            Row(f"{cell}, validation", _validation_seconds(last), "s"),
             *setup.peak(cell),
         ]
     if len(_seconds_of_cells) == 2 * len(setup.networks):
-        rows.append(Row("all cells", sum(_seconds_of_cells.values()), "s", ("<=", 180)))
+        rows.append(Row("all cells, estimated", sum(_seconds_of_cells.values()), "s", ("<=", 180)))
     return rows
 
 

@@ -361,6 +361,21 @@ def test_without_options_the_command_trains_with_the_defaults_of_the_classes() -
     assert run_configs(parse(["train", "."])) == (RunConfig(name="resnet18", model="resnet18"),)
 
 
+def test_a_recipe_sets_the_defaults_and_other_options_apply_before_or_after_it() -> None:
+    fast = RunConfig.fast("squeezenet1_1")
+    changed = replace(fast.with_training(epochs=5, class_weights=None), image_size=96)
+    words = ["--epochs", "5", "--recipe", "fast", "--image-size", "96", "--class-weights", "none"]
+
+    assert run_configs(parse(["train", ".", "--recipe", "fast"])) == (fast,)
+    assert run_configs(parse(["train", ".", *words])) == (changed,)
+    assert [
+        config.model
+        for config in run_configs(
+            parse(["train", "--recipe", "fast", "--models", "resnet18", "resnet50", "."])
+        )
+    ] == ["resnet18", "resnet50"]
+
+
 def test_every_setting_has_an_option() -> None:
     words = [
         "train", ".", "--models", "timm:resnet10t", "--random", "--features", "--image-size", "64",

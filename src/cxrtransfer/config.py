@@ -285,12 +285,23 @@ class RunConfig:
                 "augment; set augment='light' or 'strong' (--augment)"
             )
 
+    def with_training(self, **changes: Unpack[TrainSettings]) -> Self:
+        """Return a copy with some training settings changed.
+
+        Args:
+            **changes: Fields of :class:`cxrtransfer.training.TrainConfig`.
+
+        Raises:
+            TypeError: If a name is not a training setting.
+        """
+        return replace(self, training=replace(self.training, **changes))
+
     @classmethod
     def fast(cls, name: str = "fast") -> Self:
-        """Return the settings of the recipe ``"fast"``, for a first result on a laptop.
+        """Return the settings of ``--recipe fast``, for a first result on a laptop.
 
-        A small network on small images, three epochs of a one-cycle schedule, and strong
-        augmentation, which varies what is left of the acquisition.
+        A small network on small images, trained for three epochs of a one-cycle schedule. Strong
+        augmentation varies the acquisition, so that the network learns less of it.
 
         Args:
             name: Name of the run and of its folder.
@@ -302,17 +313,6 @@ class RunConfig:
             augment="strong",
             training=TrainConfig(lr=3e-4, schedule="one-cycle", epochs=3),
         )
-
-    def with_training(self, **changes: Unpack[TrainSettings]) -> Self:
-        """Return a copy with some training settings changed.
-
-        Args:
-            **changes: Fields of :class:`cxrtransfer.training.TrainConfig`.
-
-        Raises:
-            TypeError: If a name is not a training setting.
-        """
-        return replace(self, training=replace(self.training, **changes))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as JSON holds them; the training settings under ``training``."""

@@ -1,14 +1,15 @@
 """The commands and their options; light, so that a mistake is reported at once."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import commands, demo
 from .checks import add_device, add_ensemble
 from .datasets import add_dataset_commands
 from .results import add_result_commands
-from .settings import add_train_options, find_data
+from .settings import add_train_options, find_data, recipe_defaults
 from .source import add_columns, existing
 
 __all__ = ["build_parser", "parse"]
@@ -17,13 +18,20 @@ __all__ = ["build_parser", "parse"]
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line: the function of the command, under ``run``, and its options."""
     options = build_parser().parse_args(arguments)
+    if options.command == "train" and options.recipe is not None:
+        defaults = recipe_defaults(options.recipe)
+        options = build_parser(train_defaults=defaults).parse_args(arguments)
     if options.command == "train" and options.data is None:
         find_data(options)
     return options
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of all commands."""
+def build_parser(train_defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser:
+    """Build the parser of all commands.
+
+    Args:
+        train_defaults: Defaults of options of ``train`` that differ from those of the classes.
+    """
     parser = argparse.ArgumentParser(
         prog="cxrtransfer",
         description="Transfer learning for chest X-rays.",
@@ -56,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     train.usage = "%(prog)s [options] data"
     add_train_options(train)
+    train.set_defaults(**(train_defaults or {}))
     _add_shared(train)
     add_dataset_commands(add)
 

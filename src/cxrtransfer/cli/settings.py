@@ -3,7 +3,7 @@
 import argparse
 import inspect
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType
@@ -13,7 +13,7 @@ from cxrtransfer.config import RunConfig, TrainConfig, run_name
 
 from .source import add_columns, existing
 
-__all__ = ["add_train_options", "find_data", "run_configs"]
+__all__ = ["add_train_options", "find_data", "recipe_defaults", "run_configs"]
 
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 # Settings whose option has another name: the option, the value that it sets, and its help.
@@ -22,6 +22,17 @@ _FLAGS: dict[str, tuple[str, object, str]] = {
     "mode": ("--features", "features", "train only the head, on frozen features"),
     "group_by": ("--image-split", None, "split by image, not by patient, as the paper did"),
 }
+
+_RECIPES: Mapping[str, Callable[[], RunConfig]] = {"fast": RunConfig.fast}
+
+
+def recipe_defaults(name: str) -> dict[str, Any]:
+    """Return the defaults of the options of ``train`` by a recipe."""
+    config = _RECIPES[name]()
+    settings = vars(config) | vars(config.training)
+    not_options = {"name", "model", "training", "seed"}
+    options = {key: value for key, value in settings.items() if key not in not_options}
+    return options | {"models": [config.model]}
 
 
 def run_configs(options: argparse.Namespace) -> tuple[RunConfig, ...]:
@@ -69,6 +80,15 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
         help="folder with one folder per class, or with such folders in train, val and test; "
         "folder of the RSNA challenge; or table (CSV) with columns path, label and, if known, "
         "patient_id and split",
+    )
+    fast = RunConfig.fast()
+    train.add_argument(
+        "--recipe",
+        choices=_RECIPES,
+        help="other defaults: fast, for a first result on a laptop, trains "
+        f"{fast.model} on images of {fast.image_size} pixels with {fast.augment} augmentation for "
+        f"{fast.training.epochs} epochs of a {fast.training.schedule} schedule at a learning rate "
+        f"of {fast.training.lr:g}; other options take precedence",
     )
     train.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder of the results (default: runs)"
