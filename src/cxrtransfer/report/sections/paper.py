@@ -41,7 +41,7 @@ PROTOCOLS = {
     "paper": "split by image, last epoch tested, weighted loss normalized by batch",
     "recommended": "split by patient, epoch with the lowest validation loss tested, weighted loss "
     "normalized over the training split",
-    "other": "choices in the settings of each run",
+    "other": "see the settings of each run",
 }
 
 
@@ -99,7 +99,7 @@ def paper_results_section(study: StudyResults) -> Section | None:
     rows.append({**dict.fromkeys(rows[0], ""), **_majority(study)})
     notes = [
         "Below each value: 95% CI, by patient. F1 is the macro average, as in the paper. The last "
-        "row predicts the more frequent class of the training split for every image."
+        "row is for predicting the more frequent class of the training split for every image."
     ]
     if has_published:
         notes.append(
@@ -109,7 +109,7 @@ def paper_results_section(study: StudyResults) -> Section | None:
     else:
         notes.append(
             "No run repeats a network of the paper on its "
-            f"{NUM_TEST_IMAGES} test images, so no printed value stands beside these."
+            f"{NUM_TEST_IMAGES} test images, so no printed values are shown."
         )
     return Section(
         "Results, as in Figure 7 of the paper",
@@ -342,7 +342,7 @@ def _grid(run: RunResult) -> Figure | None:
         is_photo=True,
         title="Grad-CAM in the cells of the confusion matrix",
         caption=f"Figure 9 of the paper. {run_label(run)}, predicted class. A heatmap shows what "
-        "influenced the score; it is no evidence of a lesion.",
+        "influenced the score; it is not evidence of a lesion.",
         alt="Grid of test radiographs with heatmaps, by cell of the confusion matrix.",
         axes=example_grid(run, examples, "confident"),
     )
