@@ -46,7 +46,7 @@ def first_words(*command: str) -> float:
 
 def measurements(scratch: Path) -> dict[str, Callable[[], float]]:
     """Return what to measure; trains a small network for the predictions."""
-    records = draw_radiographs(scratch / "images", num_images=120, size=64)
+    records = draw_radiographs(scratch / "images", num_images=400, size=64)
     run = scratch / "runs" / "squeezenet1_1"
     train = (*COMMAND, "train", str(scratch / "images"), "--models", "squeezenet1_1", "--random")
     small = ("--image-size", "64", "--epochs", "1", "--out")
