@@ -35,8 +35,7 @@ def first_words(*command: str) -> float:
     """Return the seconds until a command writes its first line; then stop it."""
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        line = process.stderr.readline()
+        line = process.stderr.readline() if process.stderr else b""
         seconds = time.perf_counter() - start
         process.terminate()
     if not line:

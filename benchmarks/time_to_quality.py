@@ -299,9 +299,7 @@ def table(
     return lines
 
 
-def _shortest(
-    medians: dict[tuple[str, int], dict[str, float]], quality: float
-) -> Iterator[str]:
+def _shortest(medians: dict[tuple[str, int], dict[str, float]], quality: float) -> Iterator[str]:
     """Name the shortest training of each method whose AUROC reaches a quality."""
     for method in sorted({of for of, _ in medians}):
         times = [
