@@ -13,34 +13,41 @@ import os
 import resource
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from cxrtransfer.data import Records, decode_image, draw_radiographs, load_kermany, thread_map
 from cxrtransfer.data.audit.acquisition import ACQUISITION_SIZE
 
-# The module, which the function of the same name hides in its package.
-audit_module = importlib.import_module("cxrtransfer.data.audit.audit")
-STAGES = {
-    "thread_map": "read, decode, measure",
-    "_near_duplicates": "near-duplicates",
-    "shortcut_aurocs": "shortcuts in file properties",
-    "summarize_acquisition": "shortcuts in the acquisition",
+# Modules by name, because a function of the same name hides one of them in its package.
+AUDIT = importlib.import_module("cxrtransfer.data.audit.audit")
+DUPLICATES = importlib.import_module("cxrtransfer.data.audit.duplicates")
+STAGES: dict[tuple[ModuleType, str], str] = {
+    (AUDIT, "thread_map"): "read, decode, measure",
+    (DUPLICATES, "_candidates"): "near-duplicates: nearest neighbors",
+    (AUDIT, "_near_duplicates"): "near-duplicates, with these",
+    (AUDIT, "shortcut_aurocs"): "shortcuts in file properties",
+    (AUDIT, "summarize_acquisition"): "shortcuts in the acquisition",
 }
 
 
 class Timer:
-    """Seconds of each stage, of the wall clock and of the CPU."""
+    """Seconds of each stage, of the wall clock and of the CPU, summed over its calls."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, tuple[float, float]] = {}
+        self.rows: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
 
     def __call__(self, name: str, task: Callable[[], Any]) -> Any:  # noqa: ANN401
         """Run a task and add its time."""
         wall, cpu = time.perf_counter(), time.process_time()
         result = task()
-        self.rows[name] = (time.perf_counter() - wall, time.process_time() - cpu)
+        seconds, of_cpu = self.rows[name]
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        self.rows[name] = (seconds + wall, of_cpu + cpu)
         return result
 
 
@@ -53,27 +60,24 @@ def stages(records: Records) -> list[str]:
             pass
 
     timer("decode alone", decode_all)
-    original = {name: getattr(audit_module, name) for name in STAGES}
+    original = {place: getattr(*place) for place in STAGES}
 
-    def timed(name: str) -> Callable[..., Any]:
-        # A list, because results of threads are computed while they are read.
-        return lambda *args, **options: timer(
-            STAGES[name],
-            lambda: (
-                list(original[name](*args, **options))
-                if name == "thread_map"
-                else original[name](*args, **options)
-            ),
-        )
+    def timed(place: tuple[ModuleType, str]) -> Callable[..., Any]:
+        def run(*args: Any, **options: Any) -> Any:  # noqa: ANN401
+            result = original[place](*args, **options)
+            # Results of threads are computed while they are read.
+            return list(result) if place[1] == "thread_map" else result
+
+        return lambda *args, **options: timer(STAGES[place], partial(run, *args, **options))
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for name in STAGES:
-        setattr(audit_module, name, timed(name))
+    for place in STAGES:
+        setattr(*place, timed(place))
     try:
-        timer("whole audit", lambda: audit_module.audit(records))
+        timer("whole audit", lambda: AUDIT.audit(records))
     finally:
-        for name, function in original.items():
-            setattr(audit_module, name, function)
+        for place, function in original.items():
+            setattr(*place, function)
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     lines = [f"{len(records):,} images, {os.cpu_count()} cores{'':<18}seconds    CPU s   images/s"]
     lines += [
