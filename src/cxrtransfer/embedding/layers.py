@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from cxrtransfer.files import canonical_json, text_digest, write_arrays
 from cxrtransfer.inference import extract_features, predict_logits
 from cxrtransfer.models import get_head, to_map
-from cxrtransfer.runtime import Precision
-from cxrtransfer.types import StrPath
+from cxrtransfer.types import Precision, StrPath
 
 __all__ = ["HEAD", "data_digest", "layer_features", "model_digest"]
 
