@@ -22,12 +22,13 @@ from cxrtransfer.evaluation import (
     feature_separability,
     metric_drops,
 )
+from cxrtransfer.files import nan_as_none
 from cxrtransfer.inference import View, extract_features, predict
 from cxrtransfer.models import input_spec
 from cxrtransfer.types import StrPath
 
 from .joint import load_ensemble
-from .manifests import nan_as_none, none_as_nan
+from .manifests import none_as_nan
 from .profiles import profile_files
 from .run_folder import ExternalFolder
 from .run_result import RunResult, load_network, load_run
