@@ -104,7 +104,7 @@ class ExternalTest:
     @property
     def shifted(self) -> tuple[Shift, ...]:
         """Shifts larger than those of two samples of one distribution."""
-        return tuple(shift for shift in self.shifts if shift.distance > shift.critical_distance)
+        return tuple(shift for shift in self.shifts if shift.is_significant)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the predictions as values that JSON can hold; NaN becomes None."""
