@@ -32,7 +32,7 @@ from cxrtransfer.report.wording import (
     unavailable,
     value_over_interval,
 )
-from cxrtransfer.study import RunResult, StudyResults
+from cxrtransfer.study import RunResult, StudyResults, best_run
 
 from .heatmaps import example_grid, resized
 
@@ -201,12 +201,7 @@ def explained_run(study: StudyResults, runs: Sequence[RunResult]) -> RunResult:
         if run.config.model == "resnet50" and not run.config.training.early_stopping
     ]
     known = [run for run in same or weighted if run.examples() is not None]
-    return max(known or same or weighted, key=_validation_auroc)
-
-
-def _validation_auroc(run: RunResult) -> float:
-    value = run.val_metrics["auroc"]
-    return -1.0 if math.isnan(value) else value
+    return best_run(known or same or weighted)
 
 
 def _examples(run: RunResult) -> Figure | None:
@@ -313,10 +308,7 @@ def _accuracies(study: StudyResults, runs: Sequence[RunResult]) -> Figure:
 
 
 def _matrices(plain: Sequence[RunResult], weighted: Sequence[RunResult]) -> list[Figure]:
-    best = {
-        run_label(run): run
-        for run in (max(part, key=_validation_auroc) for part in (plain, weighted))
-    }
+    best = {run_label(run): run for run in map(best_run, (plain, weighted))}
     return [
         Figure(
             name="paper_figure_8",
