@@ -25,7 +25,8 @@ from cxrtransfer.report.wording import (
 )
 from cxrtransfer.study import RunResult, StudyResults
 
-from .paper import explained_run, majority_shares
+from .paper import majority_shares
+from .paper_figures import explained_run
 
 NUM_NEIGHBORS = 15
 MIN_IMAGES = 10  # of a group; fewer are inconclusive
