@@ -129,9 +129,6 @@ def _write(study: StudyResults) -> Path:
         study.folder.metrics_csv.name: metrics_csv(study),
         study.folder.metrics_json.name: metrics_json(study),
     }
-    for name, text in downloads.items():
-        with atomic_path(study.folder.path / name) as path:
-            path.write_text(text, encoding="utf-8")
     if study.chosen.folder.embedding_page.exists():
         with atomic_path(study.folder.embedding_page) as path:
             shutil.copyfile(study.chosen.folder.embedding_page, path)
