@@ -16,10 +16,8 @@ from .calibration import (
     reliability,
 )
 from .comparison import (
-    Anova as Anova,
     Comparison,
     McNemar as McNemar,
-    anova_over_folds,
     compare,
     compare_all,
     mcnemar,
@@ -41,6 +39,7 @@ from .ensemble import (
     majority_vote,
 )
 from .evaluate import Evaluation, evaluate
+from .folds import Anova as Anova, anova_over_folds
 from .intervals import Estimate, wilson_interval as wilson_interval
 from .ledger import (
     common_ledger as common_ledger,
@@ -53,7 +52,6 @@ from .overlap import (
     AdjustedAuroc as AdjustedAuroc,
     adjusted_auroc,
     fit_propensity,
-    overlap_weights as overlap_weights,
 )
 from .predictions import Predictions
 from .prior_shift import (
