@@ -27,10 +27,10 @@ from cxrtransfer.inference import View, extract_features, predict
 from cxrtransfer.models import input_spec
 from cxrtransfer.types import StrPath
 
+from .external_folder import ExternalFolder
 from .joint import load_ensemble
 from .manifests import none_as_nan
 from .profiles import profile_files
-from .run_folder import ExternalFolder
 from .run_result import RunResult, load_network, load_run
 
 __all__ = ["ExternalTest", "external_test", "load_external_test"]
