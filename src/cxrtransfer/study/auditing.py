@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import Container, Mapping
-from pathlib import Path
 from typing import Literal
 
 from cxrtransfer.config import RunConfig
@@ -55,7 +54,7 @@ def audit_images(
         result = StudyAudit(digest=digest, skipped=skipped, result=findings)
         _logger.info("%s", findings)
     if result.skipped and on_error == "raise":
-        raise UnreadableImagesError({Path(name): why for name, why in result.skipped.items()})
+        raise UnreadableImagesError(result.skipped)
     if result.result.leaks:
         _logger.warning(
             "patients, files or near-duplicates are in more than one split: the metrics may be "

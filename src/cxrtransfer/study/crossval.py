@@ -111,7 +111,7 @@ def cross_validate(
     check_config(config, records, folder.fold(num_folds - 1))
     unreadable = find_unreadable(records)
     if unreadable and on_error == "raise":
-        raise UnreadableImagesError({Path(name): why for name, why in unreadable.items()})
+        raise UnreadableImagesError(unreadable)
     records = leave_out(records, unreadable)
     if config.test_fraction is not None:  # one test split for all folds, drawn before them
         records = split_records(records, replace(config, val_fraction=0.0))

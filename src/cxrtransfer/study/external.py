@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -240,7 +239,7 @@ def external_test(
         everything, "test", val_fraction=0.0, input_spec=spec, on_error=on_error
     )
     if not len(data):
-        raise UnreadableImagesError({Path(name): why for name, why in data.skipped.items()})
+        raise UnreadableImagesError(data.skipped)
     predictions = replace(
         predict(
             joint.network if joint else network,
