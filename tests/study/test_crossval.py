@@ -24,9 +24,7 @@ CONFIG = RunConfig(
 
 
 @pytest.fixture(scope="module")
-def records(
-    draw_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Records:
+def records(draw_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Records:
     """Eighteen training and six test images; patients have two images each."""
     tree = draw_tree(tmp_path_factory.mktemp("images"), train=9, test=3, brighter=True)
     found = read_folder(tree)

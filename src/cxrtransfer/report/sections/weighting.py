@@ -20,7 +20,7 @@ def weighting_sentences(study: StudyResults) -> list[str]:
 
 
 def weighting_pairs(runs: Sequence[RunResult]) -> list[tuple[RunResult, RunResult]]:
-    """Return each weighted run with the unweighted one that differs in nothing but weight decay."""
+    """Return each weighted run with the unweighted one that differs at most in weight decay."""
     plain = {_settings(run): run for run in runs if not is_weighted(run)}
     return [
         (run, plain[_settings(run)])
