@@ -5,7 +5,7 @@
 The images are those of the synthetic study: 320 radiographs of 64 pixels, in batches of 16. Each
 of the other processes trains a small network of torch in one thread, without a pause. They are
 stopped and continued in turn, so that a change in the load of the machine affects both columns. A
-ratio is the median time beside them over the median time alone. With a fair share of the cores, a
+ratio is the median time beside them over the median time alone. If all threads get equal time, a
 process with as many threads as cores takes (cores + neighbors) / cores times as long.
 """
 
@@ -90,7 +90,7 @@ def main() -> None:
             f"{options.repeats}{', all threads for small work' if options.all_threads else ''}"
         )
         print(
-            f"beside {options.neighbors} busy processes; ratio of a fair share "
+            f"beside {options.neighbors} busy processes; ratio if all threads get equal time: "
             f"{(cores + options.neighbors) / cores:.1f}"
         )
         print(f"{'':16}{'alone':>10}{'beside':>10}{'ratio':>8}")

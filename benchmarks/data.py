@@ -1,9 +1,9 @@
-"""Speed and memory of decoding, loading and auditing, compared with torchvision's ImageFolder.
+"""Speed and memory of decoding and loading, compared with torchvision's ImageFolder.
 
     python benchmarks/data.py --data KERMANY --originals ORIGINALS [--drawn 100000]
 
-Each measurement runs in a separate process. Decoding and loading use one thread, auditing and
-building a cache use all. "MB more" is the maximum increase in the memory of the process, without
+Each measurement runs in a separate process. Decoding and loading use one thread, building a cache
+all. "MB more" is the maximum increase in the memory of the process, without
 the pages of mapped files. Ratios are of images per second. The 100,000 synthetic images need 6 GB
 of disk under --scratch.
 """
@@ -27,10 +27,8 @@ from torch.utils.data import DataLoader
 from cxrtransfer.data import (
     Records,
     StratifiedResplit,
-    audit,
     decode_image,
     draw_radiographs,
-    load_kermany,
     read_folder,
 )
 from cxrtransfer.data.images.cache import decode_once
@@ -106,25 +104,9 @@ def feed_ours_items(options: argparse.Namespace) -> tuple[int, float]:
     return len(dataset), seconds(lambda: [None for _ in loader], repeats=25)
 
 
-def audit_real(options: argparse.Namespace) -> tuple[int, float]:
-    """Audit the real images, all threads."""
-    records = load_kermany(options.data)
-    start = time.perf_counter()
-    audit(records)
-    return len(records), time.perf_counter() - start
-
-
 def drawn(options: argparse.Namespace) -> Records:
     """Synthetic radiographs of 32 pixels, drawn on first use."""
     return draw_radiographs(options.scratch / "drawn", num_images=options.drawn, size=32)
-
-
-def audit_drawn(options: argparse.Namespace) -> tuple[int, float]:
-    """Audit the synthetic radiographs, all threads."""
-    records = drawn(options)
-    start = time.perf_counter()
-    audit(records)
-    return len(records), time.perf_counter() - start
 
 
 def cache_drawn(options: argparse.Namespace) -> tuple[int, float]:
@@ -153,8 +135,6 @@ MEASUREMENTS = {
     "load 224 px files, ImageFolder": (feed_torchvision_small, "load originals, ImageFolder"),
     "load from cache, DataLoader": (feed_ours_items, "load originals, ImageFolder"),
     "load from cache, batch_loader": (feed_ours, "load originals, ImageFolder"),
-    "audit real": (audit_real, None),
-    "audit drawn": (audit_drawn, None),
     "build cache of drawn": (cache_drawn, None),
     "open it and read an epoch": (feed_drawn, None),
 }

@@ -60,7 +60,8 @@ def add_ensemble(command: argparse.ArgumentParser) -> None:
         type=existing,
         default=[],
         metavar="RUN",
-        help="folders of further runs with the same split, to average the probabilities of all",
+        help="folders of further runs with the same split; the probabilities of all runs are "
+        "averaged",
     )
     command.add_argument(
         "--views",
@@ -72,8 +73,8 @@ def add_ensemble(command: argparse.ArgumentParser) -> None:
         "--source",
         type=existing,
         metavar="FOLDER",
-        help="folder of the images that the runs were trained on; with --views their validation "
-        "or test images are predicted again",
+        help="folder of the images on which the runs were trained; with --views, their "
+        "validation or test images are predicted again",
     )
 
 

@@ -20,7 +20,10 @@ def add_demo_command(add: Any) -> None:  # noqa: ANN401  (adds a command, given 
         _demo,
     )
     demo.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), help="folder (default: runs/demo)"
+        "--out",
+        type=Path,
+        default=Path("runs/demo"),
+        help="folder of the results (default: runs/demo)",
     )
     demo.add_argument("--json", action="store_true", help="print the results as JSON")
 

@@ -25,14 +25,18 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
     evaluate.add_argument(
         "predictions",
         type=existing,
-        help="table (CSV) with columns id, label and one probability per class, as "
+        help="table (CSV) with columns id, label and one probability per class, such as "
         "predictions_test.csv of a run",
     )
     evaluate.add_argument(
         "--positive", metavar="NAME", help="name of the positive class (default: the second)"
     )
     evaluate.add_argument(
-        "--threshold", type=float, default=0.5, metavar="X", help="(default: 0.5)"
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="decision threshold (default: 0.5)",
     )
     evaluate.add_argument(
         "--patients",
@@ -51,7 +55,7 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
     explain.add_argument("run_folder", type=existing, metavar="run", help="folder of one run")
     explain.add_argument("images", type=existing, nargs="+", help="one folder, or files")
     explain.add_argument(
-        "--out", type=Path, default=Path("heatmaps"), help="folder (default: heatmaps)"
+        "--out", type=Path, default=Path("heatmaps"), help="folder to write (default: heatmaps)"
     )
     add_ensemble(explain)
 
@@ -67,7 +71,7 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
         "--out",
         type=Path,
         default=Path("embedding.csv"),
-        help="table of coordinates (default: embedding.csv)",
+        help="table of coordinates to write (default: embedding.csv)",
     )
     embed.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of t-SNE (default: 0)"

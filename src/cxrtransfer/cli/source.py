@@ -23,7 +23,8 @@ def add_columns(command: argparse.ArgumentParser) -> None:
         "--patient-regex",
         type=_pattern,
         metavar="REGEX",
-        help="pattern whose first group in the file name is the patient, e.g. '^(P\\d+)_'",
+        help="regular expression for file names whose first group is the patient, e.g. "
+        "'^(P\\d+)_'",
     )
     for column, default in (
         ("path", "path"),
@@ -57,7 +58,10 @@ def read_source(options: argparse.Namespace) -> "Records":
             )
         is_rsna = _is_rsna(data)
         if is_rsna and patient_of is not None:
-            raise ValueError("--patient-regex needs images whose names contain the patient")
+            raise ValueError(
+                "--patient-regex needs images whose names contain the patient, but the file "
+                "names of the RSNA challenge do not"
+            )
         records = load_rsna(data) if is_rsna else read_folder(data, patient_id=patient_of)
     else:
         image = columns.pop("path", "path")
@@ -136,7 +140,9 @@ def _pattern(word: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(word)
     except re.error as error:
-        raise argparse.ArgumentTypeError(f"is no regular expression ({error}): {word!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"must be a regular expression, got {word!r} ({error})"
+        ) from None
     if pattern.groups < 1:
         raise argparse.ArgumentTypeError(
             f"must have a group in parentheses that is the patient, got {word!r}"

@@ -242,7 +242,7 @@ class Records(Sequence[Record]):
 
                 Records.from_csv("stage_2_train_labels.csv", root="stage_2_train_images",
                                  image=lambda row: row["patientId"] + ".dcm",
-                                 label="Target", patient="patientId")
+                                 label="Target")
                 Records.from_csv("Data_Entry_2017.csv", root="images", image="Image Index",
                                  label=lambda row: str("Pneumonia" in row["Finding Labels"]),
                                  patient="Patient ID")

@@ -63,8 +63,8 @@ def search_settings(
 
     No patient is in two folds. Each fold is held out once; the epoch is selected on a validation
     split of the other folds, so that a score is not optimistic for its settings. The score of the
-    best of many trials is: test its configuration once, on the test split, which has no part in
-    the search.
+    best of many trials is optimistic: test its configuration once, on the test split, which has no
+    part in the search.
 
     Every fold of a trial is a run in a folder of its own: a complete one is loaded, an
     interrupted one is resumed. More trials of the same space and seed include the earlier ones.

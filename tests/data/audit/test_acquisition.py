@@ -188,6 +188,13 @@ def test_the_statistics_are_those_of_their_definitions() -> None:
     assert {name: statistics[name] for name in expected} == pytest.approx(expected, rel=1e-6)
 
 
+def test_quantiles_are_interpolated() -> None:
+    image = np.zeros((16, 16), dtype=np.uint8)
+    image[8:] = 200
+
+    assert acquisition_statistics(image)["median"] == 100  # between the 128th and 129th pixel
+
+
 def test_the_statistics_of_an_image_do_not_depend_on_the_one_before() -> None:
     images = [noisy(), np.full((224, 224), 255, dtype=np.uint8), noisy(1)[:200]]
 

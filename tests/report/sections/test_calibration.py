@@ -21,7 +21,7 @@ def test_recalibration_is_fitted_on_validation(study):
 
     assert scaled is not None
     np.testing.assert_array_equal(scaled.probabilities, expected.probabilities)
-    assert "After Platt scaling fitted on the validation set the ECE is" in section.text[1]
+    assert "After Platt scaling fitted on the validation set, the ECE is" in section.text[1]
     titles = [ax.get_title(loc="left") for ax in section.figures[0].axes]
     assert titles == ["As predicted", "After Platt scaling"]
 

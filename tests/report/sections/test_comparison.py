@@ -28,7 +28,7 @@ def test_runs_that_differ_by_seed_alone_have_their_mean_and_range(study, with_co
         values = [compute_metrics(test)[metric] for test in (plain.test, reversed_test)]
         low, high = min(values), max(values)
         assert cell == f"{sum(values) / 2:.3f}\n{low:.3f}\N{EN DASH}{high:.3f}"
-    assert "is not the 95% CI" in section.text[0]
+    assert "is not included in the 95% CI" in section.text[0]
 
 
 def test_without_a_second_seed_there_is_no_section(study):

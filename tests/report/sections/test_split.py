@@ -32,7 +32,7 @@ def test_the_audit_is_listed_with_what_was_left_out(study):
     listing = section.listing["Audit in full"]
     assert listing.startswith(str(study.audit.result))
     assert listing.endswith("Unreadable images, skipped\n  a.png: truncated")
-    assert section.checks[-1] == Check("found", "1 image unreadable and left out.")
+    assert section.checks[-1] == Check("found", "1 image unreadable and skipped.")
 
 
 def test_unknown_patients_are_a_warning(study):

@@ -12,7 +12,7 @@ def test_a_weighted_run_is_compared_with_the_unweighted_one(study):
     assert sentence.startswith("weighted, against plain: class weights [3.0, 1.0] gave ")
     assert f"({difference:+.3f}, " in sentence
     before, after = (study.tests[name]["recall"].value for name in ("plain", "weighted"))
-    assert f"sensitivity went from {before:.3f} to {after:.3f}" in sentence
+    assert f"sensitivity changed from {before:.3f} to {after:.3f}" in sentence
 
 
 def test_runs_that_differ_in_something_else_are_not_compared(study, with_config):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -18,11 +19,11 @@ from cxrtransfer.data.images.decode import (
     read_file,
     thread_map,
 )
-from cxrtransfer.data.records import Record, Records
+from cxrtransfer.data.records import Records
 from cxrtransfer.runtime import blas_threads_for
 from cxrtransfer.types import Split
 
-from .acquisition import ACQUISITION_SIZE, acquisition_statistics
+from .acquisition import ACQUISITION_SIZE, acquisition_columns
 from .acquisition_summary import summarize_acquisition
 from .duplicates import THUMBNAIL_SIZE, near_pairs
 from .results import NO_SPLIT, AuditResult, Duplicates, NearDuplicates, SharedPatients
@@ -30,6 +31,7 @@ from .shortcuts import shortcut_aurocs
 
 __all__ = ["audit"]
 
+_IMAGES_PER_TASK = 8
 MIN_CONTRAST = 2.0  # standard deviation of the gray values, of 255
 _SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -43,7 +45,7 @@ def audit(
     """Check a data set for patients and duplicates in several splits, shortcuts and blank images.
 
     Shortcuts are properties other than the anatomy that predict the class: those of the file, and
-    how the image was acquired (:func:`acquisition_statistics`).
+    how the image was acquired (:func:`cxrtransfer.data.acquisition_statistics`).
 
     Each file is read once, in parallel threads. Only nearest neighbors are compared pixel by
     pixel, so the time does not grow with the square of the number of images.
@@ -66,11 +68,14 @@ def audit(
         raise ValueError("records must have at least one image, got none")
     # One array for all, because near-duplicates are searched in it.
     thumbnails = np.empty((len(records), THUMBNAIL_SIZE, THUMBNAIL_SIZE), dtype=np.uint8)
-    read = catch_errors(partial(_read, thumbnails))
     contents: list[_Content | str] = []
     if read_content:
-        with blas_threads_for(0):  # one thread per file
-            contents = list(thread_map(read, enumerate(records)))
+        # Several images at a time, because threads wait for each other between operations.
+        starts = range(0, len(records), _IMAGES_PER_TASK)
+        tasks = (range(start, min(start + _IMAGES_PER_TASK, len(records))) for start in starts)
+        read = partial(_read, records, thumbnails)
+        with blas_threads_for(0):  # one thread per task
+            contents = [item for part in thread_map(read, tasks, per_task=1) for item in part]
     readable = [(index, item) for index, item in enumerate(contents) if isinstance(item, _Content)]
     used = records.take(index for index, _ in readable)
     return AuditResult(
@@ -113,20 +118,36 @@ class _Content:
     statistics: dict[str, float]
 
 
-def _read(thumbnails: npt.NDArray[np.uint8], numbered: tuple[int, Record]) -> _Content:
-    """Read an image, and write its thumbnail."""
-    index, row = numbered
-    data = read_file(row.path)
+def _read(
+    records: Records, thumbnails: npt.NDArray[np.uint8], indices: Iterable[int]
+) -> list[_Content | str]:
+    """Read images, and write their thumbnails; the error message of those that are unreadable."""
+    decode = catch_errors(partial(_decode, records, thumbnails))
+    contents = [decode(index) for index in indices]
+    decoded = [content for content in contents if not isinstance(content, str)]
+    if not decoded:
+        return [content for content in contents if isinstance(content, str)]
+    _, infos, images = zip(*decoded, strict=True)
+    columns = acquisition_columns(np.array(images), [info.width / info.height for info in infos])
+    rows = iter(np.array(list(columns.values())).T.tolist())
+    return [
+        content
+        if isinstance(content, str)
+        else _Content(*content[:2], dict(zip(columns, next(rows), strict=True)))
+        for content in contents
+    ]
+
+
+def _decode(
+    records: Records, thumbnails: npt.NDArray[np.uint8], index: int
+) -> tuple[bytes, ImageInfo, npt.NDArray[np.uint8]]:
+    data = read_file(records[index].path)
     pixels, info = decode_with_info(data, ACQUISITION_SIZE)
     thumbnail = Image.fromarray(pixels).resize(
         (THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR
     )
     thumbnails[index] = np.asarray(thumbnail)
-    return _Content(
-        hashlib.sha256(data).digest(),
-        info,
-        acquisition_statistics(pixels, aspect_ratio=info.width / info.height),
-    )
+    return hashlib.sha256(data).digest(), info, pixels
 
 
 def _class_counts(records: Records) -> dict[str, dict[str, int]]:

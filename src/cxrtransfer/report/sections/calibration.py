@@ -38,7 +38,7 @@ def calibration_section(study: StudyResults) -> Section:
         error_after = compute_metrics(scaled)["ece"]
         change = "" if error_after < error else ", which is no improvement"
         text.append(
-            f"After Platt scaling fitted on the validation set the ECE is "
+            f"After Platt scaling fitted on the validation set, the ECE is "
             f"{number(error_after)}{change}."
         )
     axes = []

@@ -58,8 +58,8 @@ def seeds_section(study: StudyResults) -> Section | None:
         "Run-to-run variability over seeds",
         text=[
             "Mean and range of the test metrics over training seeds, with the same configuration "
-            "and split. This variability of training is not the 95% CI of a run, which is about "
-            "new patients and holds for a single seed."
+            "and split. This variability of training is not included in the 95% CI of a run, "
+            "which accounts for the sampling of patients, for a single seed."
         ],
         tables=[Table(name="seeds", rows=rows)],
     )
@@ -95,7 +95,7 @@ def pairs_section(study: StudyResults) -> Section | None:
         "Pairs of runs",
         text=[
             f"{verdict} Differences that are not significant may be due to sampling. The tests "
-            "hold for these trained networks; they do not include the variability over seeds."
+            "apply to these trained networks; they do not include the variability over seeds."
         ],
         tables=[
             Table(

@@ -41,7 +41,7 @@ def errors_section(study: StudyResults) -> Section:
     else:
         cases = _cases(test, wrong, examples)
         text.append(
-            f"Shown are {len(cases):,} of them: radiograph and Grad-CAM heatmap of the "
+            f"{len(cases):,} of them are shown, each with the Grad-CAM heatmap of the "
             "predicted class, the most confident first."
             if len(cases) != 1
             else "One of them is shown, with the Grad-CAM heatmap of the predicted class."
@@ -67,7 +67,7 @@ def errors_section(study: StudyResults) -> Section:
         cases=cases,
         notes=[
             f"All predictions are in {run.name}/predictions_test.csv. A heatmap shows what "
-            "influenced the prediction; it is no evidence of a lesion."
+            "influenced the prediction; it is not evidence of a lesion."
         ],
     )
 

@@ -71,7 +71,7 @@ def _example_figures(study: StudyResults, examples: tuple[Example, ...]) -> list
             title="Grad-CAM heatmaps",
             caption=f"Grad-CAM of the predicted class by {run_label(run)}, for "
             f"{RULES['confident']} of the confusion matrix. A heatmap shows what influenced "
-            "the score; it is no evidence of a lesion."
+            "the score; it is not evidence of a lesion."
             + ("" if run.localization() is None else " White: the boxes of the findings."),
             alt=alt,
             axes=example_grid(run, examples, "confident"),
@@ -93,9 +93,9 @@ def _occlusion_figure(run: RunResult, examples: tuple[Example, ...]) -> Figure:
         name="occlusion",
         is_photo=True,
         title="Occlusion maps",
-        caption=f"Decrease of the predicted class's probability when {run_label(run)} sees a "
-        "square of the image in gray (Kermany et al. 2018), relative to the largest decrease. "
-        "For the same images as the heatmaps.",
+        caption=f"Decrease of the probability of the class predicted by {run_label(run)} when a "
+        "square of the image is filled with gray (Kermany et al. 2018), relative to the largest "
+        "decrease, for the same images as the heatmaps.",
         alt="Grid of test radiographs with occlusion maps, by cell of the confusion matrix",
         axes=example_grid(run, examples, "confident"),
     )

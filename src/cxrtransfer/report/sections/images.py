@@ -32,8 +32,8 @@ def images_section(study: StudyResults) -> Section:
             Figure(
                 name="class_balance",
                 title="Number of images",
-                caption="Images of each class in each split. Where the prevalence differs between "
-                "validation and test, accuracy and F1 differ as well, whatever the network.",
+                caption="Images of each class in each split. If the prevalence differs between "
+                "validation and test, accuracy and F1 differ as well, even for the same network.",
                 alt="Bar chart of the number of images: "
                 + "; ".join(
                     f"{SPLITS[split]} "

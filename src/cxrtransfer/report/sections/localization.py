@@ -6,7 +6,7 @@ import numpy.typing as npt
 from cxrtransfer.evaluation import patient_codes, resampled_weights
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.page import Section, Table
-from cxrtransfer.report.wording import UNDEFINED, counted, percent, unavailable
+from cxrtransfer.report.wording import UNDEFINED, percent, unavailable
 from cxrtransfer.study import StudyResults
 
 
@@ -41,10 +41,10 @@ def localization_section(study: StudyResults) -> Section | None:
         "images whose peak activation is in a box (pointing game, Zhang et al. 2018). Heatmap in "
         "the boxes: mean fraction of the heatmap (Wang et al. 2020). Intersection over union: of "
         "the boxes and the region of at least half the maximum. Below each value: 95% CI, by "
-        "patient. A heatmap unrelated to the boxes would reach their area in the first two."
+        "patient. For heatmaps unrelated to the boxes, the first two would equal their area."
     ]
     if empty:
-        notes.append(f"{counted(empty, 'empty heatmap')} count as misses and have no other score.")
+        notes.append(f"Empty heatmaps ({empty:,}) count as misses and have no other score.")
     tables = [Table(name="localization", rows=rows)] if rows else []
     return Section("Localization of the findings", text=text, tables=tables, notes=notes)
 

@@ -20,7 +20,7 @@ PROTOCOLS = {
     "paper": "split by image, last epoch tested, weighted loss normalized by batch",
     "recommended": "split by patient, epoch with the lowest validation loss tested, weighted loss "
     "normalized over the training split",
-    "other": "choices in the settings of each run",
+    "other": "see the settings of each run",
 }
 
 
@@ -78,7 +78,7 @@ def paper_results_section(study: StudyResults) -> Section | None:
     rows.append({**dict.fromkeys(rows[0], ""), **_majority(study)})
     notes = [
         "Below each value: 95% CI, by patient. F1 is the macro average, as in the paper. The last "
-        "row predicts the more frequent class of the training split for every image."
+        "row is for predicting the more frequent class of the training split for every image."
     ]
     if has_published:
         notes.append(
@@ -88,7 +88,7 @@ def paper_results_section(study: StudyResults) -> Section | None:
     else:
         notes.append(
             "No run repeats a network of the paper on its "
-            f"{NUM_TEST_IMAGES} test images, so no printed value stands beside these."
+            f"{NUM_TEST_IMAGES} test images, so no printed values are shown."
         )
     return Section(
         "Results, as in Figure 7 of the paper",

@@ -51,7 +51,7 @@ def claims_section(study: StudyResults) -> Section | None:
         tables=[_table(study, pairs)] if pairs else [],
         notes=[
             "Differences are of runs on the same test images, with 95% CIs that resample "
-            "patients; p-values are not adjusted for the number of claims. They hold for these "
+            "patients; p-values are not adjusted for the number of claims. They apply to these "
             'trained networks and do not include the variability over seeds. "Confirmed" and '
             '"contradicted" require a CI that excludes zero.'
         ],
@@ -213,9 +213,9 @@ def _baseline(study: StudyResults, runs: Sequence[RunResult]) -> str:
     name, train, test = majority_shares(study)
     above = [run for run in runs if study.tests[run.name]["accuracy"].low > test]
     return (
-        f"Baseline: to call every image {name} has an accuracy of {percent(train)} on the "
-        f"training and {percent(test)} on the test split. The accuracy of {len(above)} of "
-        f"{len(runs)} runs is significantly above it on the test split."
+        f"Baseline: predicting {name} for every image has an accuracy of {percent(train)} on the "
+        f"training and {percent(test)} on the test split. On the test split, the accuracy of "
+        f"{len(above)} of {len(runs)} runs is significantly higher."
     )
 
 

@@ -203,7 +203,7 @@ def _grid(run: RunResult) -> Figure | None:
         is_photo=True,
         title="Grad-CAM in the cells of the confusion matrix",
         caption=f"Figure 9 of the paper. {run_label(run)}, predicted class. A heatmap shows what "
-        "influenced the score; it is no evidence of a lesion.",
+        "influenced the score; it is not evidence of a lesion.",
         alt="Grid of test radiographs with heatmaps, by cell of the confusion matrix.",
         axes=example_grid(run, examples, "confident"),
     )

@@ -61,7 +61,7 @@ def _roc_figure(study: StudyResults) -> Figure:
         name="roc",
         title="ROC curve on the test set",
         caption="Sensitivity against the false-positive rate over all thresholds, with a "
-        "pointwise 95% confidence band; marks show thresholds, of which none was chosen on the "
+        "pointwise 95% confidence band; markers show thresholds, none of which was chosen on the "
         "test set.",
         alt=f"Receiver operating characteristic curve of {label}: AUROC "
         f"{with_interval(evaluation['auroc'])}; sensitivity "

@@ -37,7 +37,7 @@ def prevalence_section(study: StudyResults) -> Section | None:
     else:
         verdict = (
             f"The estimate is off by {abs(estimate - true) * 100:.1f} percentage points. EM "
-            "assumes that the images of each class look as in training and that the "
+            "assumes that the images of each class are distributed as in training and that the "
             "probabilities are calibrated; neither can be verified without labels."
         )
     text = [

@@ -40,7 +40,7 @@ def shortcuts_section(study: StudyResults) -> Section:
         figures=_extreme_figures(study),
         notes=[
             "Below each value: 95% CI. Overlap-weighted: each validation image is weighted by the "
-            "probability, given its acquisition statistics, of the class that it is not of (Li, "
+            "probability, given its acquisition statistics, that it is of the other class (Li, "
             "Morgan and Zaslavsky 2018). Within strata: images are compared only with others of "
             "similar acquisition (Janes and Pepe 2009). Neither uses the test set."
         ],
@@ -69,10 +69,10 @@ def _adjusted_sentence(name: str, adjusted: AdjustedAuroc | None) -> str:
     if not adjusted.has_overlap:
         return f"The validation AUROC cannot be adjusted: {adjusted.overlap.reason}."
     return (
-        f"Among validation images of similar acquisition {name} has an AUROC of "
+        f"Among validation images of similar acquisition, {name} has an AUROC of "
         f"{with_interval(adjusted.overlap)}, rather than {with_interval(adjusted.plain)} among "
-        "all. It is no prediction of the test AUROC: it misses shortcuts that the acquisition "
-        "statistics do not describe."
+        "all. This does not predict the test AUROC: it does not account for shortcuts that the "
+        "acquisition statistics do not describe."
     )
 
 
@@ -113,8 +113,8 @@ def _stress_sentence(run: RunResult, stressed: dict[str, tuple[StressResult, ...
     if not found:
         return f"{start} no shortcut."
     return (
-        f"{start} shortcuts: {', '.join(found)}. With the lungs hidden the AUROC should be near "
-        "0.5, and other changes should hardly matter."
+        f"{start} shortcuts: {', '.join(found)}. With the lungs hidden, the AUROC should be near "
+        "0.5; other changes should hardly affect it."
     )
 
 
@@ -169,9 +169,9 @@ def _extreme_figures(study: StudyResults) -> list[Figure]:
         Figure(
             name="acquisition_extremes",
             is_photo=True,
-            title=f"{name} images acquired like {others}, and typical ones",
-            caption=f"Images of {name} whose acquisition statistics are most (first row) and "
-            f"least (second row) like those of {others}, of all splits.",
+            title=f"{name} images with acquisition similar to {others}, and typical ones",
+            caption=f"{name} images from all splits whose acquisition statistics are most (first "
+            f"row) and least (second row) similar to those of {others}.",
             alt=f"Two rows of {len(least)} radiographs of the class {name}.",
             axes=plot_samples(
                 [*least, *most],
@@ -197,8 +197,8 @@ def _openings_sentence(study: StudyResults) -> str:
     of_all = f", and {counted(in_all, 'time')} in all studies of {ledger}" if in_all else ""
     return (
         f"The test set has been used {counted(runs, 'time')}{of_folds} in this study "
-        f"(test-openings.csv in each run folder){of_all}. The more often it is used, the less its "
-        "results say about new patients; what is chosen by them is optimistic."
+        f"(test-openings.csv in each run folder){of_all}. The more often it is used to make "
+        "choices, the more optimistic its results become for new patients."
     )
 
 

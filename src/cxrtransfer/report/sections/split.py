@@ -92,7 +92,7 @@ def _images(study: StudyResults) -> Iterator[Check]:
         yield Check("found", f"{counted(len(audit.blank), 'image')} nearly constant.")
     if study.audit.skipped:
         skipped = counted(len(study.audit.skipped), "image")
-        yield Check("found", f"{skipped} unreadable and left out.")
+        yield Check("found", f"{skipped} unreadable and skipped.")
 
 
 def _acquisition(acquisition: Acquisition | None) -> Check:
@@ -105,6 +105,6 @@ def _acquisition(acquisition: Acquisition | None) -> Check:
         return Check(
             "found",
             f"The border and the corners alone predict the class ({auroc}): the images of the "
-            "classes were acquired differently, and the network may use that (Shortcuts).",
+            "classes were acquired differently, and the network may use this (see Shortcuts).",
         )
     return Check("passed", f"The border and the corners alone hardly predict the class ({auroc}).")

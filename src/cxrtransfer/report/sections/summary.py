@@ -154,8 +154,8 @@ def _choice(study: StudyResults) -> Iterator[str]:
     label = run_label(study.chosen)
     if len(study.runs) > 1:
         yield (
-            f"{label} had the highest validation AUROC of {len(study.runs)} runs, and is the run "
-            "that this report is about."
+            f"{label} had the highest validation AUROC of {len(study.runs)} runs and was "
+            "selected for this report."
         )
     elif study.failed:
         yield f"{label} is the only completed run."
@@ -210,8 +210,8 @@ def _limits(study: StudyResults) -> Iterator[str]:
     positive = study.chosen.positive_class
     if positive.is_doubtful:
         yield (
-            f"Caution: {positive.name} is the positive class by default, as the second class by "
-            "name; sensitivity, specificity and thresholds refer to it."
+            f"Caution: {positive.name} is the positive class by default, as the second class in "
+            "alphabetical order; sensitivity, specificity and thresholds refer to it."
         )
     for name, error in study.failed.items():
         yield f"Run {name} failed and is not included ({error.splitlines()[0]})."
@@ -231,7 +231,7 @@ def _steps(study: StudyResults) -> Iterator[str]:
     if audit.leaks:
         yield (
             "Split by patient, remove the copies that the audit lists, and rerun in another "
-            "output folder: until then the numbers above are not those of new patients."
+            "output folder: until then the numbers above may not hold for new patients."
         )
     if run.positive_class.is_doubtful:
         yield (
@@ -260,14 +260,14 @@ def _steps(study: StudyResults) -> Iterator[str]:
         helps = scaled and compute_metrics(scaled)["ece"] < study.chosen_test["ece"].value
         yield (
             "Recalibrate the probabilities on the validation set (fit_platt) before they are "
-            "read as risks."
+            "interpreted as risks."
             if helps
             else "Recalibrate the probabilities on images like those of the intended use: "
-            "recalibration on the validation set does not help on the test set."
+            "recalibration on the validation set does not improve them on the test set."
         )
     smallest = int(study.chosen_test.confusion_matrix.sum(axis=1).min())
     if smallest < MIN_PATIENTS:
         yield f"Test on more images: the smallest class has {smallest:,}."
     if len({each.config.training.seed for each in study.runs}) < 2:
-        yield "Repeat the training with other seeds (--seeds 0 1 2) to see the variability."
-    yield "Look at the errors below: do they have something in common?"
+        yield "Repeat the training with other seeds (--seeds 0 1 2) to measure its variability."
+    yield "Look at the errors below for what they have in common."

@@ -99,12 +99,12 @@ def folds_section(study: StudyResults) -> Section | None:
     return Section(
         "Cross-validation",
         text=[
-            "One network per fold, each evaluated on patients that it was not trained on.",
+            "One network per fold, each evaluated on patients on which it was not trained.",
             *_anova(study),
         ],
         tables=[Table(name="folds", rows=rows)],
         notes=[
-            "The best epoch of each fold was selected on the images that it is evaluated on, so "
+            "The best epoch of each fold was selected on the images on which it is evaluated, so "
             "these values are slightly optimistic for new patients."
         ],
     )

@@ -52,7 +52,7 @@ def _sentence(study: StudyResults, weighted: RunResult, plain: RunResult) -> str
         decay = f" and a weight decay of {weighted.config.training.weight_decay:g}"
     return (
         f"{run_label(weighted)}, against {run_label(plain)}: class weights {weights}{decay} gave "
-        f"{verdict} ({difference}). At threshold 0.5 the sensitivity went from "
+        f"{verdict} ({difference}). At threshold 0.5, the sensitivity changed from "
         f"{number(before['recall'].value)} to {number(after['recall'].value)}, the specificity "
         f"from {number(before['specificity'].value)} to {number(after['specificity'].value)}."
     )
