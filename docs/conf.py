@@ -91,10 +91,7 @@ else:
         (r"py:.*", r"cxrtransfer\.runtime\..*"),  # private
         # Types that users meet only as values, which are described where they are returned.
         (r"py:class", r"cxrtransfer\.(embedding\.preparation|inference\.batches)\.\w+"),
-        (
-            r"py:class",
-            r"cxrtransfer\.study\.(documents|layers|manifests|run_folder|study_folder)\.\w+",
-        ),
+        (r"py:class", r"cxrtransfer\.study\.(documents|\w+_folder|layers|manifests)\.\w+"),
         (r"py:class", r"cxrtransfer\.models\.names\.\w+"),
         (r"py:class", r"cxrtransfer\.(deploy\.images|evaluation\.novelty)\.\w+"),
         (r"py:class", r"pd\.DataFrame"),

@@ -24,10 +24,17 @@ def _few_threads() -> None:
     torch.set_num_threads(1)
 
 
-def draw_tree(root: Path, train: int, test: int, *, shape: tuple[int, int] = (32, 32)) -> Path:
+def draw_tree(
+    root: Path,
+    train: int,
+    test: int,
+    *,
+    shape: tuple[int, int] = (32, 32),
+    brighter: bool = False,
+) -> Path:
     """Write ROOT/train|test/NORMAL|PNEUMONIA/00.png, ...; counts are per class.
 
-    Pneumonia has a bright patch.
+    Pneumonia has a bright patch, or is brighter everywhere.
     """
     rng = np.random.default_rng(0)
     for split, count in (("train", train), ("test", test)):
@@ -35,8 +42,9 @@ def draw_tree(root: Path, train: int, test: int, *, shape: tuple[int, int] = (32
             folder = root / split / name
             folder.mkdir(parents=True)
             for index in range(count):
-                pixels = rng.integers(60, 120, shape, dtype=np.uint8)
-                if label:
+                low, high = (60 + 60 * label, 140 + 60 * label) if brighter else (60, 120)
+                pixels = rng.integers(low, high, shape, dtype=np.uint8)
+                if label and not brighter:
                     pixels[8:20, 8:20] += 80
                 Image.fromarray(pixels).save(folder / f"{index:02d}.png")
     return root

@@ -3,12 +3,11 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from cxrtransfer.cli import main
@@ -78,16 +77,12 @@ def test_a_failed_run_leaves_a_report_on_the_others_with_their_settings_and_stat
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def trained(
+    draw_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
     """A folder of images and a run on it."""
     tree, out = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("out")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 16), ("test", 6)):
-        for label, name in enumerate(("NORMAL", "PNEUMONIA")):
-            (tree / split / name).mkdir(parents=True)
-            for index in range(count):
-                pixels = rng.integers(60 + 60 * label, 140 + 60 * label, (32, 32), dtype=np.uint8)
-                Image.fromarray(pixels).save(tree / split / name / f"{index:02d}.png")
+    draw_tree(tree, train=16, test=6, brighter=True)
     status = main([
         "train", str(tree), "--models", "squeezenet1_1", "--random", "--image-size", "32",
         "--epochs", "1", "--augment", "light", "--schedule", "one-cycle", "--out", str(out),

@@ -89,16 +89,17 @@ class UnreadableImagesError(ValueError):
         advice: How to fix it.
 
     Attributes:
-        reasons: The same mapping, for callers that want to skip or replace the files.
+        reasons: The same by ``Path``, for callers that want to skip or replace the files.
     """
 
     def __init__(
         self,
-        reasons: Mapping[Path, str],
+        reasons: Mapping[Path, str] | Mapping[str, str],
         advice: str = "replace or remove them, or skip them with on_error='skip' "
         "(--skip-unreadable)",
     ) -> None:
-        self.reasons, self._advice = dict(reasons), advice
+        self.reasons = {Path(path): reason for path, reason in reasons.items()}
+        self._advice = advice
         lines = [f"{path}: {reason}" for path, reason in self.reasons.items()]
         listed = lines[:MAX_LISTED_IMAGES]
         if len(lines) > len(listed):

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ __all__ = [
     "expand",
     "file_digest",
     "fresh_folder",
+    "nan_as_none",
     "read_json",
     "read_table",
     "remove_temporary",
@@ -134,6 +136,17 @@ def canonical_json(value: Any) -> str:  # noqa: ANN401  (whatever json accepts)
         ValueError: If a number is infinite or NaN.
     """
     return json.dumps(value, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def nan_as_none(value: Any) -> Any:  # noqa: ANN401  (whatever JSON can hold)
+    """Replace every NaN in nested mappings and sequences by None, as JSON has no NaN."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, Mapping):
+        return {name: nan_as_none(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_as_none(part) for part in value]
+    return value
 
 
 def write_json(path: StrPath, value: Any) -> None:  # noqa: ANN401

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "InputSpec", "Precision", "Split", "StrPath"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "InputSpec"]
 
 StrPath = str | os.PathLike[str]
 Split = Literal["train", "val", "test"]

@@ -7,11 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch.utils.data import DataLoader
 
-from cxrtransfer.data import (
-    StratifiedResplit,
-    upsampling_sampler,
-    weighted_sampler,
-)
+from cxrtransfer.data import StratifiedResplit, upsampling_sampler
 from cxrtransfer.types import InputSpec
 
 LABELS = np.array([0] * 13 + [1] * 37 + [2] * 5)
@@ -65,23 +61,8 @@ def test_epochs_differ_and_can_be_resumed() -> None:
     assert list(resumed) == epochs[2]
 
 
-def test_balanced_drawing_shows_classes_alike() -> None:
-    drawn = list(weighted_sampler(LABELS, num_samples=30_000))
-
-    shares = np.bincount(LABELS[drawn]) / 30_000
-    np.testing.assert_allclose(shares, 1 / 3, atol=0.02)
-
-
-def test_weights_are_per_image() -> None:
-    drawn = list(weighted_sampler(LABELS, class_weights=(2, 1, 4), num_samples=30_000))
-
-    expected = np.array([26, 37, 20]) / 83
-    np.testing.assert_allclose(np.bincount(LABELS[drawn]) / 30_000, expected, atol=0.02)
-
-
 def test_no_global_chance_is_used() -> None:
     before = torch.get_rng_state()
-    list(weighted_sampler(LABELS))
     list(upsampling_sampler(LABELS))
 
     assert torch.equal(torch.get_rng_state(), before)
@@ -89,7 +70,7 @@ def test_no_global_chance_is_used() -> None:
 
 def test_a_loader_takes_it(image_tree: Path) -> None:
     dataset = StratifiedResplit(image_tree, "test", input_spec=InputSpec(size=16))
-    loader = DataLoader(dataset, batch_size=4, sampler=weighted_sampler(dataset.labels))
+    loader = DataLoader(dataset, batch_size=4, sampler=upsampling_sampler(dataset.labels))
 
     assert sum(len(labels) for _, labels in loader) == 12
 
@@ -119,12 +100,6 @@ def test_only_train_may_be_upsampled(image_tree: Path) -> None:
         StratifiedResplit(image_tree, "test", upsample=True)
 
 
-def test_bad_weights_and_ranks_are_refused() -> None:
-    with pytest.raises(ValueError, match="positive weight for each of 3 classes"):
-        weighted_sampler(LABELS, class_weights=(1, 2))
-    with pytest.raises(ValueError, match="positive weight for each of 3 classes"):
-        weighted_sampler(LABELS, class_weights=(1, 2, 0))
+def test_bad_ranks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"rank must be in \[0, 2\), got 2"):
         upsampling_sampler(LABELS, rank=2, world_size=2)
-    with pytest.raises(ValueError, match=r"0.0, 1.0\) for \[2, 0, 1\] images"):
-        weighted_sampler(np.array([0, 2, 0]))

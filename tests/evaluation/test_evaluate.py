@@ -12,7 +12,7 @@ from cxrtransfer.evaluation import (
     evaluate_groups,
     wilson_interval,
 )
-from cxrtransfer.evaluation.bootstrap import jackknife_metrics
+from cxrtransfer.evaluation.bootstrap import jackknife_at_thresholds
 
 NAMES = [
     *("accuracy", "balanced_accuracy", "f1_macro", "f1_positive", "f1_weighted", "precision"),
@@ -77,11 +77,11 @@ def test_the_rest_has_scipys_bca_interval(draw):
 def test_leaving_out_each_patient_in_turn(draw):
     predictions = draw(30)
 
-    found = jackknife_metrics(predictions)["f1_macro"]
+    (found,) = jackknife_at_thresholds(predictions, ["f1_macro"], np.arange(30), [0.5])
 
     for left_out in range(30):
         rest = predictions.take(np.delete(np.arange(30), left_out))
-        assert found[left_out] == pytest.approx(compute_metrics(rest)["f1_macro"])
+        assert found["f1_macro"][left_out] == pytest.approx(compute_metrics(rest)["f1_macro"])
 
 
 def test_repeated_patients_widen_every_interval(draw):

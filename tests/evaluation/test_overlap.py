@@ -7,8 +7,8 @@ from cxrtransfer.evaluation import (
     Predictions,
     adjusted_auroc,
     fit_propensity,
-    overlap_weights,
 )
+from cxrtransfer.evaluation.overlap import overlap_weights
 
 SLOPE = 1.0  # of the acquisition between the classes, in standard deviations
 

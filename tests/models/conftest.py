@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -75,7 +76,7 @@ def random_images() -> Callable[..., torch.Tensor]:
 
 
 @pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every address refuses at once, and no cache holds anything."""
     import huggingface_hub.constants
 
@@ -85,3 +86,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("CXRTRANSFER_WEIGHTS", raising=False)
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of local weights, empty."""
+    monkeypatch.setenv("CXRTRANSFER_WEIGHTS", str(tmp_path))
+    return tmp_path

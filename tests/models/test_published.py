@@ -18,12 +18,6 @@ XRV = "torchxrayvision:densenet121-res224-all"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("CXRTRANSFER_WEIGHTS", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
 def xrv_network():
     """As torchxrayvision's: one channel, 18 classes, operating points in a buffer."""
     torch.manual_seed(0)

@@ -16,12 +16,6 @@ RESNET = ModelName("torchvision", "resnet18")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("CXRTRANSFER_WEIGHTS", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
 def parameters_of(built):
     def parameters(name: str = "resnet18") -> dict[str, torch.Tensor]:
         return dict(built(name).state_dict())

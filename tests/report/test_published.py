@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from cxrtransfer.report import PUBLISHED, published_for
+from cxrtransfer.report.published import PUBLISHED, published_for
 from cxrtransfer.study import paper_grid
 
 

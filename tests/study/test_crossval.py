@@ -1,9 +1,9 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from cxrtransfer.data import Records, read_folder
 from cxrtransfer.evaluation import compute_metrics
@@ -24,17 +24,10 @@ CONFIG = RunConfig(
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
+def records(draw_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Records:
     """Eighteen training and six test images; patients have two images each."""
-    root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 18), ("test", 6)):
-        for label, name in enumerate(("NORMAL", "PNEUMONIA")):
-            (root / split / name).mkdir(parents=True)
-            for index in range(count // 2):
-                pixels = rng.integers(60 + 60 * label, 140 + 60 * label, (32, 32), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{index:02d}.png")
-    found = read_folder(root)
+    tree = draw_tree(tmp_path_factory.mktemp("images"), train=9, test=3, brighter=True)
+    found = read_folder(tree)
     rows = (
         replace(row, patient_id=f"{row.path.parent}{int(row.path.stem) // 2}") for row in found
     )

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import joblib
 import numpy as np
 import pytest
 from joblib._parallel_backends import ThreadingBackend
-from PIL import Image
 
 from cxrtransfer.data import Record, Records
 from cxrtransfer.errors import RunFolderError, RunsFailedError, UnreadableImagesError
@@ -37,16 +36,8 @@ BOTH = [CONFIG, replace(CONFIG, name="b").with_training(class_weights="balanced"
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for split in ("train", "test"):
-        for label, name in enumerate(("NORMAL", "PNEUMONIA")):
-            (root / split / name).mkdir(parents=True)
-            for index in range(16 if split == "train" else 6):
-                pixels = rng.integers(60 + 60 * label, 140 + 60 * label, (32, 32), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{index:02d}.png")
-    return root
+def tree(draw_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_tree(tmp_path_factory.mktemp("images"), train=16, test=6, brighter=True)
 
 
 @pytest.fixture(scope="module")

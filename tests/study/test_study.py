@@ -1,12 +1,11 @@
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from cxrtransfer.data import acquisition_groups, balanced_weights, read_folder
@@ -36,16 +35,8 @@ CONFIG = RunConfig(
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 16), ("test", 6)):
-        for label, name in enumerate(("NORMAL", "PNEUMONIA")):
-            (root / split / name).mkdir(parents=True)
-            for index in range(count):
-                pixels = rng.integers(60 + 60 * label, 140 + 60 * label, (32, 32), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{index:02d}.png")
-    return root
+def tree(draw_tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_tree(tmp_path_factory.mktemp("images"), train=16, test=6, brighter=True)
 
 
 @pytest.fixture(scope="module")

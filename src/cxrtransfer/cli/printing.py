@@ -6,6 +6,7 @@ import sys
 from dataclasses import fields
 
 from cxrtransfer.config import RunConfig, TrainConfig
+from cxrtransfer.files import nan_as_none
 
 __all__ = ["Finding", "print_json", "print_lines", "shell_words"]
 
@@ -28,7 +29,7 @@ def print_lines(*lines: object) -> None:
 
 def print_json(values: object) -> None:
     """Print a result for machines; NaN becomes null."""
-    sys.stdout.write(json.dumps(_plain(values), indent=2) + "\n")
+    sys.stdout.write(json.dumps(nan_as_none(values), indent=2) + "\n")
 
 
 def shell_words(message: str) -> str:
@@ -47,13 +48,3 @@ def shell_words(message: str) -> str:
     return re.sub(
         r"(?<![\w.\-/])(?P<name>[a-z_]+)(?P<value>=[\w.'\-]+)?(?![\w/])", option, message
     )
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and value != value:  # noqa: PLR0124  (NaN)
-        return None
-    return value

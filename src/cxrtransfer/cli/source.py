@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_columns", "check_classes", "existing", "read_source"]
 
-_SPLITS = ("train", "val", "test")
-
 
 def add_columns(command: argparse.ArgumentParser) -> None:
     """Add the options that say how file names and tables are read."""

@@ -26,11 +26,7 @@ from .images import (
     thread_map as thread_map,
 )
 from .records import Record, Records
-from .samplers import (
-    EpochSampler as EpochSampler,
-    upsampling_sampler,
-    weighted_sampler as weighted_sampler,
-)
+from .samplers import EpochSampler as EpochSampler, upsampling_sampler
 from .sources import (
     FINDINGS as FINDINGS,
     RemoteFile as RemoteFile,

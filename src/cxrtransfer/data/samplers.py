@@ -1,8 +1,7 @@
-"""Samplers for imbalanced classes, reproducible by seed and epoch."""
+"""Up-sampling of the smaller classes, reproducible by seed and epoch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-__all__ = [
-    "EpochSampler",
-    "upsampled_indices",
-    "upsampling_sampler",
-    "weighted_indices",
-    "weighted_sampler",
-]
+__all__ = ["EpochSampler", "upsampled_indices", "upsampling_sampler"]
 
 Labels = npt.NDArray[np.int64]
 
@@ -47,24 +40,6 @@ def upsampled_indices(labels: Labels, generator: torch.Generator) -> Tensor:
         drawn += [positions.repeat(times), positions[repeated]]
     indices = torch.cat(drawn)
     return indices[torch.randperm(len(indices), generator=generator)]
-
-
-def weighted_indices(
-    labels: Labels, class_weights: Sequence[float], num_samples: int, generator: torch.Generator
-) -> Tensor:
-    """Draw images with replacement, with probability proportional to their class weight.
-
-    Args:
-        labels: Class index of each image, int64 ``(N,)``.
-        class_weights: Weight of an image of each class.
-        num_samples: Number of images to draw.
-        generator: Random generator of the draw.
-
-    Returns:
-        Positions, int64 ``(num_samples,)``.
-    """
-    weights = torch.tensor(class_weights, dtype=torch.float64)[torch.from_numpy(labels)]
-    return torch.multinomial(weights, num_samples, replacement=True, generator=generator)
 
 
 class EpochSampler(Sampler[int]):
@@ -133,45 +108,3 @@ def upsampling_sampler(
     return EpochSampler(
         partial(upsampled_indices, labels), seed=seed, rank=rank, world_size=world_size
     )
-
-
-def weighted_sampler(
-    labels: Labels,
-    *,
-    class_weights: Literal["balanced"] | Sequence[float] = "balanced",
-    num_samples: int | None = None,
-    seed: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-) -> EpochSampler:
-    """Return a sampler that draws with replacement, proportionally to class weights.
-
-    Args:
-        labels: Class index of each image, as in ``dataset.labels``.
-        class_weights: Weight of an image of each class; ``"balanced"`` draws all classes with
-            equal probability.
-        num_samples: Number of images per epoch over all ranks; by default ``len(labels)``.
-        seed: Seed of the first epoch.
-        rank: Rank of this process.
-        world_size: Number of processes.
-
-    Raises:
-        ValueError: If a class has no positive weight.
-    """
-    counts = np.bincount(labels)
-    num_classes = len(counts)
-    if class_weights == "balanced":  # the draw depends only on the ratios
-        weights = tuple(0.0 if count == 0 else 1 / count for count in counts.tolist())
-    else:
-        weights = tuple(float(weight) for weight in class_weights)
-    if len(weights) < num_classes or min(weights) <= 0:
-        raise ValueError(
-            f"class_weights must hold a positive weight for each of {num_classes} classes, got "
-            f"{weights} for {counts.tolist()} images"
-        )
-    num = len(labels) if num_samples is None else num_samples
-
-    def draw(generator: torch.Generator) -> Tensor:
-        return weighted_indices(labels, weights, num, generator)
-
-    return EpochSampler(draw, seed=seed, rank=rank, world_size=world_size)

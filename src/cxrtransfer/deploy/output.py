@@ -168,7 +168,7 @@ def _check_all_readable(classifier: Classifier, sources: Sequence[ImageSource]) 
         chunk = sources[start : start + CHUNK]
         unreadable |= read_sources(chunk, classifier.input_spec, classifier.fit)[1]
     if unreadable:
-        raise UnreadableImagesError({Path(name): why for name, why in unreadable.items()})
+        raise UnreadableImagesError(unreadable)
 
 
 def _draw(

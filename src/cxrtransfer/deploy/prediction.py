@@ -1,7 +1,6 @@
 """From images to the results of a classifier: logits, probabilities, sets, p-values, heatmaps."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -115,7 +114,7 @@ def read_images(classifier: "Classifier", images: Images) -> GrayImages:
     sources = list_sources(images)
     pixels, skipped = read_sources(sources, classifier.input_spec, classifier.fit)
     if skipped:
-        raise UnreadableImagesError({Path(name): why for name, why in skipped.items()})
+        raise UnreadableImagesError(skipped)
     return GrayImages(pixels, classifier.input_spec, [source.name for source in sources])
 
 
@@ -190,7 +189,7 @@ def check_readable(predictions: ImagePredictions, on_error: Literal["raise", "sk
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
     if predictions.skipped and (on_error == "raise" or not len(predictions)):
-        raise UnreadableImagesError({Path(name): why for name, why in predictions.skipped.items()})
+        raise UnreadableImagesError(predictions.skipped)
 
 
 def check_rates(coverage: float, false_alarm_rate: float) -> None:

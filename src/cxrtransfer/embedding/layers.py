@@ -4,26 +4,23 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from cxrtransfer.files import canonical_json, text_digest, write_arrays
-from cxrtransfer.inference import extract_features, predict_logits
+from cxrtransfer.inference import ImageData, extract_features, predict_logits
 from cxrtransfer.models import get_head, to_map
-from cxrtransfer.runtime import Precision
-from cxrtransfer.types import StrPath
+from cxrtransfer.types import Precision, StrPath
 
 __all__ = ["HEAD", "data_digest", "layer_features", "model_digest"]
 
 HEAD = "head input"
 
 Features = npt.NDArray[np.float32]
-ImageData = Dataset[Any] | DataLoader[Any]
 
 
 def layer_features(

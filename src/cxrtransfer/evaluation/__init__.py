@@ -7,19 +7,17 @@ from .bootstrap import (
     resampled_weights as resampled_weights,
 )
 from .calibration import (
-    Platt,
-    Reliability,
-    Temperature,
+    Platt as Platt,
+    Reliability as Reliability,
+    Temperature as Temperature,
     fit_platt,
     fit_temperature,
     null_calibration_error,
     reliability,
 )
 from .comparison import (
-    Anova as Anova,
-    Comparison,
+    Comparison as Comparison,
     McNemar as McNemar,
-    anova_over_folds,
     compare,
     compare_all,
     mcnemar,
@@ -40,8 +38,9 @@ from .ensemble import (
     kundu_weights,
     majority_vote,
 )
-from .evaluate import Evaluation, evaluate
-from .intervals import Estimate, wilson_interval as wilson_interval
+from .evaluate import Evaluation as Evaluation, evaluate
+from .folds import Anova as Anova, anova_over_folds
+from .intervals import Estimate as Estimate, wilson_interval as wilson_interval
 from .ledger import (
     common_ledger as common_ledger,
     count_test_openings as count_test_openings,
@@ -53,7 +52,6 @@ from .overlap import (
     AdjustedAuroc as AdjustedAuroc,
     adjusted_auroc,
     fit_propensity,
-    overlap_weights as overlap_weights,
 )
 from .predictions import Predictions
 from .prior_shift import (
@@ -72,19 +70,13 @@ from .thresholds import (
     threshold_for_prevalence,
     threshold_for_sensitivity,
     threshold_for_youden,
-    threshold_sweep,
+    threshold_sweep as threshold_sweep,
 )
 
 __all__ = [
     "METRICS",
-    "Comparison",
-    "Estimate",
-    "Evaluation",
     "OperatingPoint",
-    "Platt",
     "Predictions",
-    "Reliability",
-    "Temperature",
     "adjust_priors",
     "adjusted_auroc",
     "anova_over_folds",
@@ -113,6 +105,5 @@ __all__ = [
     "threshold_for_prevalence",
     "threshold_for_sensitivity",
     "threshold_for_youden",
-    "threshold_sweep",
     "weighted_priors",
 ]

@@ -15,12 +15,12 @@ from .predictions import Predictions
 from .samples import Ranking, Sample
 
 __all__ = [
+    "JACKKNIFE_PARTS",
     "CurveBand",
     "bootstrap_at_thresholds",
     "bootstrap_metrics",
     "curve_band",
     "jackknife_at_thresholds",
-    "jackknife_metrics",
     "patient_codes",
     "refuse_unnamed",
     "resampled_weights",
@@ -28,6 +28,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
+JACKKNIFE_PARTS = 200
 _MAX_BLOCK = 400_000  # weights at once; more do not fit into a core's cache
 
 
@@ -163,41 +164,25 @@ def bootstrap_at_thresholds(
     return _of_blocks(predictions, metrics, thresholds, blocks)
 
 
-def jackknife_metrics(
-    predictions: Predictions,
-    metrics: Iterable[str] = METRICS,
-    *,
-    patients: Sequence[str] | None = None,
-    threshold: float = 0.5,
-    parts: int = 200,
-) -> dict[str, Floats]:
-    """Compute metrics without each part of the patients in turn.
-
-    Args:
-        predictions: Labels and probabilities.
-        metrics: Names of the metrics to compute; all by default.
-        patients: The patient of each image, in the order of ``predictions.ids``.
-        threshold: Probability from which an image is predicted positive, for two classes.
-        parts: Maximum number of parts, of nearly equal size; with no more patients than that,
-            each patient is a part.
-
-    Returns:
-        Values ``(G,)`` by metric; nan where a metric is undefined without a part.
-    """
-    codes = patient_codes(patients, len(predictions), min_patients=1)
-    return jackknife_at_thresholds(predictions, metrics, codes, [threshold], parts=parts)[0]
-
-
 def jackknife_at_thresholds(
     predictions: Predictions,
     metrics: Iterable[str],
     codes: npt.NDArray[np.int64],
     thresholds: Sequence[float],
-    *,
-    parts: int = 200,
 ) -> list[dict[str, Floats]]:
-    """Compute metrics at several thresholds, see :func:`jackknife_metrics`."""
-    groups = min(parts, int(codes.max()) + 1)
+    """Compute metrics at several thresholds without each part of the patients in turn.
+
+    Args:
+        predictions: Labels and probabilities.
+        metrics: Names of the metrics to compute.
+        codes: The patient of each image as a number, see ``patient_codes``.
+        thresholds: Probabilities from which an image is predicted positive, for two classes.
+
+    Returns:
+        Values ``(G,)`` by metric at each threshold; nan where a metric is undefined without a
+        part. The parts are of nearly equal size; with no more than 200 patients, each is a part.
+    """
+    groups = min(JACKKNIFE_PARTS, int(codes.max()) + 1)
     rows = np.array_split(np.arange(groups), max(1, groups * len(codes) // _MAX_BLOCK))
     blocks = ((codes % groups != row[:, None]) * 1.0 for row in rows)
     return _of_blocks(predictions, metrics, thresholds, blocks)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .bootstrap import patient_codes, resampled_weights
+from .bootstrap import JACKKNIFE_PARTS, patient_codes, resampled_weights
 from .intervals import Estimate, auroc_interval, bootstrap_interval
 from .predictions import Predictions
 from .samples import rank_metrics, ratio
@@ -21,7 +21,6 @@ __all__ = ["AdjustedAuroc", "adjusted_auroc", "fit_propensity", "overlap_weights
 Floats = npt.NDArray[np.float64]
 
 MIN_EFFECTIVE_PATIENTS = 20  # of each class; fewer give intervals that are themselves unreliable
-_JACKKNIFE_PARTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +183,7 @@ def adjusted_auroc(
 
         blocks = resampled_weights(codes, resamples=resamples, seed=seed)
         drawn = _joined([compute(block) for block in blocks])
-        groups = min(_JACKKNIFE_PARTS, int(codes.max()) + 1)
+        groups = min(JACKKNIFE_PARTS, int(codes.max()) + 1)
         left_out = compute((codes % groups != np.arange(groups)[:, None]) * 1.0)
         overlap, strata = (
             bootstrap_interval(float(value[0]), samples, without, confidence=confidence)

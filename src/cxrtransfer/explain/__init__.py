@@ -25,7 +25,7 @@ from .randomization import (
 from .selection import Cell as Cell, Rule as Rule, select_examples
 from .shifts import average_over_shifts
 from .stress import (
-    STRESSES,
+    STRESSES as STRESSES,
     StressResult as StressResult,
     compare_stressed as compare_stressed,
     predict_stressed as predict_stressed,
@@ -34,7 +34,6 @@ from .stress import (
 from .variants import EigenCAM, GradCAMPlusPlus, HiResCAM
 
 __all__ = [
-    "STRESSES",
     "EigenCAM",
     "GradCAM",
     "GradCAMPlusPlus",

@@ -46,9 +46,8 @@ class GradCAM:
         target_layer: A layer of ``model`` or its dotted name, or several of them. Its output must
             be feature maps or tokens (see ``to_map``). By default the
             last such layer that the logits depend on, found with the first image of the first
-            batch (see :func:`cxrtransfer.models.default_target_layer`). For a layer that runs
-            several times, the last run counts; of an output that the network overwrites in place
-            (torchvision's DenseNet), the overwritten values.
+            batch. For a layer that runs several times, the last run counts; of an output that the
+            network overwrites in place (torchvision's DenseNet), the overwritten values.
         relu: Set negative values, evidence against the class, to zero.
         normalize: Divide each map by its largest absolute value. Zero still means no evidence,
             but maps of different images are no longer comparable.

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from cxrtransfer.models import capture_features
-from cxrtransfer.runtime import Precision, model_lock, resolve_device
+from cxrtransfer.runtime import model_lock, resolve_device
+from cxrtransfer.types import Precision
 
 from .batches import eval_loader
 from .datasets import ImageData

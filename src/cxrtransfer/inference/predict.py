@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from cxrtransfer.evaluation import Predictions
 from cxrtransfer.runtime import (
-    Precision,
     autocast,
     eval_mode,
     freed_memory_kept,
@@ -22,6 +21,7 @@ from cxrtransfer.runtime import (
     threads_for,
     to_device,
 )
+from cxrtransfer.types import Precision
 
 from .batches import eval_loader
 from .datasets import ImageData, check_pair, class_indices, class_names_of, ids_of

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cxrtransfer.evaluation import Predictions, average
-from cxrtransfer.runtime import Precision
+from cxrtransfer.types import Precision
 
 from .datasets import ImageData
 from .predict import OutputKind, predict

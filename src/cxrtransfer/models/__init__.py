@@ -8,8 +8,8 @@ from .heads import get_head, replace_head
 from .inputs import input_spec
 from .layers import (
     TargetLayer as TargetLayer,
-    capture_features,
-    default_target_layer,
+    capture_features as capture_features,
+    default_target_layer as default_target_layer,
     find_overwritten as find_overwritten,
     to_map as to_map,
 )
@@ -17,8 +17,6 @@ from .names import list_models, parse_name as parse_name
 
 __all__ = [
     "build_finetune_model",
-    "capture_features",
-    "default_target_layer",
     "freeze",
     "get_head",
     "input_spec",

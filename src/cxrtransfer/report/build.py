@@ -26,12 +26,9 @@ from .sections.external import external_section
 from .sections.heatmaps import heatmaps_section
 from .sections.images import images_section
 from .sections.localization import localization_section
-from .sections.paper import (
-    paper_figures_section,
-    paper_results_section,
-    paper_settings_section,
-)
+from .sections.paper import paper_results_section, paper_settings_section
 from .sections.paper_claims import claims_section
+from .sections.paper_figures import paper_figures_section
 from .sections.performance import curves_section, performance_section
 from .sections.prevalence import prevalence_section
 from .sections.settings import settings_section, versions_section
@@ -132,9 +129,6 @@ def _write(study: StudyResults) -> Path:
         study.folder.metrics_csv.name: metrics_csv(study),
         study.folder.metrics_json.name: metrics_json(study),
     }
-    for name, text in downloads.items():
-        with atomic_path(study.folder.path / name) as path:
-            path.write_text(text, encoding="utf-8")
     if study.chosen.folder.embedding_page.exists():
         with atomic_path(study.folder.embedding_page) as path:
             shutil.copyfile(study.chosen.folder.embedding_page, path)

@@ -29,7 +29,8 @@ def save_page(folder: StudyFolder, page: Page, downloads: Mapping[str, str]) -> 
     Args:
         folder: Folder of the study.
         page: The report.
-        downloads: Texts that the report offers for download, by the name of their file.
+        downloads: Texts beside the report, which offers them for download, by the name of their
+            file.
 
     Returns:
         The path of the HTML file, which contains all that it shows.
@@ -42,6 +43,8 @@ def save_page(folder: StudyFolder, page: Page, downloads: Mapping[str, str]) -> 
         for table in section.tables:
             _write(folder.tables / f"{table.name}.tex", latex_table(table).encode())
     _write(folder.markdown, markdown_page(page, figures=folder.figures.name).encode())
+    for name, text in downloads.items():
+        _write(folder.path / name, text.encode())
     style, script = (_resource(name) for name in ("page.css", "page.js"))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -1,7 +1,7 @@
 """Devices, seeds, processes and optional packages (private)."""
 
 from .devices import (
-    Precision,
+    ResolvedPrecision,
     autocast,
     resolve_device,
     resolve_precision,
@@ -20,7 +20,7 @@ from .threads import blas_threads_for, threads_for
 
 __all__ = [
     "Interrupt",
-    "Precision",
+    "ResolvedPrecision",
     "World",
     "autocast",
     "blas_threads_for",

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from cxrtransfer.types import Precision
 
 __all__ = [
-    "Precision",
+    "ResolvedPrecision",
     "autocast",
     "resolve_device",
     "resolve_precision",
@@ -51,9 +51,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return resolved
 
 
-def resolve_precision(
-    precision: Precision, device: torch.device
-) -> Literal["fp32", "bf16", "fp16"]:
+def resolve_precision(precision: Precision, device: torch.device) -> ResolvedPrecision:
     """Choose the number format of the forward pass.
 
     ``"auto"`` selects bfloat16 if the hardware supports it natively, float16 on older GPUs, and
@@ -90,9 +88,7 @@ def _cpu_supports_bf16() -> bool:
     )
 
 
-def autocast(
-    device: torch.device, precision: Literal["fp32", "bf16", "fp16"]
-) -> AbstractContextManager[None]:
+def autocast(device: torch.device, precision: ResolvedPrecision) -> AbstractContextManager[None]:
     """Return a context that runs the network in the given number format.
 
     Args:
@@ -107,9 +103,7 @@ def autocast(
 
 
 @contextmanager
-def training_autocast(
-    device: torch.device, precision: Literal["fp32", "bf16", "fp16"]
-) -> Iterator[None]:
+def training_autocast(device: torch.device, precision: ResolvedPrecision) -> Iterator[None]:
     """Like :func:`autocast`, for a forward pass followed by a backward pass.
 
     On a CPU in bfloat16, strided depthwise convolutions are computed in float32: the gradient of

@@ -11,14 +11,11 @@ import torch
 __all__ = ["preserve_rng", "rng_state", "seed_everything", "set_rng_state"]
 
 
-def seed_everything(seed: int) -> int:
+def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, numpy and torch (CPU and every GPU).
 
     Args:
         seed: Any integer in [0, 2**32).
-
-    Returns:
-        The seed, to be recorded by the caller.
 
     Raises:
         ValueError: If ``seed`` is outside that range.
@@ -28,7 +25,6 @@ def seed_everything(seed: int) -> int:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (third-party code may draw from the global generator)
     torch.manual_seed(seed)
-    return seed
 
 
 def rng_state() -> dict[str, Any]:

@@ -23,7 +23,7 @@ from .search import Trial as Trial, search_settings
 from .shortcuts import adjust_validation as adjust_validation
 from .study import run_study
 from .study_folder import StudyFolder as StudyFolder
-from .study_results import StudyResults, load_study
+from .study_results import StudyResults, best_run as best_run, load_study
 from .summary import StudySummary as StudySummary
 from .synthetic import run_synthetic_study
 

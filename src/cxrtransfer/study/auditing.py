@@ -3,16 +3,16 @@
 import logging
 import warnings
 from collections.abc import Container, Mapping
-from pathlib import Path
 from typing import Literal
 
 from cxrtransfer.config import RunConfig
-from cxrtransfer.data import Records, audit, decode_images, resplit
+from cxrtransfer.data import Records, audit, decode_images
 from cxrtransfer.errors import RunFolderError, UnreadableImagesError
 from cxrtransfer.files import text_digest
 
 from .image_files import ImageFiles
 from .manifests import StudyAudit
+from .plan import split_records
 from .study_folder import StudyFolder
 
 __all__ = ["audit_images", "find_unreadable", "leave_out"]
@@ -39,17 +39,7 @@ def audit_images(
     Raises:
         UnreadableImagesError: If images cannot be decoded and ``on_error`` is ``"raise"``.
     """
-
-    def split(part: Records) -> Records:
-        return resplit(
-            part,
-            val_fraction=config.val_fraction,
-            test_fraction=config.test_fraction,
-            group_by=config.group_by,
-            seed=config.split_seed,
-        )
-
-    divided = split(records)
+    divided = split_records(records, config)
     digest = text_digest(divided.digest() + images.digest(divided.ids))
     try:
         result = folder.read_audit()
@@ -60,11 +50,11 @@ def audit_images(
         findings = audit(divided)
         skipped = dict(findings.unreadable)
         if skipped and on_error == "skip":
-            findings = audit(split(_without(records, skipped)))
+            findings = audit(split_records(_without(records, skipped), config))
         result = StudyAudit(digest=digest, skipped=skipped, result=findings)
         _logger.info("%s", findings)
     if result.skipped and on_error == "raise":
-        raise UnreadableImagesError({Path(name): why for name, why in result.skipped.items()})
+        raise UnreadableImagesError(result.skipped)
     if result.result.leaks:
         _logger.warning(
             "patients, files or near-duplicates are in more than one split: the metrics may be "

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from cxrtransfer.config import RunConfig
-from cxrtransfer.data import Records, fold_records, read_folder, resplit
+from cxrtransfer.data import Records, fold_records, read_folder
 from cxrtransfer.errors import UnreadableImagesError
 from cxrtransfer.evaluation import Evaluation, Predictions, compute_metrics, evaluate
 from cxrtransfer.runtime import current_world
@@ -17,7 +17,7 @@ from cxrtransfer.types import StrPath
 
 from .auditing import find_unreadable, leave_out
 from .image_files import read_image_files
-from .plan import Datasets, check_config, plan_run
+from .plan import Datasets, check_config, plan_run, split_records
 from .run import perform
 from .run_result import RunResult, load_run
 from .study_folder import CrossValidationFolder
@@ -111,16 +111,10 @@ def cross_validate(
     check_config(config, records, folder.fold(num_folds - 1))
     unreadable = find_unreadable(records)
     if unreadable and on_error == "raise":
-        raise UnreadableImagesError({Path(name): why for name, why in unreadable.items()})
+        raise UnreadableImagesError(unreadable)
     records = leave_out(records, unreadable)
     if config.test_fraction is not None:  # one test split for all folds, drawn before them
-        records = resplit(
-            records,
-            val_fraction=0.0,
-            test_fraction=config.test_fraction,
-            group_by=config.group_by,
-            seed=config.split_seed,
-        )
+        records = split_records(records, replace(config, val_fraction=0.0))
         config = replace(config, test_fraction=None)
     if not any(row.split == "test" for row in records):
         raise ValueError(

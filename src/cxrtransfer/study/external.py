@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,14 +21,15 @@ from cxrtransfer.evaluation import (
     feature_separability,
     metric_drops,
 )
+from cxrtransfer.files import nan_as_none
 from cxrtransfer.inference import View, extract_features, predict
 from cxrtransfer.models import input_spec
 from cxrtransfer.types import StrPath
 
+from .external_folder import ExternalFolder
 from .joint import load_ensemble
-from .manifests import nan_as_none, none_as_nan
+from .manifests import none_as_nan
 from .profiles import profile_files
-from .run_folder import ExternalFolder
 from .run_result import RunResult, load_network, load_run
 
 __all__ = ["ExternalTest", "external_test", "load_external_test"]
@@ -103,7 +103,7 @@ class ExternalTest:
     @property
     def shifted(self) -> tuple[Shift, ...]:
         """Shifts larger than those of two samples of one distribution."""
-        return tuple(shift for shift in self.shifts if shift.distance > shift.critical_distance)
+        return tuple(shift for shift in self.shifts if shift.is_significant)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the predictions as values that JSON can hold; NaN becomes None."""
@@ -239,7 +239,7 @@ def external_test(
         everything, "test", val_fraction=0.0, input_spec=spec, on_error=on_error
     )
     if not len(data):
-        raise UnreadableImagesError({Path(name): why for name, why in data.skipped.items()})
+        raise UnreadableImagesError(data.skipped)
     predictions = replace(
         predict(
             joint.network if joint else network,

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from cxrtransfer.config import RunConfig
 from cxrtransfer.data import AuditResult
+from cxrtransfer.files import nan_as_none
 from cxrtransfer.training import History
 from cxrtransfer.types import InputSpec
 
@@ -15,7 +16,6 @@ __all__ = [
     "SplitSummary",
     "StudyAudit",
     "StudyManifest",
-    "nan_as_none",
     "none_as_nan",
 ]
 
@@ -157,17 +157,6 @@ class StudyAudit:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build from :meth:`to_dict`."""
         return cls(**{**values, "result": AuditResult.from_dict(values["result"])})
-
-
-def nan_as_none(value: Any) -> Any:  # noqa: ANN401  (whatever JSON can hold)
-    """Replace every NaN in nested mappings and sequences by None, as JSON has no NaN."""
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    if isinstance(value, Mapping):
-        return {name: nan_as_none(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [nan_as_none(part) for part in value]
-    return value
 
 
 def none_as_nan(values: Mapping[str, Any]) -> dict[str, Any]:

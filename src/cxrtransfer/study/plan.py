@@ -31,7 +31,15 @@ from .image_files import ImageFiles
 from .run_folder import RunFolder
 from .run_result import positive_class
 
-__all__ = ["SPLITS", "Datasets", "Plan", "build_network", "check_config", "plan_run"]
+__all__ = [
+    "SPLITS",
+    "Datasets",
+    "Plan",
+    "build_network",
+    "check_config",
+    "plan_run",
+    "split_records",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -82,6 +90,17 @@ def check_config(config: RunConfig, records: Records, folder: RunFolder) -> None
             _logger.debug("%s cannot be built", config.model, exc_info=True)
 
 
+def split_records(records: Records, config: RunConfig) -> Records:
+    """Split images as a configuration says."""
+    return resplit(
+        records,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        group_by=config.group_by,
+        seed=config.split_seed,
+    )
+
+
 def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: ImageFiles) -> Plan:
     """Split the images for a run, and check that its folder is free for it; write nothing.
 
@@ -95,13 +114,7 @@ def plan_run(config: RunConfig, source: Records, folder: RunFolder, images: Imag
         ValueError: If the images cannot be split as configured, or a split is empty.
         RunFolderError: If the folder holds a run with other settings or images.
     """
-    records = resplit(
-        source,
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        group_by=config.group_by,
-        seed=config.split_seed,
-    )
+    records = split_records(source, config)
     empty = [split for split in SPLITS if not len(records.where(split))]
     if empty:
         raise ValueError(

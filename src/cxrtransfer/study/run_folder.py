@@ -26,7 +26,6 @@ from cxrtransfer.files import atomic_path, write_arrays
 from cxrtransfer.layout import (
     CHECKPOINT,
     EXTERNAL,
-    EXTERNAL_FILES,
     MANIFEST,
     RUN_FILES,
     TENSORBOARD,
@@ -46,10 +45,11 @@ from .documents import (
     write_document,
 )
 from .explanations import Example, Explanations, Localization
+from .external_folder import ExternalFolder
 from .layers import LayerEmbeddings
 from .manifests import RunManifest
 
-__all__ = ["ExternalFolder", "RunFolder"]
+__all__ = ["RunFolder"]
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,7 @@ class RunFolder(Folder):
 
     def write_predictions(self, split: Split, predictions: Predictions) -> None:
         """Write the predictions on the validation or the test split."""
-        with atomic_path(self._file(split)) as path:
-            predictions.to_csv(path)
+        predictions.to_csv(self._file(split))
 
     def record_test_opening(self, test: Predictions) -> None:
         """Record in the ledgers that the network of the run was evaluated on the test split.
@@ -304,11 +303,11 @@ class RunFolder(Folder):
         """Write what the training images look like."""
         self._write("reference", reference.to_arrays())
 
-    def external(self, site: str) -> "ExternalFolder":
+    def external(self, site: str) -> ExternalFolder:
         """Return the folder of the external test on a site's images."""
         return ExternalFolder(self.path / EXTERNAL / site)
 
-    def externals(self) -> tuple["ExternalFolder", ...]:
+    def externals(self) -> tuple[ExternalFolder, ...]:
         """List the folders of all external tests of the run."""
         tests = (ExternalFolder(path) for path in sorted((self.path / EXTERNAL).glob("*")))
         return tuple(test for test in tests if test.is_finished)
@@ -321,44 +320,3 @@ class RunFolder(Folder):
 
     def _write(self, content: str, arrays: Arrays) -> None:
         write_arrays(self._file(content), arrays)
-
-
-@dataclass(frozen=True)
-class ExternalFolder(Folder):
-    """Folder of one external test of a run.
-
-    Attributes:
-        path: The folder.
-    """
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the folder has a result."""
-        return self._file("result").exists()
-
-    def read(self) -> tuple[dict[str, Any], Predictions]:
-        """Read the result and the predictions.
-
-        Raises:
-            RunFolderError: If there is no result, or one that is damaged or of another format.
-        """
-        values = read_document(self._file("result"), "an external test")
-        changed = changed_files(self.path, values.pop("files"))
-        if changed:
-            raise RunFolderError(
-                f"{self.path} is damaged: {', '.join(changed)} missing or changed since the test; "
-                "test the run on this site again"
-            )
-        return values, Predictions.from_csv(self._file("predictions"))
-
-    def write(self, result: Mapping[str, Any], predictions: Predictions, records: Records) -> None:
-        """Write the predictions, the images they are for, and last the result."""
-        with atomic_path(self._file("predictions")) as path:
-            predictions.to_csv(path)
-        records.to_csv(self._file("records"))
-        names = [EXTERNAL_FILES["predictions"], EXTERNAL_FILES["records"]]
-        files = file_digests(self.path, names)
-        write_document(self._file("result"), {**result, "files": files})
-
-    def _file(self, content: str) -> Path:
-        return self.path / EXTERNAL_FILES[content]

@@ -1,6 +1,5 @@
 """Choice of settings by cross-validation over patients, without the test split."""
 
-import csv
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import torch
 from cxrtransfer.config import RunConfig, TrainConfig
 from cxrtransfer.data import Records, fold_records, read_folder
 from cxrtransfer.evaluation import METRICS, compute_metrics
-from cxrtransfer.files import atomic_path
+from cxrtransfer.files import write_table
 from cxrtransfer.types import StrPath
 
 from .run import run_experiment
@@ -168,10 +167,13 @@ def _draw(
 
 def _write_table(path: Path, trials: Sequence[Trial], metric: str) -> None:
     """Write one row per trial, in their order."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        folds = [f"fold{number}" for number in range(len(trials[0].scores))]
-        writer.writerow(["trial", *trials[0].settings, f"mean {metric}", *folds])
-        for trial in trials:
-            scores = [f"{score:.5f}" for score in (trial.mean, *trial.scores)]
-            writer.writerow([trial.number, *trial.settings.values(), *scores])
+    folds = [f"fold{number}" for number in range(len(trials[0].scores))]
+    rows = [
+        [
+            trial.number,
+            *trial.settings.values(),
+            *(f"{score:.5f}" for score in (trial.mean, *trial.scores)),
+        ]
+        for trial in trials
+    ]
+    write_table(path, ["trial", *trials[0].settings, f"mean {metric}", *folds], rows)

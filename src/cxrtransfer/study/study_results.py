@@ -16,7 +16,7 @@ from .run_result import RunResult, load_run
 from .study_folder import StudyFolder
 from .summary import StudySummary
 
-__all__ = ["StudyResults", "load_study"]
+__all__ = ["StudyResults", "best_run", "load_study"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,7 +57,7 @@ class StudyResults:
     @cached_property
     def chosen(self) -> RunResult:
         """The run with the highest validation AUROC; the test split has no part in the choice."""
-        return max(self.runs, key=_validation_auroc)
+        return best_run(self.runs)
 
     @cached_property
     def tests(self) -> dict[str, Evaluation]:
@@ -131,7 +131,7 @@ def load_study(folder: StrPath) -> StudyResults:
     )
 
 
-def _validation_auroc(run: RunResult) -> float:
-    """Return the validation AUROC, below all others where it is undefined."""
-    value = run.val_metrics["auroc"]
-    return -math.inf if math.isnan(value) else value
+def best_run(runs: Iterable[RunResult]) -> RunResult:
+    """Return the run with the highest validation AUROC; an undefined one is below all others."""
+    aurocs = {run: run.val_metrics["auroc"] for run in runs}
+    return max(aurocs, key=lambda run: -math.inf if math.isnan(aurocs[run]) else aurocs[run])

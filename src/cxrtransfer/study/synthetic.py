@@ -25,6 +25,7 @@ from cxrtransfer.data import (
     to_model_input,
 )
 from cxrtransfer.explain import GradCAM, pointing_game
+from cxrtransfer.files import atomic_path
 from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.runtime import preserve_rng, seed_everything
 from cxrtransfer.training import WeightedTrainer
@@ -173,12 +174,9 @@ def _pretrain(name: str, path: Path) -> None:
         model, lr=1e-3, epochs=3, batch_size=32, schedule="one-cycle", progress=False
     )
     trainer.fit(patches(NUM_PATCHES), patches(NUM_PATCHES // 15))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    save_file(
-        {key: value.contiguous().cpu() for key, value in model.state_dict().items()}, partial
-    )
-    partial.replace(path)
+    tensors = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from cxrtransfer.config import TrainConfig, TrainSettings
 
 from .averaging import average_weights
 from .callbacks import (
-    Callback,
+    Callback as Callback,
     FitCallback as FitCallback,
     StatefulCallback as StatefulCallback,
     TensorBoard,
@@ -16,7 +16,6 @@ from .tracking import MLflow, WandB
 from .trainer import WeightedTrainer
 
 __all__ = [
-    "Callback",
     "MLflow",
     "TensorBoard",
     "TrainConfig",

@@ -9,10 +9,10 @@ import torch
 
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.files import atomic_path
+from cxrtransfer.layout import CHECKPOINT
 
-__all__ = ["CHECKPOINT_NAME", "load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "save_checkpoint"]
 
-CHECKPOINT_NAME = "checkpoint.pt"
 _FORMAT = 4
 
 
@@ -26,7 +26,7 @@ def save_checkpoint(run_dir: Path, state: Mapping[str, Any]) -> None:
     Raises:
         RunFolderError: If it cannot be written, e.g. on a full disk.
     """
-    path = run_dir / CHECKPOINT_NAME
+    path = run_dir / CHECKPOINT
     try:
         with atomic_path(path) as temporary:
             torch.save({"format": _FORMAT, **state}, temporary)
@@ -51,7 +51,7 @@ def load_checkpoint(run_dir: Path, identity: Mapping[str, Any]) -> dict[str, Any
     Raises:
         RunFolderError: If the folder holds a run with other settings or of another format.
     """
-    path = run_dir / CHECKPOINT_NAME
+    path = run_dir / CHECKPOINT
     if not path.exists():
         return None
     try:

@@ -1,7 +1,7 @@
 """Checks of the data and the network, so that errors name the cause before the first epoch."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from torch.utils.data import (
 
 from cxrtransfer.inference import ImageData, are_probabilities, check_pair
 from cxrtransfer.models import set_train_mode
-from cxrtransfer.runtime import autocast, eval_mode
+from cxrtransfer.runtime import ResolvedPrecision, autocast, eval_mode
 
 __all__ = [
     "check_batch",
@@ -101,7 +101,7 @@ def check_outputs(
     model: nn.Module,
     val: ImageData,
     num_classes: int,
-    precision: Literal["fp32", "bf16", "fp16"],
+    precision: ResolvedPrecision,
 ) -> int:
     """Raise if the network does not return logits ``(n, num_classes)`` of a few validation images.
 

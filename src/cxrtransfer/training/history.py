@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxrtransfer.config import Select
-from cxrtransfer.files import atomic_path, write_json
+from cxrtransfer.files import atomic_path, nan_as_none, write_json
 from cxrtransfer.tables import data_frame, html_table
 from cxrtransfer.types import StrPath
 
@@ -94,19 +94,7 @@ class History:
         Args:
             path: The file; replaced if it exists.
         """
-        rows = [
-            {name: None if math.isnan(value) else value for name, value in row.items()}
-            for row in self.rows
-        ]
-        write_json(
-            path,
-            {
-                "rows": rows,
-                "best_epoch": self.best_epoch,
-                "stopped_early": self.stopped_early,
-                "select": self.select,
-            },
-        )
+        write_json(path, nan_as_none(vars(self)))
 
 
 def best_epoch(

@@ -27,10 +27,11 @@ from cxrtransfer.inference import (
     predict_logits,
     probabilities_of,
 )
+from cxrtransfer.layout import CHECKPOINT, RUN_FILES
 from cxrtransfer.runtime import Interrupt, autocast, eval_mode, seed_everything, set_rng_state
 
 from .callbacks import Callback, FitCallback, StatefulCallback, StepCallback
-from .checkpoint import CHECKPOINT_NAME, load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, save_checkpoint
 from .checks import check_batch
 from .history import History
 from .losses import weighted_cross_entropy
@@ -192,8 +193,8 @@ class FitLoop:
         position = int(np.argmin(np.isfinite(recent)))
         batch = first + position
         checkpoint = (
-            f"the last good epoch is in {self.run_dir / CHECKPOINT_NAME}"
-            if self.run_dir and (self.run_dir / CHECKPOINT_NAME).exists()
+            f"the last good epoch is in {self.run_dir / CHECKPOINT}"
+            if self.run_dir and (self.run_dir / CHECKPOINT).exists()
             else "no checkpoint was written"
         )
         raise NonFiniteLossError(
@@ -319,8 +320,8 @@ class FitLoop:
 
     def _write_history(self, run_dir: Path) -> None:
         if self.state.rows:
-            self._history().to_csv(run_dir / "history.csv")
-            self._history().to_json(run_dir / "history.json")
+            self._history().to_csv(run_dir / RUN_FILES["history"])
+            self._history().to_json(run_dir / RUN_FILES["history as JSON"])
 
     def _resume(self) -> dict[str, Any] | None:
         """Restore the checkpoint; return the generators' states if it is within an epoch."""

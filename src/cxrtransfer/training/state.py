@@ -1,7 +1,7 @@
 """State of a training run: weights, optimizer, results so far."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from cxrtransfer.config import TrainConfig
 from cxrtransfer.models import set_train_mode, unfreeze
-from cxrtransfer.runtime import World, autocast, rng_state, training_autocast
+from cxrtransfer.runtime import ResolvedPrecision, World, autocast, rng_state, training_autocast
 
 from .checks import check_logits
 from .group_dro import robust_loss
@@ -74,7 +74,7 @@ class FitState:
         num_groups: int,
         steps_per_epoch: int,
         device: torch.device,
-        precision: Literal["fp32", "bf16", "fp16"],
+        precision: ResolvedPrecision,
         world: World,
     ) -> None:
         self.model = model

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -125,9 +125,7 @@ class WeightedTrainer:
         self.model = model
         self.config = TrainConfig(**settings)
         self.device = resolve_device(device)
-        self.precision: Literal["fp32", "bf16", "fp16"] = resolve_precision(
-            self.config.precision, self.device
-        )
+        self.precision = resolve_precision(self.config.precision, self.device)
         self.run_dir = Path(run_dir) if run_dir is not None else None
         self.checkpoint_every_s = checkpoint_every_s
         self.num_workers = num_workers

@@ -7,17 +7,10 @@ import pytest
 from cxrtransfer.evaluation import Predictions, compare
 from cxrtransfer.report.names import run_label
 from cxrtransfer.report.published import paper_runs, protocol_of
-from cxrtransfer.report.sections.paper import (
-    explained_run,
-    paper_figures_section,
-    paper_results_section,
-    paper_settings_section,
-)
-from cxrtransfer.report.sections.paper_claims import (
-    claims_section,
-    other_neighbors,
-    weighting_pairs,
-)
+from cxrtransfer.report.sections.paper import paper_results_section, paper_settings_section
+from cxrtransfer.report.sections.paper_claims import claims_section, other_neighbors
+from cxrtransfer.report.sections.paper_figures import explained_run, paper_figures_section
+from cxrtransfer.report.sections.weighting import weighting_pairs
 from cxrtransfer.study import RunFolder, paper_grid
 
 SECTIONS = (

@@ -16,7 +16,6 @@ from cxrtransfer.report.wording import counted, number, percent, unavailable
 from cxrtransfer.study import Example, Explanations, RunResult, StudyResults
 
 MIN_IMAGES = 10  # of a group; fewer are inconclusive
-ROUNDING_ERROR = 1e-6  # of a fraction computed in float32
 INCONCLUSIVE = {
     "few maps": "fewer than 10 maps can be compared",
     "coarse maps": "the maps have fewer than 9 cells",

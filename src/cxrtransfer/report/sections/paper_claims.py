@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +9,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from cxrtransfer.evaluation import METRICS, Comparison, compare
 from cxrtransfer.explain import FractionComparison, compare_fractions
-from cxrtransfer.files import canonical_json
 from cxrtransfer.report.names import network_label, run_label
 from cxrtransfer.report.page import Section, Table
-from cxrtransfer.report.published import PUBLISHED, is_weighted, paper_runs
+from cxrtransfer.report.published import PUBLISHED, paper_runs
 from cxrtransfer.report.wording import (
     difference_cell,
     difference_with_interval,
@@ -25,7 +23,9 @@ from cxrtransfer.report.wording import (
 )
 from cxrtransfer.study import RunResult, StudyResults
 
-from .paper import explained_run, majority_shares
+from .paper import majority_shares
+from .paper_figures import explained_run
+from .weighting import weighting_pairs
 
 NUM_NEIGHBORS = 15
 MIN_IMAGES = 10  # of a group; fewer are inconclusive
@@ -56,21 +56,6 @@ def claims_section(study: StudyResults) -> Section | None:
             '"contradicted" require a CI that excludes zero.'
         ],
     )
-
-
-def weighting_pairs(runs: Sequence[RunResult]) -> list[tuple[RunResult, RunResult]]:
-    """Return each weighted run with the unweighted one of the same network, seed and protocol."""
-    plain = {_settings(run): run for run in runs if not is_weighted(run)}
-    return [
-        (run, plain[_settings(run)])
-        for run in runs
-        if is_weighted(run) and _settings(run) in plain
-    ]
-
-
-def _settings(run: RunResult) -> str:
-    config = replace(run.config, name="-").with_training(class_weights=None, weight_decay=0.0)
-    return canonical_json(config.to_dict())
 
 
 def _compare(study: StudyResults, first: RunResult, second: RunResult, metric: str) -> Comparison:

@@ -1,10 +1,12 @@
 """Effect of class weights: each weighted run beside the unweighted one of the same network."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cxrtransfer.evaluation import compare
 from cxrtransfer.files import canonical_json
 from cxrtransfer.report.names import run_label
+from cxrtransfer.report.published import is_weighted
 from cxrtransfer.report.wording import difference_with_interval, number
 from cxrtransfer.study import RunResult, StudyResults
 
@@ -14,13 +16,16 @@ def weighting_sentences(study: StudyResults) -> list[str]:
 
     The weight decay may differ, as it does in the paper.
     """
-    unweighted = {
-        _settings(run): run for run in study.runs if run.config.training.class_weights is None
-    }
+    return [_sentence(study, *pair) for pair in weighting_pairs(study.runs)]
+
+
+def weighting_pairs(runs: Sequence[RunResult]) -> list[tuple[RunResult, RunResult]]:
+    """Return each weighted run with the unweighted one that differs at most in weight decay."""
+    plain = {_settings(run): run for run in runs if not is_weighted(run)}
     return [
-        _sentence(study, run, unweighted[_settings(run)])
-        for run in study.runs
-        if run.config.training.class_weights is not None and _settings(run) in unweighted
+        (run, plain[_settings(run)])
+        for run in runs
+        if is_weighted(run) and _settings(run) in plain
     ]
 
 
