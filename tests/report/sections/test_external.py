@@ -1,3 +1,5 @@
+import csv
+import json
 import math
 from dataclasses import replace
 
@@ -6,6 +8,7 @@ import pytest
 
 from cxrtransfer.data import read_folder
 from cxrtransfer.evaluation import METRICS, Estimate
+from cxrtransfer.report.metrics import metrics_csv, metrics_json
 from cxrtransfer.report.sections.external import external_section
 from cxrtransfer.report.sections.summary import summary_section
 from cxrtransfer.study import external_test, load_study
@@ -195,3 +198,15 @@ def test_a_site_without_disease_allows_no_conclusion(kermany_study, draw_chests,
 
     assert any("No conclusion on generalization: " in point for point in section.points)
     assert section.tables[0].rows[0]["External"] == "\N{EN DASH}"
+
+
+def test_a_test_of_an_ensemble_is_in_the_summary_and_in_the_downloads(with_external):
+    changed = _replaced(with_external, run="plain + weighted, 7 views")
+
+    points = summary_section(changed).points
+    rows = list(csv.DictReader(metrics_csv(changed).splitlines()))
+    evaluations = json.loads(metrics_json(changed))["evaluations"]
+    assert any(point.startswith("plain + weighted, 7 views on far: ") for point in points)
+    for last in (rows[-1], evaluations[-1]):
+        assert last["run"] == "plain + weighted, 7 views"
+        assert (last["data"], last["model"]) == ("external: far", "")
