@@ -210,3 +210,18 @@ def test_a_test_of_an_ensemble_is_in_the_summary_and_in_the_downloads(with_exter
     for last in (rows[-1], evaluations[-1]):
         assert last["run"] == "plain + weighted, 7 views"
         assert (last["data"], last["model"]) == ("external: far", "")
+
+
+def test_sites_that_differ_only_in_punctuation_or_case_have_tables_of_their_own(with_external):
+    (test,) = with_external.external_tests
+    tests = tuple(replace(test, site=site) for site in ("St. Ann", "St-Ann", "ST ANN"))
+    section = external_section(replace(with_external, external_tests=tests))
+
+    assert [table.name for table in section.tables] == [
+        "external_plain_St_Ann",
+        "images_plain_St_Ann",
+        "external_plain_St_Ann_2",
+        "images_plain_St_Ann_2",
+        "external_plain_ST_ANN_3",
+        "images_plain_ST_ANN_3",
+    ]
