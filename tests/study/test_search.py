@@ -1,7 +1,12 @@
+from importlib import import_module
+from types import SimpleNamespace
+
 import pytest
 
 from cxrtransfer.data import read_folder
 from cxrtransfer.study import RunConfig, load_run, search_settings
+
+search_module = import_module("cxrtransfer.study.search")
 
 SPACE = {"lr": [1e-4, 1e-2], "upsample": [False, True]}
 
@@ -72,3 +77,23 @@ def test_a_search_that_makes_no_sense_is_refused(tmp_path, space, options, messa
     config = RunConfig(name="a", model="squeezenet1_1", pretrained=False)
     with pytest.raises(ValueError, match=message):
         search_settings(config, space, tmp_path / "none", tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize(
+    ("metric", "best_first"), [("auroc", [1e-2, 1e-3, 1e-4]), ("log_loss", [1e-3, 1e-2, 1e-4])]
+)
+def test_the_best_trial_is_first_whatever_the_metric(
+    kermany_tree, tiny, tmp_path, monkeypatch, metric, best_first
+):
+    scores = {1e-4: float("nan"), 1e-3: 0.2, 1e-2: 0.9}
+    monkeypatch.setattr(
+        search_module,
+        "run_experiment",
+        lambda config, *_, **__: SimpleNamespace(test=scores[config.training.lr]),
+    )
+    monkeypatch.setattr(search_module, "compute_metrics", lambda score: {metric: score})
+
+    space = {"lr": [1e-4, 1e-3, 1e-2]}
+    trials = search_settings(tiny, space, kermany_tree, tmp_path, num_folds=2, metric=metric)
+
+    assert [trial.settings["lr"] for trial in trials] == best_first

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -130,7 +131,9 @@ def search_settings(
             trials[-1].mean,
         )
         _write_table(Path(out) / _TABLE, trials, metric)
-    return tuple(sorted(trials, key=lambda trial: -trial.mean))
+    sign = -1 if METRICS[metric].higher_is_better else 1
+    # A mean that is undefined comes last.
+    return tuple(sorted(trials, key=lambda trial: (math.isnan(trial.mean), sign * trial.mean)))
 
 
 def _draw(
