@@ -55,6 +55,17 @@ def test_a_network_without_a_run_says_that_no_performance_is_known(classifier: C
     assert "No performance is recorded" in card
 
 
+def test_the_card_of_a_network_states_its_recalibration(
+    classifier: Classifier, kermany_study: Path
+) -> None:
+    val = load_run(kermany_study / "plain").val
+    card = Classifier.from_model(
+        classifier.network, class_names=classifier.class_names, val=val
+    ).card
+
+    assert f"recalibration: Platt scaling (slope {classifier.calibration.slope:.4g}, " in card
+
+
 def test_the_header_is_what_the_hub_reads(saved: Path) -> None:
     """Locally: the form of the results and of every entry; the hub's own validation needs it."""
     text = (saved / "README.md").read_text("utf-8")

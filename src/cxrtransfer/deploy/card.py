@@ -43,11 +43,16 @@ Research on chest radiographs like those it was trained on: same view, age group
 """
 
 
-def default_card(class_names: Sequence[str], positive: str, threshold: OperatingPoint) -> str:
+def default_card(
+    class_names: Sequence[str],
+    positive: str,
+    threshold: OperatingPoint,
+    calibration: Calibration | None,
+) -> str:
     """Write the card of a classifier of which only the network is known."""
     body = [
         f"Classes: {', '.join(class_names)}; positive class {positive}.",
-        _decision_line(threshold, None),
+        _decision_line(threshold, calibration),
         "No performance is recorded with this classifier.",
     ]
     return _card(class_names, None, body)
