@@ -66,6 +66,17 @@ def test_the_card_of_a_network_states_its_recalibration(
     assert f"recalibration: Platt scaling (slope {classifier.calibration.slope:.4g}, " in card
 
 
+def test_the_card_says_that_the_threshold_was_changed(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    changed = classifier.with_threshold(0.125)
+    text = (changed.save_pretrained(tmp_path / "model") / "README.md").read_text("utf-8")
+
+    assert text.startswith(classifier.card.rstrip())
+    assert "The threshold was then changed to 0.125 (given)" in text
+    assert changed.with_threshold(0.125).card == changed.card
+
+
 def test_the_header_is_what_the_hub_reads(saved: Path) -> None:
     """Locally: the form of the results and of every entry; the hub's own validation needs it."""
     text = (saved / "README.md").read_text("utf-8")

@@ -281,6 +281,8 @@ class Classifier:
     def with_threshold(self, threshold: str | float) -> Self:
         """Return a copy with another threshold on the recalibrated probability, in [0, 1].
 
+        Its card says that the threshold was changed.
+
         Raises:
             ValueError: If it is out of range, or there are more than two classes.
         """
@@ -289,7 +291,13 @@ class Classifier:
             raise ValueError(
                 f"a threshold other than 0.5 needs two classes, got {len(self.class_names)}"
             )
-        return replace(self, threshold=point)
+        card = self.card
+        if card and point != self.threshold:
+            card = (
+                f"{card.rstrip()}\n\nThe threshold was then changed to {point.threshold:.4g} "
+                f"({point.rule}); the card above is for {self.threshold.threshold:.4g}.\n"
+            )
+        return replace(self, threshold=point, card=card)
 
     def predict(
         self,
