@@ -48,6 +48,20 @@ def test_an_external_test_is_in_the_card(kermany_study: Path, draw_chests, tmp_p
     assert "None: performance at" not in card
 
 
+def test_a_test_of_an_ensemble_is_not_in_the_card_of_a_run(
+    kermany_study: Path, draw_chests, tmp_path: Path
+) -> None:
+    import shutil
+
+    study = shutil.copytree(kermany_study, tmp_path / "study")
+    draw_chests(tmp_path / "other", 24, seed=3, brightness=80)
+    external_test(
+        study / "plain", tmp_path / "other", others=[study / "weighted"], site="Hospital B"
+    )
+
+    assert "Hospital B" not in Classifier.from_run(study / "plain").card
+
+
 def test_a_network_without_a_run_says_that_no_performance_is_known(classifier: Classifier) -> None:
     card = Classifier.from_model(classifier.network, class_names=("a", "b")).card
 

@@ -226,6 +226,7 @@ def _sets(
 
 def _external(run: RunResult) -> Iterator[str]:
     tests = [ExternalTest.from_dict(*folder.read()) for folder in run.folder.externals()]
+    tests = [test for test in tests if test.run == run.name]  # others are of ensembles
     yield "## External validation"
     if not tests:
         yield "None: performance at other sites is unknown, and is often much lower."
