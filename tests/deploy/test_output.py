@@ -9,6 +9,7 @@ import pytest
 from cxrtransfer.deploy import Classifier, ImagePredictions, output as module, predict_files
 from cxrtransfer.deploy.images import ImageSource
 from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.evaluation import OperatingPoint
 from cxrtransfer.files import read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*heatmaps are empty:UserWarning")
@@ -119,6 +120,46 @@ def test_the_table_has_the_columns_of_a_runs_test_predictions_and_the_json_the_d
     assert values["calibration"] == predictions.calibration
     assert [float(row["PNEUMONIA"]) for row in rows] == predictions.probabilities[:, 1].tolist()
     assert [image["id"] for image in values["images"]] == list(predictions.ids)
+
+
+def test_classes_that_are_called_like_a_column_have_columns_of_their_own(tmp_path: Path) -> None:
+    predictions = ImagePredictions(
+        ids=("a.png", "b.png"),
+        probabilities=np.array([[0.75, 0.25], [0.125, 0.875]]),
+        class_names=("predicted", "positive"),
+        positive_index=1,
+        threshold=OperatingPoint(0.5, "default"),
+        skipped={"c.png": "broken"},
+    )
+    predictions.to_csv(tmp_path / "table.csv")
+
+    assert (tmp_path / "table.csv").read_text().splitlines() == [
+        "id,predicted,positive,p_predicted,p_positive,unreadable",
+        "a.png,predicted,positive,0.75,0.25,",
+        "b.png,positive,positive,0.125,0.875,",
+        "c.png,,,,,broken",
+    ]
+
+
+def test_the_time_of_a_table_is_linear_in_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def predicted(_: ImagePredictions) -> np.ndarray:
+        calls.append(1)
+        return np.zeros(100, np.int64)
+
+    monkeypatch.setattr(ImagePredictions, "predicted", property(predicted))
+    predictions = ImagePredictions(
+        ids=tuple(map(str, range(100))),
+        probabilities=np.full((100, 2), 0.5),
+        class_names=("a", "b"),
+        positive_index=1,
+        threshold=OperatingPoint(0.5, "default"),
+        skipped={},
+    )
+
+    assert len(predictions.to_rows()) == 100
+    assert len(calls) == 1
 
 
 def test_an_existing_file_is_kept_unless_it_is_to_be_replaced(

@@ -20,6 +20,9 @@ from .decision import classes_in
 __all__ = ["ImagePredictions"]
 
 _NO_CODEC_ERRORS = "surrogateescape"  # file names that are not UTF-8
+_COLUMNS = (
+    "id", "predicted", "positive", "prediction_set", "p_value", "warning", "unreadable",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,15 +101,17 @@ class ImagePredictions:
         The columns are ``id``, ``predicted``, ``positive`` (name of the positive class) and the
         names of the classes, as in the table of a run's test predictions; then, where calibrated,
         ``prediction_set``, ``p_value`` and ``warning``; and ``unreadable`` if images were skipped.
+        A class with the name of another column has the column ``p_NAME``.
         """
-        warnings, rows = self.warnings(), []
+        columns_of = _class_columns(self.class_names)
+        warnings, predicted, rows = self.warnings(), self.predicted_list, []
         for index, name in enumerate(self.ids):
             row: dict[str, Any] = {
                 "id": name,
-                "predicted": self.class_names[self.predicted_list[index]],
+                "predicted": self.class_names[predicted[index]],
                 "positive": self.class_names[self.positive_index],
             }
-            row |= dict(zip(self.class_names, self.probabilities[index].tolist(), strict=True))
+            row |= dict(zip(columns_of, self.probabilities[index].tolist(), strict=True))
             if self.sets is not None:
                 row["prediction_set"] = classes_in(self.sets[index].tolist(), self.class_names)
             if self.p_values is not None:
@@ -221,6 +226,17 @@ class ImagePredictions:
                 + _too_few(self.num_val_patients, self.false_alarm_rate, "")
             )
         return "\n".join(lines)
+
+
+def _class_columns(class_names: Sequence[str]) -> list[str]:
+    """Return the column of each class, none of which is another column."""
+    columns: list[str] = []
+    for name in class_names:
+        column = name
+        while column in _COLUMNS or (column != name and column in class_names):
+            column = f"p_{column}"
+        columns.append(column)
+    return columns
 
 
 def _too_few(num_patients: int, level: float, kind: str) -> str:
