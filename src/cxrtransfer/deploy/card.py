@@ -17,6 +17,7 @@ from cxrtransfer.evaluation import (
     Predictions,
     evaluate,
     evaluate_groups,
+    prediction_sets,
 )
 from cxrtransfer.files import expand
 from cxrtransfer.study import ExternalTest, RunResult, StudyResults, load_study
@@ -203,14 +204,7 @@ def _sets(
     if not conformal:
         return
     test = recalibrated(run.test, calibration)
-    p_values = np.stack(
-        [
-            part.p_values(1 - column)
-            for part, column in zip(conformal, test.probabilities.T, strict=True)
-        ],
-        axis=1,
-    )
-    sets = p_values > 1 - _COVERAGE
+    sets = prediction_sets(conformal, test.probabilities, _COVERAGE)
     covered = sets[np.arange(len(test)), test.labels].mean()
     single = (sets.sum(axis=1) == 1).mean()
     yield "## Abstention"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrtransfer.evaluation import OperatingPoint
+from cxrtransfer.evaluation.conformal import ROUNDING_ERROR
 from cxrtransfer.files import atomic_path, write_json
 from cxrtransfer.tables import shortened
 from cxrtransfer.types import StrPath
@@ -86,7 +87,7 @@ class ImagePredictions:
         """Whether each image is unlike the training images, bool ``(N,)``."""
         if self.p_values is None:
             return np.zeros(len(self), dtype=np.bool_)
-        return np.asarray(self.p_values <= self.false_alarm_rate)
+        return np.asarray(self.p_values <= self.false_alarm_rate + ROUNDING_ERROR)
 
     def warnings(self) -> tuple[str, ...]:
         """Return why each flagged image is flagged; empty for the others."""
