@@ -210,6 +210,31 @@ def test_an_interrupted_call_goes_on_and_gives_the_same_bytes(
     assert {path.name for path in parts.iterdir()} == {path.name for path in whole.iterdir()}
 
 
+def test_a_line_cut_off_by_one_interruption_costs_nothing_at_the_next(
+    classifier: Classifier, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 10)
+    compute, starts = module.predict_chunk, []
+
+    def interrupted(_: object, sources: list[ImageSource], **options: object) -> object:
+        starts.append(sources[0].name)
+        if len(starts) in (2, 4):
+            raise KeyboardInterrupt
+        return compute(classifier, sources, **options)
+
+    monkeypatch.setattr(module, "predict_chunk", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            predict(classifier, images, tmp_path)
+        with (tmp_path / ".table.csv.partial").open("ab") as file:
+            file.write(b'{"ids": ["NORMAL/IM')
+    predictions = predict(classifier, images, tmp_path)
+
+    names = [source.name for source in module.list_sources(images)]
+    assert starts == [*names[:20:10], *names[10:30:10], *names[20::10]]
+    assert predictions.ids == tuple(names)
+
+
 def test_an_unreadable_image_of_a_later_chunk_leaves_no_overlay_of_an_earlier_one(
     classifier: Classifier, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

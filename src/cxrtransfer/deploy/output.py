@@ -286,12 +286,16 @@ def _status(path: Path) -> os.stat_result | None:
 def _read_journal(path: Path, key: str) -> list[Record]:
     """Read the complete lines of an interrupted call; none if it differed in anything."""
     try:
-        lines = path.read_text("utf-8").split("\n")[:-1]  # the last one may be cut off
+        data = path.read_bytes()
+        complete = data[: data.rfind(b"\n") + 1]  # the last line may be cut off
+        lines = complete.decode().splitlines()
         if lines[:1] != [key]:
             return []
-        return [json.loads(line) for line in lines[1:]]
+        records = [json.loads(line) for line in lines[1:]]
+        os.truncate(path, len(complete))  # or the next line would be appended to that one
     except (OSError, ValueError):
         return []
+    return records
 
 
 def _append_journal(path: Path, key: str, record: Record, *, is_first: bool) -> None:
