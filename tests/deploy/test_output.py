@@ -9,7 +9,7 @@ import pytest
 from cxrtransfer.deploy import Classifier, ImagePredictions, output as module, predict_files
 from cxrtransfer.deploy.images import ImageSource
 from cxrtransfer.errors import UnreadableImagesError
-from cxrtransfer.evaluation import OperatingPoint
+from cxrtransfer.evaluation import ConformalScores, OperatingPoint
 from cxrtransfer.files import read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*heatmaps are empty:UserWarning")
@@ -285,6 +285,38 @@ def test_a_changed_image_is_not_taken_from_the_interrupted_call(
 
     expected = classifier.predict(images)
     np.testing.assert_allclose(resumed.probabilities, expected.probabilities, atol=1e-5)
+
+
+def test_other_prediction_sets_are_not_taken_from_the_interrupted_call(
+    classifier: Classifier, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 10)
+    compute, calls = module.predict_chunk, []
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return compute(*arguments, **options)
+
+    monkeypatch.setattr(module, "predict_chunk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(classifier, images, tmp_path, coverage=0.5)
+    widest = [ConformalScores(part.scores + 1, part.weights) for part in classifier.conformal]
+    changed = replace(classifier, conformal=tuple(widest))
+
+    assert predict(changed, images, tmp_path, coverage=0.5).sets.all()
+    assert not classifier.predict(images, coverage=0.5).sets[:30].all()
+
+
+@pytest.mark.usefixtures("images")
+def test_heatmaps_inside_a_source_below_the_home_folder_are_refused(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    with pytest.raises(ValueError, match="outside the source folder"):
+        predict_files(classifier, "~/images", out="~/table.csv", heatmaps="~/images/maps")
 
 
 def test_the_contact_sheet_shows_every_image_with_its_class_and_escapes_names(

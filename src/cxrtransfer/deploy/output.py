@@ -18,6 +18,7 @@ from cxrtransfer.explain import overlay
 from cxrtransfer.files import atomic_path, canonical_json, expand, text_digest
 from cxrtransfer.types import StrPath
 
+from .bundle import statistics
 from .classifier import Classifier
 from .images import GrayImages, Images, ImageSource, list_sources, read_sources
 from .prediction import (
@@ -100,7 +101,7 @@ def predict_files(
     """
     check_rates(coverage, false_alarm_rate)
     sources = list_sources(images)
-    if heatmaps is not None and isinstance(images, str | os.PathLike) and Path(images).is_dir():
+    if heatmaps is not None and isinstance(images, str | os.PathLike) and expand(images).is_dir():
         _check_outside(expand(heatmaps), expand(images))
     table, others = expand(out), [expand(path) for path in (json_out, html_out) if path]
     for path in (table, *others):
@@ -260,6 +261,8 @@ def _key(classifier: Classifier, sources: Sequence[ImageSource], settings: Recor
             name.encode()
             + tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         )
+    for name, array in statistics(vars(classifier)).items():  # type: ignore[arg-type]  # its fields
+        digest.update(name.encode() + array.tobytes())
     others = {name: repr(value) for name, value in vars(classifier).items() if name in _DECIDING}
     files = [
         [ascii(source.name), status.st_size, status.st_mtime_ns]
