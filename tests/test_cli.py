@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from cxrtransfer.cli import main
 from cxrtransfer.cli.checks import check_networks
 from cxrtransfer.cli.options import parse
 from cxrtransfer.cli.outcome import print_outcome
-from cxrtransfer.cli.printing import shell_words
+from cxrtransfer.cli.printing import print_lines, shell_words
 from cxrtransfer.cli.settings import run_configs
 from cxrtransfer.config import RunConfig
 from cxrtransfer.data import read_folder
@@ -573,6 +574,15 @@ def test_messages_use_the_words_of_the_shell() -> None:
         shell_words(message)
         == "--batch-size 8 is too large; pass --random, or set --test-fraction"
     )
+
+
+def test_names_that_the_output_cannot_hold_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding, expected in (("utf-8", "\u00e4 \\udcff.png\n"), ("ascii", "\\xe4 \\udcff.png\n")):
+        output = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding=encoding))
+        print_lines("\u00e4 \udcff.png")  # a file name that is not UTF-8
+        sys.stdout.flush()
+        assert output.getvalue().decode(encoding) == expected
 
 
 def test_models_are_listed_by_pattern(capsys: pytest.CaptureFixture[str]) -> None:
