@@ -66,7 +66,12 @@ def value_over_interval(estimate: Estimate) -> str:
 
 
 def mean_over_range(values: list[float]) -> str:
-    """Format several values as a table cell: their mean, and their range on the next line."""
+    """Format several values as a table cell: their mean, and their range on the next line.
+
+    An en dash where one is undefined.
+    """
+    if any(map(math.isnan, values)):
+        return UNDEFINED
     mean = number(sum(values) / len(values))
     return f"{mean}\n{interval(min(values), max(values))}"
 
