@@ -90,6 +90,17 @@ def test_cache_is_used_for_the_same_network_and_images_only(tiny_net, data, tmp_
     assert not np.array_equal(changed_network["bn"], changed_image["bn"])
 
 
+def test_a_cache_below_the_home_folder_is_used(tiny_net, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    runs = []
+    tiny_net.register_forward_hook(lambda *_: runs.append(1))
+
+    for _ in range(2):
+        read(tiny_net, data, cache="~/features")
+
+    assert len(runs) == 1
+
+
 def test_digest_of_the_data_does_not_depend_on_the_batches_but_on_the_order(data):
     assert data_digest(data) == data_digest(DataLoader(data, batch_size=3))
     assert data_digest(data) != data_digest(TensorDataset(*[t.flip(0) for t in data.tensors]))

@@ -109,3 +109,16 @@ def test_loader_processes_start_once_for_all_epochs(network: nn.Module, tmp_path
 
     loaders = {path.name for path in tmp_path.iterdir()} - {str(os.getpid())}
     assert len(loaders) == 2  # one for training, one for validation
+
+
+def test_tensorboard_writes_below_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    TensorBoard("~/logs").on_epoch_end({"epoch": 1, "val_loss": 0.5})
+
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert len(list((tmp_path / "home" / "logs").iterdir())) == 1

@@ -70,6 +70,19 @@ def test_stopped_and_resumed_equals_straight_bit_for_bit(
     assert resumed.best_epoch == expected.best_epoch
 
 
+def test_a_run_below_the_home_folder_is_resumed(
+    network: nn.Module, data: TensorDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    make(network, run_dir="~/run").fit(data, data)
+
+    # Nothing is left to do, so that no epoch ends.
+    make(network, run_dir="~/run", callbacks=[Interrupt(1)]).fit(data, data)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
 def test_a_finished_run_is_not_trained_again(
     network: nn.Module, data: TensorDataset, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from cxrtransfer.files import canonical_json, text_digest, write_arrays
+from cxrtransfer.files import canonical_json, expand, text_digest, write_arrays
 from cxrtransfer.inference import extract_features, predict_logits
 from cxrtransfer.models import get_head, to_map
 from cxrtransfer.runtime import Precision
@@ -77,7 +76,7 @@ def layer_features(
         "precision": precision,
         "format": 2,  # 1 included class tokens in the average
     }
-    path = Path(cache) / f"{text_digest(canonical_json(identity))}.npz"
+    path = expand(cache) / f"{text_digest(canonical_json(identity))}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
             return {layer: stored[f"arr_{index}"] for index, layer in enumerate(layers)}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from cxrtransfer.files import expand
 from cxrtransfer.runtime import require
 from cxrtransfer.types import StrPath
 
@@ -75,7 +76,7 @@ class TensorBoard:
         require("tensorboard", extra="tensorboard")
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (needs the package)
 
-        self._writer = SummaryWriter(str(log_dir))  # type: ignore[no-untyped-call, unused-ignore]
+        self._writer = SummaryWriter(str(expand(log_dir)))  # type: ignore[no-untyped-call, unused-ignore]
 
     def on_epoch_end(self, row: Mapping[str, float]) -> None:
         """Write one row."""
