@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 
 from cxrtransfer.data import acquisition_groups, balanced_weights, read_folder
 from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImagesError
-from cxrtransfer.models import get_head
+from cxrtransfer.models import get_head, input_spec
 from cxrtransfer.study import (
     RunConfig,
     SplitSummary,
     load_run,
     load_study,
+    reference,
     run_experiment,
     run_study,
 )
@@ -256,6 +257,22 @@ def test_the_summary_counts_each_image_once_although_it_is_upsampled(
     first, second = (np.asarray(Image.open(unequal / f"train/NORMAL/0{i}.png")) for i in (0, 1))
     drawn = {image.tobytes() for image in summary.samples[:2]}
     assert drawn == {first.tobytes(), second.tobytes()}
+
+
+def test_the_training_images_are_described_on_the_device_of_the_network(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = Datasets(None).prepare(_plan(CONFIG, tree, tmp_path), InputSpec(size=32))
+    model, extract, devices = build_network(CONFIG, 2), reference.extract_features, []
+
+    def noted(*arguments: object, device: torch.device, **options: object) -> np.ndarray:
+        devices.append(device)
+        return extract(*arguments, device=device, **options)
+
+    monkeypatch.setattr(reference, "extract_features", noted)
+    reference.fit_reference(model, splits["train"], splits["val"], input_spec(model))
+
+    assert devices == [torch.device("cpu")] * 2
 
 
 def test_only_train_is_balanced_by_acquisition(tree: Path, tmp_path: Path) -> None:
