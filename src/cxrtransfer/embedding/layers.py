@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from cxrtransfer.files import canonical_json, expand, text_digest, write_arrays
 from cxrtransfer.inference import extract_features, predict_logits
 from cxrtransfer.models import get_head, to_map
-from cxrtransfer.runtime import Precision
+from cxrtransfer.runtime import Precision, resolve_device, resolve_precision
 from cxrtransfer.types import StrPath
 
 __all__ = ["HEAD", "data_digest", "layer_features", "model_digest"]
@@ -73,7 +73,7 @@ def layer_features(
         "model": model_digest(model),
         "data": data_digest(data),
         "layers": list(layers),
-        "precision": precision,
+        "precision": resolve_precision(precision, resolve_device(device)),
         "format": 2,  # 1 included class tokens in the average
     }
     path = expand(cache) / f"{text_digest(canonical_json(identity))}.npz"
