@@ -17,7 +17,14 @@ from cxrtransfer.evaluation import (
     Predictions,
     TrainingReference,
 )
-from cxrtransfer.inference import ImageData, View, extract_features, ids_of, predict_logits
+from cxrtransfer.inference import (
+    Ensemble,
+    ImageData,
+    View,
+    extract_features,
+    ids_of,
+    predict_logits,
+)
 from cxrtransfer.models import Blueprint
 from cxrtransfer.study import RunResult
 from cxrtransfer.tables import shortened
@@ -390,7 +397,13 @@ class Classifier:
 
         Raises:
             UnreadableImagesError: If images cannot be decoded; lists them all.
+            ValueError: If it is a classifier of several runs or views.
         """
+        if isinstance(self.network, Ensemble):
+            raise ValueError(
+                "the features must be those of one network, got an ensemble of networks or views; "
+                "use Classifier.from_run() with one of its runs"
+            )
         return extract_features(
             self.network,
             read_images(self, images),
