@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+)
 
 from cxrtransfer.errors import NonFiniteLossError, RunFolderError
 from cxrtransfer.training import WeightedTrainer, weighted_cross_entropy
@@ -225,6 +232,21 @@ def test_global_generators_are_left_as_found(network: nn.Module, data: TensorDat
     make(network, epochs=1).fit(data, data)
 
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_loaders_of_a_dataset_that_returns_batches(
+    network: nn.Module, data: TensorDataset
+) -> None:
+    plain = copy.deepcopy(network)
+    loaders = [
+        DataLoader(data, batch_size=None, sampler=BatchSampler(SequentialSampler(data), 8, False))
+        for _ in range(2)
+    ]
+
+    found = make(network).fit(*loaders)
+
+    expected = make(plain).fit(*(DataLoader(data, batch_size=8) for _ in range(2)))
+    assert _without_seconds(found.rows) == _without_seconds(expected.rows)
 
 
 def test_a_loader_may_be_given_and_resumes_exactly_too(
