@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrtransfer.data import kermany_patient_id, read_folder
+from cxrtransfer.data import Records, kermany_patient_id, read_folder
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Estimate, evaluate, metric_drops
 from cxrtransfer.study import (
@@ -133,6 +133,25 @@ def test_the_stored_result_equals_the_returned_one(elsewhere: ExternalTest, run:
 
 
 @pytest.mark.usefixtures("elsewhere")
+def test_an_interrupted_repetition_leaves_no_result_that_does_not_fit(
+    elsewhere: ExternalTest, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(RunFolder(run).externals()) == 1
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(Records, "to_csv", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            external_test(run, read_folder(tmp_path / "far").take(range(5, 55)), site="far")
+    assert RunFolder(run).externals() == ()
+
+    again = external_test(run, tmp_path / "far")
+    (folder,) = RunFolder(run).externals()
+    assert load_external_test(folder).to_dict() == again.to_dict() == elsewhere.to_dict()
+
+
 def test_only_numbers_and_names_are_stored(run: Path) -> None:
     folder = run / "external" / "far"
     stored = json.loads((folder / "external.json").read_text("utf-8"))

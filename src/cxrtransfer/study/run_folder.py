@@ -352,7 +352,11 @@ class ExternalFolder(Folder):
         return values, Predictions.from_csv(self._file("predictions"))
 
     def write(self, result: Mapping[str, Any], predictions: Predictions, records: Records) -> None:
-        """Write the predictions, the images they are for, and last the result."""
+        """Write the predictions, the images they are for, and last the result.
+
+        An interruption leaves no result, rather than one that does not fit the predictions.
+        """
+        self._file("result").unlink(missing_ok=True)
         with atomic_path(self._file("predictions")) as path:
             predictions.to_csv(path)
         records.to_csv(self._file("records"))
