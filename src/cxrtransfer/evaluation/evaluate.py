@@ -91,9 +91,11 @@ class Evaluation:
 
     def _head(self) -> str:
         patients = "" if self.num_patients is None else f" of {self.num_patients:,} patients"
+        two = len(self.class_names) == 2
+        decision = f"threshold {self.threshold:g}" if two else "most probable class predicted"
         return (
             f"{self.num_images:,} images{patients}; positive class "
-            f"{self.class_names[self.positive_index]}, threshold {self.threshold:g}; "
+            f"{self.class_names[self.positive_index]}, {decision}; "
             f"{self.confidence:.0%} confidence intervals"
         )
 

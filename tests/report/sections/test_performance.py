@@ -1,9 +1,15 @@
 import math
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+
+from cxrtransfer.cli.outcome import print_outcome
 from cxrtransfer.evaluation import METRICS, compute_metrics, evaluate
 from cxrtransfer.report.published import PUBLISHED
 from cxrtransfer.report.sections.performance import curves_section, performance_section
+from cxrtransfer.report.sections.training import training_section
 from cxrtransfer.report.wording import value_over_interval
 
 
@@ -109,3 +115,32 @@ def test_an_undefined_auroc_is_a_dash(study, with_scores):
     section = curves_section(only)
     assert "No ROC curve" in section.text[0]
     assert [figure.name for figure in section.figures] == ["confusion_matrix"]
+
+
+def test_no_threshold_is_named_where_the_most_probable_of_three_classes_is_predicted(
+    study, three_classes, monkeypatch, capsys
+):
+    options = SimpleNamespace(out="", json=False, quiet=False)
+    printed = {}
+    for name, each in (("two", study), ("three", three_classes)):
+        monkeypatch.setattr("cxrtransfer.study.load_study", lambda _, each=each: each)
+        print_outcome(options, Path("report.html"))
+        notes = " ".join(performance_section(each).notes)
+        captions = training_section(each).figures[1].caption
+        printed[name] = [capsys.readouterr().out.splitlines()[0], notes, captions]
+
+    assert all("threshold 0.5" in text for text in printed["two"])
+    assert not any("threshold" in text for text in printed["three"])
+    assert all("most probable class" in text for text in printed["three"])
+
+
+def test_what_is_undefined_is_a_dash_on_the_terminal(study, with_scores, monkeypatch, capsys):
+    labels = np.ones(len(study.chosen.test), np.int64)  # no specificity, no AUROC
+    changed = with_scores(labels, study.chosen.test.probabilities, "NORMAL", "PNEUMONIA")
+    monkeypatch.setattr("cxrtransfer.study.load_study", lambda _: changed)
+
+    print_outcome(SimpleNamespace(out="", json=False, quiet=False), Path("report.html"))
+
+    row = capsys.readouterr().out.splitlines()[3]
+    assert "nan" not in row
+    assert row.split()[:2] == [changed.chosen.name, "\N{EN DASH}"]

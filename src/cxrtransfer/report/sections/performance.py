@@ -185,10 +185,13 @@ def _notes(study: StudyResults, *, with_published: bool) -> list[str]:
         )
     positive = study.chosen.positive_class
     default = "" if positive.chosen else " (by default, the second class in alphabetical order)"
+    decision, rule = "Decision threshold 0.5", "threshold"
+    if study.chosen.test.num_classes > 2:
+        decision, rule = "The most probable class is predicted", "rule"
     notes = [
         f"Below each value: 95% CI for new images from the same source{clusters}.",
-        f"Positive class: {positive.name}{default}. Decision threshold 0.5. "
-        "Accuracy depends on the threshold and on the prevalence; AUROC on neither, so it is the "
+        f"Positive class: {positive.name}{default}. {decision}. "
+        f"Accuracy depends on the {rule} and on the prevalence; AUROC on neither, so it is the "
         "primary metric.",
     ]
     if len(study.runs) > 1:
