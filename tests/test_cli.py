@@ -492,6 +492,20 @@ def test_evaluate_gives_the_metrics_of_a_table(
     assert main(["evaluate", str(table), "--positive", "COVID"]) == 1
 
 
+def test_evaluate_treats_an_image_of_unknown_patient_as_a_patient(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{name}.png,{label},0.5,0.5" for name, label in zip("abcd", "ABAB", strict=True)]
+    (tmp_path / "predictions.csv").write_text("\n".join(["id,label,A,B", *rows]))
+    (tmp_path / "split.csv").write_text(
+        "path,label,patient_id,split\na.png,A,p,test\nb.png,B,p,test\nc.png,A,,test\nd.png,B,,test"
+    )
+    words = ["evaluate", str(tmp_path / "predictions.csv")]
+
+    assert main([*words, "--patients", str(tmp_path / "split.csv")]) == 0
+    assert capsys.readouterr().out.startswith("4 images of 3 patients; ")
+
+
 def test_split_writes_a_table_without_shared_patients(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,8 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
         "--patients",
         type=existing,
         metavar="TABLE",
-        help="table with columns path and patient_id, for intervals clustered by patient",
+        help="table with columns path and patient_id, for intervals clustered by patient; an image "
+        "with an empty cell is treated as a separate patient",
     )
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -100,8 +101,8 @@ def _evaluate(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"{options.patients} must have columns path and patient_id, got {list(header)}"
             )
-        columns = header.index("path"), header.index("patient_id")
-        patient_of = {row[columns[0]]: row[columns[1]] for row in rows}
+        path, patient = header.index("path"), header.index("patient_id")
+        patient_of = {row[path]: row[patient].strip() or row[path] for row in rows}
         unknown = [name for name in predictions.ids if name not in patient_of]
         if unknown:
             raise ValueError(
