@@ -8,7 +8,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from cxrtransfer import Classifier
 from cxrtransfer.evaluation import evaluate
-from cxrtransfer.study import external_test, load_run
+from cxrtransfer.study import RunResult, external_test, load_run
 
 
 def test_the_card_has_the_hubs_header_and_the_test_results_of_the_run(
@@ -60,6 +60,18 @@ def test_a_test_of_an_ensemble_is_not_in_the_card_of_a_run(
     )
 
     assert "Hospital B" not in Classifier.from_run(study / "plain").card
+
+
+def test_a_split_of_unknown_patients_is_not_called_one_by_patient(
+    classifier: Classifier, kermany_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\nSplit by patient.\n" in classifier.card
+
+    monkeypatch.setattr(
+        RunResult, "patients", lambda run: {name: name for name in run.records().ids}
+    )
+    card = Classifier.from_run(kermany_study / "plain").card
+    assert "\nSplit by image (patients unknown).\n" in card
 
 
 def test_a_network_without_a_run_says_that_no_performance_is_known(classifier: Classifier) -> None:

@@ -151,8 +151,7 @@ def _data(run: RunResult, study: StudyResults | None) -> Iterator[str]:
         f"SHA-256 of the images: `{manifest.content_digest}`; of their classes, patients and "
         f"splits: `{manifest.data_digest}`."
     )
-    grouped = "by patient" if run.config.group_by else "by image"
-    yield f"Split {grouped}."
+    yield f"Split {run.split_unit}."
     if study is None:
         yield "The run has no audit of leakage between its splits."
         return

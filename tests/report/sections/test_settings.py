@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 from cxrtransfer.report.sections.settings import settings_section, versions_section
+from cxrtransfer.study import RunResult
 
 
 def test_settings_that_differ_are_shown_by_run_and_the_others_once(study):
@@ -26,6 +27,17 @@ def test_missing_weights_and_patience_are_shown(study, with_config):
 
     assert _values(table)["Class weights"] == "none"
     assert _values(table)["Epochs"] == "1 of 5 (patience 3)"
+
+
+def test_a_split_of_unknown_patients_is_not_called_one_by_patient(study, monkeypatch):
+    one = replace(study, runs=(study.chosen,))
+    assert _values(settings_section(one).tables[0])["Split"] == "by patient"
+
+    monkeypatch.setattr(
+        RunResult, "patients", lambda run: {name: name for name in run.records().ids}
+    )
+    (table,) = settings_section(one).tables
+    assert _values(table)["Split"] == "by image (patients unknown)"
 
 
 def test_versions_and_the_digest_are_listed(study):

@@ -42,7 +42,7 @@ def _settings(run: RunResult) -> dict[str, str]:
         "Batch size": str(training.batch_size),
         "Epochs": f"{len(run.rows)} of {training.epochs}{patience}",
         "Tested epoch": f"{run.tested_epoch} ({training.select})",
-        "Split": f"by {'patient' if config.group_by else 'image'}",
+        "Split": run.split_unit,
         "Loss normalization": f"by {training.loss_normalization}",
         "Augmentation": config.augment,
         "Protocol": protocol_of(config),
