@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from cxrtransfer.cli.outcome import print_outcome
 from cxrtransfer.evaluation import METRICS, compute_metrics, evaluate
@@ -144,3 +145,17 @@ def test_what_is_undefined_is_a_dash_on_the_terminal(study, with_scores, monkeyp
     row = capsys.readouterr().out.splitlines()[3]
     assert "nan" not in row
     assert row.split()[:2] == [changed.chosen.name, "\N{EN DASH}"]
+
+
+def test_the_area_beside_a_curve_of_three_classes_is_that_under_the_curve(
+    three_classes, with_config
+):
+    test = three_classes.chosen.test
+    area = roc_auc_score(test.labels == 1, test.probabilities[:, 1])
+    assert abs(area - three_classes.chosen_test["auroc"].value) > 0.001  # the mean over classes
+
+    assert f"AUROC {area:.3f} (95% CI " in curves_section(three_classes).figures[0].alt
+    other = with_config(three_classes.chosen, name="other")
+    twice = replace(three_classes, runs=(*three_classes.runs, other))
+    figures = {figure.name: figure for figure in performance_section(twice).figures}
+    assert f" {area:.3f} (95% CI " in figures["roc_by_run"].alt

@@ -64,7 +64,7 @@ def _roc_figure(study: StudyResults) -> Figure:
         "pointwise 95% confidence band; marks show thresholds, of which none was chosen on the "
         "test set.",
         alt=f"Receiver operating characteristic curve of {label}: AUROC "
-        f"{with_interval(evaluation['auroc'])}; sensitivity "
+        f"{with_interval(study.positive_auroc(test))}; sensitivity "
         f"{number(evaluation['recall'].value)} and specificity "
         f"{number(evaluation['specificity'].value)} at {_decision(study)}.",
         axes=plot_roc_curves(
@@ -130,12 +130,16 @@ def _figures(
             )
         )
         if all(auroc.value == auroc.value for auroc in aurocs.values()):
+            areas = "; ".join(
+                f"{runs[run.name]} {with_interval(study.positive_auroc(run.test))}"
+                for run in study.runs
+            )
             figures.append(
                 Figure(
                     name="roc_by_run",
                     title="ROC curves of all runs",
                     caption="Sensitivity against the false-positive rate on the test set.",
-                    alt=f"Receiver operating characteristic curves; AUROC: {values}.",
+                    alt=f"Receiver operating characteristic curves; AUROC: {areas}.",
                     axes=plot_roc_curves({runs[run.name]: run.test for run in study.runs}),
                 )
             )
