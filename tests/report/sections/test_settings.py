@@ -21,6 +21,19 @@ def _values(table):
     return {row["Setting"]: row["Value"] for row in table.rows}
 
 
+def test_any_other_setting_that_is_not_the_default_is_shown(study, with_config):
+    first, second = study.runs
+    changed = with_config(second, upsample=True, label_smoothing=0.125, mixup=0.25)
+    also = with_config(first, mixup=0.25)
+    by_run, shared = settings_section(replace(study, runs=(also, changed))).tables
+
+    assert [row["Upsample"] for row in by_run.rows] == ["False", "True"]
+    assert [row["Label smoothing"] for row in by_run.rows] == ["0.0", "0.125"]
+    assert _values(shared)["Mixup"] == "0.25"
+    assert _values(shared)["Val fraction"] == "0.25"  # of both runs
+    assert not {"Cutmix", "Momentum", "Training"} & {*by_run.rows[0], *_values(shared)}
+
+
 def test_missing_weights_and_patience_are_shown(study, with_config):
     run = with_config(study.chosen, class_weights=None, early_stopping=3, epochs=5)
     (table,) = settings_section(replace(study, runs=(run,))).tables
