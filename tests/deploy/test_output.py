@@ -174,6 +174,19 @@ def test_an_existing_file_is_kept_unless_it_is_to_be_replaced(
     assert (tmp_path / "table.csv").read_text() != "mine"
 
 
+def test_results_in_the_source_folder_are_not_predicted_the_next_time(
+    classifier: Classifier, images: Path
+) -> None:
+    options = {"json_out": images / "p.json", "html_out": images / "p.html", "overwrite": True}
+    first = predict(classifier, images, images, **options)
+
+    again = predict(classifier, images, images, **options)
+
+    assert again.ids == first.ids
+    with pytest.raises(FileNotFoundError, match="got results only"):
+        predict(classifier, images / "p.json", images, **options)
+
+
 def test_one_file_for_two_results_is_refused(
     classifier: Classifier, images: Path, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def predict_files(
     if heatmaps is not None and isinstance(images, str | os.PathLike) and expand(images).is_dir():
         _check_outside(expand(heatmaps), expand(images))
     table, others = expand(out), [expand(path) for path in (json_out, html_out) if path]
+    sources = _without(sources, (table, *others))  # of an earlier call, in the same folder
     for path in (table, *others):
         _check_writable(path, overwrite)
     if len({table, *others}) <= len(others):
@@ -160,6 +161,21 @@ def predict_files(
     journal.unlink(missing_ok=True)
     _warn(records)
     return result
+
+
+def _without(sources: Sequence[ImageSource], results: Sequence[Path]) -> list[ImageSource]:
+    """Leave out results; raise FileNotFoundError if there is nothing else."""
+    names, paths = {path.name for path in results}, {path.resolve() for path in results}
+    kept = [
+        source
+        for source in sources
+        if not isinstance(source.content, Path)
+        or source.content.name not in names  # resolving every path would take long
+        or source.content.resolve() not in paths
+    ]
+    if not kept:
+        raise FileNotFoundError("images must be at least one image, got results only")
+    return kept
 
 
 def _check_all_readable(classifier: Classifier, sources: Sequence[ImageSource]) -> None:
