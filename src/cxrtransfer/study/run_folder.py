@@ -139,8 +139,7 @@ class RunFolder(Folder):
 
     def write_predictions(self, split: Split, predictions: Predictions) -> None:
         """Write the predictions on the validation or the test split."""
-        with atomic_path(self._file(split)) as path:
-            predictions.to_csv(path)
+        predictions.to_csv(self._file(split))
 
     def record_test_opening(self, test: Predictions) -> None:
         """Record in the ledgers that the network of the run was evaluated on the test split.
@@ -357,8 +356,7 @@ class ExternalFolder(Folder):
         An interruption leaves no result, rather than one that does not fit the predictions.
         """
         self._file("result").unlink(missing_ok=True)
-        with atomic_path(self._file("predictions")) as path:
-            predictions.to_csv(path)
+        predictions.to_csv(self._file("predictions"))
         records.to_csv(self._file("records"))
         names = [EXTERNAL_FILES["predictions"], EXTERNAL_FILES["records"]]
         files = file_digests(self.path, names)
