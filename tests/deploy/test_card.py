@@ -40,11 +40,14 @@ def test_an_external_test_is_in_the_card(kermany_study: Path, draw_chests, tmp_p
 
     study = shutil.copytree(kermany_study, tmp_path / "study")
     draw_chests(tmp_path / "other", 24, seed=3, brightness=80)
-    external_test(study / "plain", tmp_path / "other", site="Hospital B")
+    external_test(study / "plain", tmp_path / "other", site="Hospital B", confidence=0.9)
 
     card = Classifier.from_run(study / "plain").card
 
     assert "Hospital B, 48 images" in card
+    external = card.partition("## External validation")[2].partition("\n## ")[0]
+    assert "(90% CI " in external
+    assert "95% CI" not in external
     assert "None: performance at" not in card
 
 

@@ -225,7 +225,8 @@ def _external(run: RunResult) -> Iterator[str]:
         yield "None: performance at other sites is unknown, and is often much lower."
     for test in tests:
         values = ", ".join(
-            f"{METRICS[name].label} {_value(test.external[name])}" for name in _METRICS[:3]
+            f"{METRICS[name].label} {_value(test.external[name], test.external.confidence)}"
+            for name in _METRICS[:3]
         )
         yield (
             f"{test.site}, {test.external.num_images:,} images, without recalibration at "
@@ -275,9 +276,10 @@ def _results(run: RunResult, test: Evaluation) -> list[Any]:
     ]
 
 
-def _value(estimate: Estimate) -> str:
+def _value(estimate: Estimate, confidence: float = 0.95) -> str:
     if math.isnan(estimate.value):
         return f"undefined ({estimate.reason})"
     if math.isnan(estimate.low):
         return f"{estimate.value:.3f} (no CI: {estimate.reason})"
-    return f"{estimate.value:.3f} (95% CI {estimate.low:.3f}\N{EN DASH}{estimate.high:.3f})"
+    level = f"{100 * confidence:g}% CI"
+    return f"{estimate.value:.3f} ({level} {estimate.low:.3f}\N{EN DASH}{estimate.high:.3f})"

@@ -225,3 +225,16 @@ def test_sites_that_differ_only_in_punctuation_or_case_have_tables_of_their_own(
         "external_plain_ST_ANN_3",
         "images_plain_ST_ANN_3",
     ]
+
+
+def test_intervals_are_called_by_their_confidence(with_external):
+    (test,) = with_external.external_tests
+    lower = replace(test.external, confidence=0.9)
+    drop = replace(test.drop("auroc"), drop=0.5, low=0.4, high=0.6)
+    drops = (drop, *(each for each in test.drops if each.metric != "auroc"))
+    section = external_section(_replaced(with_external, external=lower, drops=drops))
+
+    assert any("change -0.500, 90% CI -0.600 to -0.400" in point for point in section.points)
+    assert not any("95% CI" in text for text in (*section.points, *section.notes))
+    assert "a 90% CI that excludes zero" in section.notes[0]
+    assert "a 95% CI that excludes zero" in external_section(with_external).notes[0]

@@ -11,6 +11,7 @@ from cxrtransfer.report.wording import (
     difference_cell,
     external_sentences,
     image_sentences,
+    level,
     percent,
     value_over_interval,
 )
@@ -38,6 +39,8 @@ def external_section(study: StudyResults) -> Section:
             f"{labels.get(test.run, test.run)} on {test.site}: {' '.join(_sentences(test))}"
             for test in tests
         ]
+    levels = " or ".join(dict.fromkeys(level(test.external.confidence) for test in tests))
+    features = "" if levels == "95%" else " (95% for the features)"
     return Section(
         title,
         text=text,
@@ -51,8 +54,8 @@ def external_section(study: StudyResults) -> Section:
             )
         ],
         notes=[
-            "Below each value: 95% CI. Change: external minus internal; an asterisk marks a "
-            "95% CI that excludes zero."
+            f"Below each value: {levels} CI{features}. Change: external minus internal; an "
+            f"asterisk marks a {levels} CI that excludes zero."
         ],
     )
 
