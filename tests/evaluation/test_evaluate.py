@@ -178,6 +178,10 @@ def test_the_text_names_everything(draw, num_classes, decision):
     assert all(f"\n{METRICS[name].label} " in text for name in NAMES)
 
 
+def test_the_text_does_not_round_the_confidence(draw):
+    assert "; 97.5% confidence intervals" in str(evaluate(draw(), confidence=0.975, resamples=5))
+
+
 def test_arguments_out_of_range_are_refused(draw):
     with pytest.raises(ValueError, match="strictly between 0 and 1, got 95"):
         evaluate(draw(), confidence=95)

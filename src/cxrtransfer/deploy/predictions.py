@@ -215,7 +215,7 @@ class ImagePredictions:
         if self.sets is not None:
             single = int((self.sets.sum(axis=1) == 1).sum())
             lines.append(
-                f"prediction sets (coverage {self.coverage:.0%} of patients like those of "
+                f"prediction sets (coverage {100 * self.coverage:g}% of patients like those of "
                 f"validation): {single:,} of {len(self):,} name one class; for the others, the "
                 "classifier abstains"
                 + _too_few(self.num_val_patients_per_class, 1 - self.coverage, " of a class")
@@ -223,7 +223,7 @@ class ImagePredictions:
         if self.p_values is not None:
             lines.append(
                 f"unlike the training images: {self.flagged.sum():,} of {len(self):,} "
-                f"(false-alarm rate {self.false_alarm_rate:.1%} on images like validation)"
+                f"(false-alarm rate {100 * self.false_alarm_rate:g}% on images like validation)"
                 + _too_few(self.num_val_patients, self.false_alarm_rate, "")
             )
         return "\n".join(lines)

@@ -86,7 +86,7 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         rows = [[METRICS[name].label, estimate] for name, estimate in self._estimates.items()]
-        interval = f"estimate ({self.confidence:.0%} CI)"
+        interval = f"estimate ({100 * self.confidence:g}% CI)"
         return html_table(self._head(), ["metric", interval], rows)
 
     def _head(self) -> str:
@@ -96,7 +96,7 @@ class Evaluation:
         return (
             f"{self.num_images:,} images{patients}; positive class "
             f"{self.class_names[self.positive_index]}, {decision}; "
-            f"{self.confidence:.0%} confidence intervals"
+            f"{100 * self.confidence:g}% confidence intervals"
         )
 
     def __repr__(self) -> str:
