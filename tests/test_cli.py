@@ -576,6 +576,22 @@ def test_embed_and_explain_write_files(trained: tuple[Path, Path], tmp_path: Pat
     assert len(list((tmp_path / "maps").rglob("*.png"))) == 12
 
 
+def test_a_file_below_the_home_folder_is_not_replaced_unasked(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bash leaves the ~ of --out=~/x to the program."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("x.csv", "x.pt2"):
+        (tmp_path / name).write_text("mine")
+    images, run = str(trained[0]), str(trained[1])
+
+    assert main(["split", images, "--out=~/x.csv"]) == 1
+    assert main(["embed", run, images, "--out=~/x.csv"]) == 1
+    assert main(["export", run, "--pt2=~/x.pt2"]) == 1
+
+    assert [(tmp_path / name).read_text() for name in ("x.csv", "x.pt2")] == ["mine"] * 2
+
+
 def test_completion_scripts_name_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "bash"]) == 0
     assert "external-test" in capsys.readouterr().out

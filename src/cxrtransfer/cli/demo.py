@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cxrtransfer.files import expand
+
 from .checks import loading
 from .outcome import print_outcome
 
@@ -20,7 +22,7 @@ def add_demo_command(add: Any) -> None:  # noqa: ANN401  (adds a command, given 
         _demo,
     )
     demo.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), help="folder (default: runs/demo)"
+        "--out", type=expand, default=Path("runs/demo"), help="folder (default: runs/demo)"
     )
     demo.add_argument("--json", action="store_true", help="print the results as JSON")
 

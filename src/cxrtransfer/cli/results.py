@@ -5,6 +5,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from cxrtransfer.files import expand
+
 from .checks import add_device, add_ensemble, check_run, loading, views_of
 from .printing import print_json, print_lines
 from .source import add_columns, existing, read_source
@@ -52,7 +54,7 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
     explain.add_argument("run_folder", type=existing, metavar="run", help="folder of one run")
     explain.add_argument("images", type=existing, nargs="+", help="one folder, or files")
     explain.add_argument(
-        "--out", type=Path, default=Path("heatmaps"), help="folder (default: heatmaps)"
+        "--out", type=expand, default=Path("heatmaps"), help="folder (default: heatmaps)"
     )
     add_ensemble(explain)
 
@@ -66,7 +68,7 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
     embed.add_argument("data", type=existing, help="folder of images or table, as for train")
     embed.add_argument(
         "--out",
-        type=Path,
+        type=expand,
         default=Path("embedding.csv"),
         help="table of coordinates (default: embedding.csv)",
     )
