@@ -90,6 +90,23 @@ def test_a_run_below_the_home_folder_is_resumed(
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
+def test_a_run_with_a_stateful_callback_is_not_resumed_without_it(
+    network: nn.Module, data: TensorDataset, tmp_path: Path
+) -> None:
+    class Counter(Interrupt):
+        def state_dict(self) -> dict[str, int]:
+            return {"epoch": self.epoch}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            self.epoch = state["epoch"]
+
+    with pytest.raises(KeyboardInterrupt):
+        make(network, run_dir=tmp_path, callbacks=[Counter(2)]).fit(data, data)
+
+    with pytest.raises(RunFolderError, match="started with 1 callbacks .* pass the same"):
+        make(network, run_dir=tmp_path).fit(data, data)
+
+
 def test_a_finished_run_is_not_trained_again(
     network: nn.Module, data: TensorDataset, tmp_path: Path
 ) -> None:
