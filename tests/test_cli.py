@@ -607,7 +607,8 @@ def test_messages_use_the_words_of_the_shell() -> None:
 
 
 def test_names_that_the_output_cannot_hold_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    for encoding, expected in (("utf-8", "\u00e4 \\udcff.png\n"), ("ascii", "\\xe4 \\udcff.png\n")):
+    cases = {"utf-8": "\u00e4 \\udcff.png\n", "ascii": "\\xe4 \\udcff.png\n"}
+    for encoding, expected in cases.items():
         output = io.BytesIO()
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding=encoding))
         print_lines("\u00e4 \udcff.png")  # a file name that is not UTF-8

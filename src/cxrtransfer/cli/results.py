@@ -40,8 +40,8 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
         "--patients",
         type=existing,
         metavar="TABLE",
-        help="table with columns path and patient_id, for intervals clustered by patient; an image "
-        "with an empty cell is treated as a separate patient",
+        help="table with columns path and patient_id, for intervals clustered by patient; an "
+        "image with an empty cell is treated as a separate patient",
     )
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
 

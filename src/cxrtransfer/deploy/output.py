@@ -21,6 +21,7 @@ from cxrtransfer.types import StrPath
 from .bundle import statistics
 from .classifier import Classifier
 from .images import GrayImages, Images, ImageSource, list_sources, read_sources
+from .parts import Parts
 from .prediction import (
     CHUNK,
     check_rates,
@@ -277,7 +278,8 @@ def _key(classifier: Classifier, sources: Sequence[ImageSource], settings: Recor
             name.encode()
             + tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         )
-    for name, array in statistics(vars(classifier)).items():  # type: ignore[arg-type]  # its fields
+    parts: Parts = vars(classifier)  # type: ignore[assignment]  # the fields of Parts
+    for name, array in statistics(parts).items():
         digest.update(name.encode() + array.tobytes())
     others = {name: repr(value) for name, value in vars(classifier).items() if name in _DECIDING}
     files = [

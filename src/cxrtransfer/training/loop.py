@@ -336,8 +336,8 @@ class FitLoop:
         stateful = [c for c in self.callbacks if isinstance(c, StatefulCallback)]
         if len(stateful) != len(saved["callbacks"]):
             raise RunFolderError(
-                f"the run in {self.run_dir} was started with {len(saved['callbacks'])} callbacks that "
-                f"keep a state, got {len(stateful)}; pass the same callbacks"
+                f"the run in {self.run_dir} was started with {len(saved['callbacks'])} callbacks "
+                f"that keep a state, got {len(stateful)}; pass the same callbacks"
             )
         for callback, callback_state in zip(stateful, saved["callbacks"], strict=True):
             callback.load_state_dict(callback_state)

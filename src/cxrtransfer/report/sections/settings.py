@@ -11,7 +11,8 @@ from cxrtransfer.study import RunResult, StudyResults
 
 _SHOWN = {
     "name", "model", "pretrained", "image_size", "group_by", "augment", "class_weights", "lr",
-    "weight_decay", "batch_size", "epochs", "early_stopping", "select", "loss_normalization", "seed",
+    "weight_decay", "batch_size", "epochs", "early_stopping", "select", "loss_normalization",
+    "seed",
 }  # fmt: skip
 
 
