@@ -400,7 +400,7 @@ class Classifier:
             ValueError: If it is a classifier of several runs or views.
         """
         if isinstance(self.network, Ensemble):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 (a classifier too, of other runs)
                 "the features must be those of one network, got an ensemble of networks or views; "
                 "use Classifier.from_run() with one of its runs"
             )

@@ -85,7 +85,7 @@ class TensorBoard:
                 self._writer.add_scalar(name, value, int(row["epoch"]))  # type: ignore[no-untyped-call, unused-ignore]
         self._writer.flush()  # type: ignore[no-untyped-call, unused-ignore]
 
-    def on_fit_start(self, hyperparameters: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def on_fit_start(self, hyperparameters: Mapping[str, Any]) -> None:
         """Prepare nothing: the file is opened, again if need be, with the first row."""
 
     def on_fit_end(self, history: "History | None") -> None:  # noqa: ARG002
