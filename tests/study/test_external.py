@@ -132,7 +132,6 @@ def test_the_stored_result_equals_the_returned_one(elsewhere: ExternalTest, run:
         )
 
 
-@pytest.mark.usefixtures("elsewhere")
 def test_an_interrupted_repetition_leaves_no_result_that_does_not_fit(
     elsewhere: ExternalTest, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +151,7 @@ def test_an_interrupted_repetition_leaves_no_result_that_does_not_fit(
     assert load_external_test(folder).to_dict() == again.to_dict() == elsewhere.to_dict()
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_only_numbers_and_names_are_stored(run: Path) -> None:
     folder = run / "external" / "far"
     stored = json.loads((folder / "external.json").read_text("utf-8"))
