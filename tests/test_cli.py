@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from cxrtransfer.cli import main
 from cxrtransfer.cli.checks import check_networks
 from cxrtransfer.cli.options import parse
 from cxrtransfer.cli.outcome import print_outcome
-from cxrtransfer.cli.printing import shell_words
+from cxrtransfer.cli.printing import print_lines, shell_words
 from cxrtransfer.cli.settings import run_configs
 from cxrtransfer.config import RunConfig
 from cxrtransfer.data import read_folder
@@ -486,6 +487,20 @@ def test_evaluate_gives_the_metrics_of_a_table(
     assert main(["evaluate", str(table), "--positive", "COVID"]) == 1
 
 
+def test_evaluate_treats_an_image_of_unknown_patient_as_a_patient(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{name}.png,{label},0.5,0.5" for name, label in zip("abcd", "ABAB", strict=True)]
+    (tmp_path / "predictions.csv").write_text("\n".join(["id,label,A,B", *rows]))
+    (tmp_path / "split.csv").write_text(
+        "path,label,patient_id,split\na.png,A,p,test\nb.png,B,p,test\nc.png,A,,test\nd.png,B,,test"
+    )
+    words = ["evaluate", str(tmp_path / "predictions.csv")]
+
+    assert main([*words, "--patients", str(tmp_path / "split.csv")]) == 0
+    assert capsys.readouterr().out.startswith("4 images of 3 patients; ")
+
+
 def test_split_writes_a_table_without_shared_patients(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -556,6 +571,22 @@ def test_embed_and_explain_write_files(trained: tuple[Path, Path], tmp_path: Pat
     assert len(list((tmp_path / "maps").rglob("*.png"))) == 12
 
 
+def test_a_file_below_the_home_folder_is_not_replaced_unasked(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bash leaves the ~ of --out=~/x to the program."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("x.csv", "x.pt2"):
+        (tmp_path / name).write_text("mine")
+    images, run = str(trained[0]), str(trained[1])
+
+    assert main(["split", images, "--out=~/x.csv"]) == 1
+    assert main(["embed", run, images, "--out=~/x.csv"]) == 1
+    assert main(["export", run, "--pt2=~/x.pt2"]) == 1
+
+    assert [(tmp_path / name).read_text() for name in ("x.csv", "x.pt2")] == ["mine"] * 2
+
+
 def test_completion_scripts_name_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "bash"]) == 0
     assert "external-test" in capsys.readouterr().out
@@ -568,6 +599,16 @@ def test_messages_use_the_words_of_the_shell() -> None:
         shell_words(message)
         == "--batch-size 8 is too large; pass --random, or set --test-fraction"
     )
+
+
+def test_names_that_the_output_cannot_hold_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = {"utf-8": "\u00e4 \\udcff.png\n", "ascii": "\\xe4 \\udcff.png\n"}
+    for encoding, expected in cases.items():
+        output = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding=encoding))
+        print_lines("\u00e4 \udcff.png")  # a file name that is not UTF-8
+        sys.stdout.flush()
+        assert output.getvalue().decode(encoding) == expected
 
 
 def test_models_are_listed_by_pattern(capsys: pytest.CaptureFixture[str]) -> None:

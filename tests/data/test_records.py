@@ -232,6 +232,22 @@ def test_missing_patients_are_not_one_patient(tmp_path: Path, missing: str) -> N
     assert not records.patients_known
 
 
+def test_an_unknown_patient_is_the_image_however_the_table_writes_its_path(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "t.csv").write_text(
+        f"path,label\n./a.png,A\nx//b.png,B\n{tmp_path.as_posix()}/x/c.png,B\n"
+    )
+
+    records = Records.from_csv(tmp_path / "t.csv")
+    records.to_csv(tmp_path / "copy.csv")
+
+    assert records.ids == ("a.png", "x/b.png", "x/c.png")
+    assert records.patient_ids == records.ids
+    assert Records.from_csv(tmp_path / "copy.csv") == records
+    assert not records.patients_known
+
+
 @pytest.mark.parametrize("other", ["covid", "\uff23\uff2f\uff36\uff29\uff24"])
 def test_names_that_differ_in_case_or_width_are_reported(tmp_path: Path, other: str) -> None:
     (tmp_path / "t.csv").write_text(f"path,label,patient_id\na,COVID,p1\nb,{other},p2\nc,x,P2\n")

@@ -8,7 +8,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from cxrtransfer import Classifier
 from cxrtransfer.evaluation import evaluate
-from cxrtransfer.study import external_test, load_run
+from cxrtransfer.study import RunResult, external_test, load_run
 
 
 def test_the_card_has_the_hubs_header_and_the_test_results_of_the_run(
@@ -40,12 +40,41 @@ def test_an_external_test_is_in_the_card(kermany_study: Path, draw_chests, tmp_p
 
     study = shutil.copytree(kermany_study, tmp_path / "study")
     draw_chests(tmp_path / "other", 24, seed=3, brightness=80)
-    external_test(study / "plain", tmp_path / "other", site="Hospital B")
+    external_test(study / "plain", tmp_path / "other", site="Hospital B", confidence=0.9)
 
     card = Classifier.from_run(study / "plain").card
 
     assert "Hospital B, 48 images" in card
+    external = card.partition("## External validation")[2].partition("\n## ")[0]
+    assert "(90% CI " in external
+    assert "95% CI" not in external
     assert "None: performance at" not in card
+
+
+def test_a_test_of_an_ensemble_is_not_in_the_card_of_a_run(
+    kermany_study: Path, draw_chests, tmp_path: Path
+) -> None:
+    import shutil
+
+    study = shutil.copytree(kermany_study, tmp_path / "study")
+    draw_chests(tmp_path / "other", 24, seed=3, brightness=80)
+    external_test(
+        study / "plain", tmp_path / "other", others=[study / "weighted"], site="Hospital B"
+    )
+
+    assert "Hospital B" not in Classifier.from_run(study / "plain").card
+
+
+def test_a_split_of_unknown_patients_is_not_called_one_by_patient(
+    classifier: Classifier, kermany_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\nSplit by patient.\n" in classifier.card
+
+    monkeypatch.setattr(
+        RunResult, "patients", lambda run: {name: name for name in run.records().ids}
+    )
+    card = Classifier.from_run(kermany_study / "plain").card
+    assert "\nSplit by image (patients unknown).\n" in card
 
 
 def test_a_network_without_a_run_says_that_no_performance_is_known(classifier: Classifier) -> None:
@@ -53,6 +82,28 @@ def test_a_network_without_a_run_says_that_no_performance_is_known(classifier: C
 
     assert huggingface_hub.ModelCard(card).data.eval_results is None
     assert "No performance is recorded" in card
+
+
+def test_the_card_of_a_network_states_its_recalibration(
+    classifier: Classifier, kermany_study: Path
+) -> None:
+    val = load_run(kermany_study / "plain").val
+    card = Classifier.from_model(
+        classifier.network, class_names=classifier.class_names, val=val
+    ).card
+
+    assert f"recalibration: Platt scaling (slope {classifier.calibration.slope:.4g}, " in card
+
+
+def test_the_card_says_that_the_threshold_was_changed(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    changed = classifier.with_threshold(0.125)
+    text = (changed.save_pretrained(tmp_path / "model") / "README.md").read_text("utf-8")
+
+    assert text.startswith(classifier.card.rstrip())
+    assert "The threshold was then changed to 0.125 (given)" in text
+    assert changed.with_threshold(0.125).card == changed.card
 
 
 def test_the_header_is_what_the_hub_reads(saved: Path) -> None:

@@ -181,3 +181,11 @@ def test_too_few_validation_patients_for_a_rate_are_said(
     assert "has only 3 patients of a class (4 needed)" in few[2]
     assert "has only 6 patients (7 needed)" in few[3]
     assert "needed" not in enough
+
+
+def test_the_text_does_not_round_the_rates(classifier: Classifier, kermany_tree: Path) -> None:
+    images = kermany_tree / "test" / "NORMAL"
+    text = str(classifier.predict(images, coverage=0.995, false_alarm_rate=0.0005))
+
+    assert "(coverage 99.5% of patients" in text
+    assert "(false-alarm rate 0.05% on images" in text

@@ -49,6 +49,14 @@ def test_its_heatmap_is_the_mean_of_theirs(runs: list[Path], kermany_tree: Path)
     np.testing.assert_allclose(joint.explain(files), expected, atol=1e-5)
 
 
+def test_it_has_no_features_of_its_own(runs: list[Path], kermany_tree: Path) -> None:
+    files = sorted((kermany_tree / "test").rglob("*.png"))[:3]
+    with pytest.raises(ValueError, match="got an ensemble"):
+        Classifier.from_runs(runs).embed(files)
+    with pytest.raises(ValueError, match="got an ensemble"):
+        Classifier.from_runs(runs[:1], views=small_views(), source=kermany_tree).embed(files)
+
+
 def test_views_are_used_on_validation_too(runs: list[Path], kermany_tree: Path) -> None:
     plain = load_ensemble(runs).predict("val")
     viewed = load_ensemble(runs, small_views(), kermany_tree).predict("val")

@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 from cxrtransfer import Classifier, StratifiedResplit
 from cxrtransfer.data import to_model_input
 from cxrtransfer.deploy import export_model
+from cxrtransfer.deploy.onnx import PixelsToProbabilities
 from cxrtransfer.errors import MissingExtraError
 from cxrtransfer.evaluation import Platt, Predictions, Temperature
 from cxrtransfer.inference import predict_logits, probabilities_of
@@ -75,6 +76,24 @@ def test_the_graph_gives_the_calibrated_probabilities(
 
         assert exported.dtype == np.float32
         np.testing.assert_allclose(exported, _expected(classifier, pixels), atol=1e-6)
+
+
+@pytest.mark.parametrize("calibration", [Platt(0.1, 0.0), Temperature(10.0)])
+@pytest.mark.parametrize("gap", [40.0, -40.0])
+def test_an_extreme_probability_is_recalibrated_as_the_classifier_does(small, calibration, gap):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    nn.init.zeros_(network[1].weight)
+    with torch.no_grad():
+        network[1].bias.copy_(torch.tensor([0.0, gap]))
+    classifier = replace(small, network=network.eval(), calibration=calibration)
+    pixels = _pixels(3)
+
+    expected = classifier.predict(list(pixels[:, 0].numpy()), device="cpu").probabilities
+    with torch.no_grad():
+        exported = PixelsToProbabilities(classifier)(pixels).numpy()
+    np.testing.assert_allclose(exported, expected, atol=1e-6)
+    clipped = 1 / (1 + np.exp(-0.1 * np.sign(gap) * 12 * np.log(10)))  # log odds of 1e-12
+    np.testing.assert_allclose(expected[:, 1], clipped, atol=1e-6)
 
 
 def test_a_network_with_one_logit_has_two_probabilities(small, tmp_path):

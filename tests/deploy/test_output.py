@@ -9,6 +9,7 @@ import pytest
 from cxrtransfer.deploy import Classifier, ImagePredictions, output as module, predict_files
 from cxrtransfer.deploy.images import ImageSource
 from cxrtransfer.errors import UnreadableImagesError
+from cxrtransfer.evaluation import ConformalScores, OperatingPoint
 from cxrtransfer.files import read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*heatmaps are empty:UserWarning")
@@ -121,6 +122,46 @@ def test_the_table_has_the_columns_of_a_runs_test_predictions_and_the_json_the_d
     assert [image["id"] for image in values["images"]] == list(predictions.ids)
 
 
+def test_classes_that_are_called_like_a_column_have_columns_of_their_own(tmp_path: Path) -> None:
+    predictions = ImagePredictions(
+        ids=("a.png", "b.png"),
+        probabilities=np.array([[0.75, 0.25], [0.125, 0.875]]),
+        class_names=("predicted", "positive"),
+        positive_index=1,
+        threshold=OperatingPoint(0.5, "default"),
+        skipped={"c.png": "broken"},
+    )
+    predictions.to_csv(tmp_path / "table.csv")
+
+    assert (tmp_path / "table.csv").read_text().splitlines() == [
+        "id,predicted,positive,p_predicted,p_positive,unreadable",
+        "a.png,predicted,positive,0.75,0.25,",
+        "b.png,positive,positive,0.125,0.875,",
+        "c.png,,,,,broken",
+    ]
+
+
+def test_the_time_of_a_table_is_linear_in_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def predicted(_: ImagePredictions) -> np.ndarray:
+        calls.append(1)
+        return np.zeros(100, np.int64)
+
+    monkeypatch.setattr(ImagePredictions, "predicted", property(predicted))
+    predictions = ImagePredictions(
+        ids=tuple(map(str, range(100))),
+        probabilities=np.full((100, 2), 0.5),
+        class_names=("a", "b"),
+        positive_index=1,
+        threshold=OperatingPoint(0.5, "default"),
+        skipped={},
+    )
+
+    assert len(predictions.to_rows()) == 100
+    assert len(calls) == 1
+
+
 def test_an_existing_file_is_kept_unless_it_is_to_be_replaced(
     classifier: Classifier, images: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +172,19 @@ def test_an_existing_file_is_kept_unless_it_is_to_be_replaced(
     assert (tmp_path / "table.csv").read_text() == "mine"
     predict(classifier, images, tmp_path, overwrite=True)
     assert (tmp_path / "table.csv").read_text() != "mine"
+
+
+def test_results_in_the_source_folder_are_not_predicted_the_next_time(
+    classifier: Classifier, images: Path
+) -> None:
+    options = {"json_out": images / "p.json", "html_out": images / "p.html", "overwrite": True}
+    first = predict(classifier, images, images, **options)
+
+    again = predict(classifier, images, images, **options)
+
+    assert again.ids == first.ids
+    with pytest.raises(FileNotFoundError, match="got results only"):
+        predict(classifier, images / "p.json", images, **options)
 
 
 def test_one_file_for_two_results_is_refused(
@@ -167,6 +221,31 @@ def test_an_interrupted_call_goes_on_and_gives_the_same_bytes(
     for path in whole.rglob("*.*"):
         assert (parts / path.relative_to(whole)).read_bytes() == path.read_bytes()
     assert {path.name for path in parts.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_a_line_cut_off_by_one_interruption_costs_nothing_at_the_next(
+    classifier: Classifier, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 10)
+    compute, starts = module.predict_chunk, []
+
+    def interrupted(_: object, sources: list[ImageSource], **options: object) -> object:
+        starts.append(sources[0].name)
+        if len(starts) in (2, 4):
+            raise KeyboardInterrupt
+        return compute(classifier, sources, **options)
+
+    monkeypatch.setattr(module, "predict_chunk", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            predict(classifier, images, tmp_path)
+        with (tmp_path / ".table.csv.partial").open("ab") as file:
+            file.write(b'{"ids": ["NORMAL/IM')
+    predictions = predict(classifier, images, tmp_path)
+
+    names = [source.name for source in module.list_sources(images)]
+    assert starts == [*names[:20:10], *names[10:30:10], *names[20::10]]
+    assert predictions.ids == tuple(names)
 
 
 def test_an_unreadable_image_of_a_later_chunk_leaves_no_overlay_of_an_earlier_one(
@@ -219,6 +298,38 @@ def test_a_changed_image_is_not_taken_from_the_interrupted_call(
 
     expected = classifier.predict(images)
     np.testing.assert_allclose(resumed.probabilities, expected.probabilities, atol=1e-5)
+
+
+def test_other_prediction_sets_are_not_taken_from_the_interrupted_call(
+    classifier: Classifier, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 10)
+    compute, calls = module.predict_chunk, []
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return compute(*arguments, **options)
+
+    monkeypatch.setattr(module, "predict_chunk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(classifier, images, tmp_path, coverage=0.5)
+    widest = [ConformalScores(part.scores + 1, part.weights) for part in classifier.conformal]
+    changed = replace(classifier, conformal=tuple(widest))
+
+    assert predict(changed, images, tmp_path, coverage=0.5).sets.all()
+    assert not classifier.predict(images, coverage=0.5).sets[:30].all()
+
+
+@pytest.mark.usefixtures("images")
+def test_heatmaps_inside_a_source_below_the_home_folder_are_refused(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    with pytest.raises(ValueError, match="outside the source folder"):
+        predict_files(classifier, "~/images", out="~/table.csv", heatmaps="~/images/maps")
 
 
 def test_the_contact_sheet_shows_every_image_with_its_class_and_escapes_names(

@@ -146,3 +146,8 @@ def test_no_file_is_written(
     client("POST", "/predict", image.read_bytes())
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_browsers_leave_out_the_default_port() -> None:
+    assert module.host_names(8000) == {"127.0.0.1:8000", "localhost:8000"}
+    assert {"127.0.0.1", "localhost"} <= module.host_names(80)

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from cxrtransfer.embedding import HEAD, layer_features
 from cxrtransfer.embedding.layers import data_digest, model_digest
+
+layers_module = import_module("cxrtransfer.embedding.layers")
+predict_module = import_module("cxrtransfer.inference.predict")
 
 
 @pytest.fixture
@@ -88,6 +93,39 @@ def test_cache_is_used_for_the_same_network_and_images_only(tiny_net, data, tmp_
     assert len(runs) == 4
     assert not np.array_equal(changed_image["bn"], first["bn"])
     assert not np.array_equal(changed_network["bn"], changed_image["bn"])
+
+
+def test_a_cache_below_the_home_folder_is_used(tiny_net, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    runs = []
+    tiny_net.register_forward_hook(lambda *_: runs.append(1))
+
+    for _ in range(2):
+        read(tiny_net, data, cache="~/features")
+
+    assert len(runs) == 1
+
+
+def test_a_cache_is_shared_between_devices_of_the_same_precision_only(
+    tiny_net, data, tmp_path, monkeypatch
+):
+    chosen = "fp32"
+    for module in (layers_module, predict_module):
+        monkeypatch.setattr(
+            module,
+            "resolve_precision",
+            lambda wanted, _: chosen if wanted == "auto" else wanted,
+            raising=False,
+        )
+    options = {"device": "cpu", "cache": tmp_path}
+    first = layer_features(tiny_net, data, precision="auto", **options)[HEAD]
+    named = layer_features(tiny_net, data, precision="fp32", **options)[HEAD]
+    chosen = "bf16"  # as on another device
+    other = layer_features(tiny_net, data, precision="auto", **options)[HEAD]
+
+    assert np.array_equal(first, named)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not np.array_equal(first, other)
 
 
 def test_digest_of_the_data_does_not_depend_on_the_batches_but_on_the_order(data):

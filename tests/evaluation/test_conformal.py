@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 
+from cxrtransfer.deploy import ImagePredictions
 from cxrtransfer.evaluation import (
     ConformalScores,
+    OperatingPoint,
     Predictions,
     TrainingReference,
     calibrate_classes,
+    prediction_sets,
     thumbnails,
 )
 
@@ -67,6 +70,38 @@ def draw(rng: np.random.Generator, patients: int, prevalence: float) -> Predicti
     scores = 1 / (1 + np.exp(0.7 - signal - 0.2 * rng.normal(size=len(labels))))
     ids = tuple(map(str, range(len(labels))))
     return Predictions(ids, labels.astype(int), np.stack([1 - scores, scores], 1), ("a", "b"))
+
+
+@pytest.mark.parametrize(("patients", "coverage"), [(9, 0.9), (19, 0.9), (19, 0.95), (99, 0.99)])
+def test_a_p_value_equal_to_the_level_excludes_a_class(patients: int, coverage: float) -> None:
+    """Of n patients the smallest p-value is 1 / (n + 1); 1 - 0.9 is not 0.1 in floating point."""
+    names = [f"p{index}" for index in range(patients)]
+    part = ConformalScores.fit(np.linspace(0, 0.5, patients), names)
+    above = round((patients + 1) * (1 - coverage)) - 1  # scores at least as high at that level
+    scores = part.scores[patients - above - 1] + np.array([1e-6, -1e-6])
+
+    sets = prediction_sets([part], 1 - scores[:, None], coverage)
+
+    np.testing.assert_allclose(part.p_values(scores)[0], 1 - coverage)
+    assert sets[:, 0].tolist() == [False, True]
+
+
+def test_weights_of_several_images_do_not_keep_a_patient_from_being_flagged() -> None:
+    repeated = np.repeat([f"p{index}" for index in range(99)], 10)
+    part = ConformalScores.fit(np.repeat(np.arange(99.0), 10), repeated.tolist())
+    predictions = ImagePredictions(
+        ids=tuple(map(str, range(99))),
+        probabilities=np.full((99, 2), 0.5),
+        class_names=("a", "b"),
+        positive_index=1,
+        threshold=OperatingPoint(0.5, "default"),
+        p_values=part.p_values(np.arange(99.0)),
+        false_alarm_rate=0.05,
+        skipped={},
+    )
+
+    # The image of rank r among 99 has the p-value (r + 1) / 100, at most 0.05 for r below 5.
+    assert predictions.flagged.tolist() == [False] * 95 + [True] * 4
 
 
 def test_without_images_of_a_class_there_are_no_sets() -> None:

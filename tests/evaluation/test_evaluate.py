@@ -164,13 +164,22 @@ def test_a_class_that_never_occurs_is_left_out_of_the_mean(binary):
     assert compute_metrics(only_normal)["f1_macro"] == 1
 
 
-def test_the_text_names_everything(draw):
-    predictions = draw(num_classes=3)
+@pytest.mark.parametrize(
+    ("num_classes", "decision"), [(2, "threshold 0.5"), (3, "most probable class predicted")]
+)
+def test_the_text_names_everything(draw, num_classes, decision):
+    predictions = draw(num_classes=num_classes)
 
     text = str(evaluate(predictions, patients=[str(i // 2) for i in range(200)], resamples=20))
 
-    assert text.startswith("200 images of 100 patients; positive class PNEUMONIA, threshold 0.5;")
+    assert text.startswith(
+        f"200 images of 100 patients; positive class PNEUMONIA, {decision}; 95%"
+    )
     assert all(f"\n{METRICS[name].label} " in text for name in NAMES)
+
+
+def test_the_text_does_not_round_the_confidence(draw):
+    assert "; 97.5% confidence intervals" in str(evaluate(draw(), confidence=0.975, resamples=5))
 
 
 def test_arguments_out_of_range_are_refused(draw):

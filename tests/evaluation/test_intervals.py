@@ -178,6 +178,15 @@ def test_too_many_undefined_resamples_leave_no_interval():
     assert bootstrap_interval(0.5, resampled[6:], np.ones(3)).low > 0.1
 
 
+def test_undefined_resamples_have_no_part_in_the_interval():
+    resampled = np.random.default_rng(0).normal(0.8, 0.05, 1000)
+    without = np.random.default_rng(1).normal(0.8, 0.001, 50)
+    expected = bootstrap_interval(0.8, resampled, without)
+    few_undefined = np.insert(resampled, range(0, 800, 20), np.nan)
+
+    assert bootstrap_interval(0.8, few_undefined, without) == expected
+
+
 def test_an_estimate_reads_as_a_sentence():
     nan = math.nan
 

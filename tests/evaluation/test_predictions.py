@@ -29,6 +29,13 @@ def test_reading_back_gives_exactly_what_was_written(draw, tmp_path):
     np.testing.assert_array_equal(again.probabilities, predictions.probabilities)
 
 
+def test_a_table_below_the_home_folder_is_read_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make().to_csv("~/predictions.csv")
+
+    assert Predictions.from_csv("~/predictions.csv").ids == ("a", "b")
+
+
 def test_the_file_keeps_which_class_is_positive(tmp_path):
     make(positive_index=0).to_csv(tmp_path / "predictions.csv")
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -237,6 +238,26 @@ def test_unfinished_files_of_a_killed_process_are_removed(
 
     assert not any(path.exists() for path in unfinished)
     assert all(path.exists() for path in own)
+
+
+def test_the_unfinished_file_of_killed_predictions_is_removed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make = [], tempfile.mkstemp
+
+    def noted(*arguments: object, **options: object) -> tuple[int, str]:
+        descriptor, name = make(*arguments, **options)
+        made.append(Path(name))
+        return descriptor, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", noted)
+    folder = RunFolder(tmp_path / "other")
+    folder.write_predictions("val", load_run(run).val)
+    for path in made:  # as a process that was killed leaves them
+        path.touch()
+    folder.remove_temporary()
+
+    assert [path.name for path in folder.path.iterdir()] == ["predictions_val.csv"]
 
 
 def test_two_runs_write_the_same_bytes(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrtransfer.data import kermany_patient_id, read_folder
+from cxrtransfer.data import Records, kermany_patient_id, read_folder
 from cxrtransfer.errors import RunFolderError
 from cxrtransfer.evaluation import Estimate, evaluate, metric_drops
 from cxrtransfer.study import (
@@ -130,6 +130,25 @@ def test_the_stored_result_equals_the_returned_one(elsewhere: ExternalTest, run:
         np.testing.assert_array_equal(
             getattr(stored, side).confusion_matrix, getattr(elsewhere, side).confusion_matrix
         )
+
+
+def test_an_interrupted_repetition_leaves_no_result_that_does_not_fit(
+    elsewhere: ExternalTest, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(RunFolder(run).externals()) == 1
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(Records, "to_csv", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            external_test(run, read_folder(tmp_path / "far").take(range(5, 55)), site="far")
+    assert RunFolder(run).externals() == ()
+
+    again = external_test(run, tmp_path / "far")
+    (folder,) = RunFolder(run).externals()
+    assert load_external_test(folder).to_dict() == again.to_dict() == elsewhere.to_dict()
 
 
 @pytest.mark.usefixtures("elsewhere")

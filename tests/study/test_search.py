@@ -1,7 +1,13 @@
+from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
+
 import pytest
 
-from cxrtransfer.data import read_folder
+from cxrtransfer.data import read_folder, resplit
 from cxrtransfer.study import RunConfig, load_run, search_settings
+
+search_module = import_module("cxrtransfer.study.search")
 
 SPACE = {"lr": [1e-4, 1e-2], "upsample": [False, True]}
 
@@ -72,3 +78,44 @@ def test_a_search_that_makes_no_sense_is_refused(tmp_path, space, options, messa
     config = RunConfig(name="a", model="squeezenet1_1", pretrained=False)
     with pytest.raises(ValueError, match=message):
         search_settings(config, space, tmp_path / "none", tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize(
+    ("metric", "best_first"), [("auroc", [1e-2, 1e-3, 1e-4]), ("log_loss", [1e-3, 1e-2, 1e-4])]
+)
+def test_the_best_trial_is_first_whatever_the_metric(
+    kermany_tree, tiny, tmp_path, monkeypatch, metric, best_first
+):
+    scores = {1e-4: float("nan"), 1e-3: 0.2, 1e-2: 0.9}
+    monkeypatch.setattr(
+        search_module,
+        "run_experiment",
+        lambda config, *_, **__: SimpleNamespace(test=scores[config.training.lr]),
+    )
+    monkeypatch.setattr(search_module, "compute_metrics", lambda score: {metric: score})
+
+    space = {"lr": [1e-4, 1e-3, 1e-2]}
+    trials = search_settings(tiny, space, kermany_tree, tmp_path, num_folds=2, metric=metric)
+
+    assert [trial.settings["lr"] for trial in trials] == best_first
+
+
+def test_images_that_will_be_held_out_for_testing_have_no_part(
+    draw_chests, tiny, tmp_path, monkeypatch
+):
+    undivided = read_folder(draw_chests(tmp_path / "images", 24, seed=1))
+    config = replace(tiny, test_fraction=0.25)
+    used = []
+
+    def noted(_, records, *__, **___):
+        used.append(set(records.ids))
+        return SimpleNamespace(test=0.5)
+
+    monkeypatch.setattr(search_module, "run_experiment", noted)
+    monkeypatch.setattr(search_module, "compute_metrics", lambda score: {"auroc": score})
+    search_settings(config, {"lr": [1e-3]}, undivided, tmp_path / "out", num_folds=2)
+
+    split = resplit(undivided, val_fraction=config.val_fraction, test_fraction=0.25)
+    test = set(split.where("test").ids)
+    assert len(test) == 12
+    assert used == [set(undivided.ids) - test] * 2

@@ -6,22 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from cxrtransfer.data import acquisition_groups, balanced_weights, read_folder
 from cxrtransfer.errors import RunFolderError, UnknownModelError, UnreadableImagesError
-from cxrtransfer.models import get_head
+from cxrtransfer.models import get_head, input_spec
 from cxrtransfer.study import (
     RunConfig,
     SplitSummary,
     load_run,
     load_study,
+    reference,
     run_experiment,
     run_study,
 )
 from cxrtransfer.study.image_files import ImageFiles, read_image_files
 from cxrtransfer.study.plan import Datasets, Plan, build_network, plan_run
 from cxrtransfer.study.run_folder import RunFolder
+from cxrtransfer.study.summary import summarize
 from cxrtransfer.training import TrainConfig
 from cxrtransfer.types import InputSpec
 
@@ -225,6 +228,43 @@ def test_only_train_is_augmented_and_upsampled(tree: Path, tmp_path: Path) -> No
     assert not torch.equal(splits["train"][0][0], splits["train"][0][0])
     for split in ("val", "test"):
         assert torch.equal(splits[split][0][0], splits[split][0][0])
+
+
+def test_the_summary_counts_each_image_once_although_it_is_upsampled(
+    tree: Path, tmp_path: Path
+) -> None:
+    unequal = shutil.copytree(tree, tmp_path / "unequal")
+    for index in range(2, 16):
+        (unequal / "train" / "NORMAL" / f"{index:02d}.png").unlink()
+    config = replace(CONFIG, upsample=True, val_fraction=0.0)
+    for name in ("NORMAL", "PNEUMONIA"):
+        shutil.copytree(tree / "test" / name, unequal / "val" / name)
+    summary = summarize(
+        Datasets(None).prepare(_plan(config, unequal, tmp_path), InputSpec(size=32))
+    )
+
+    assert np.bincount(summary.labels["train"]).tolist() == [2, 16]
+    assert len(summary.intensity) == len(summary.intensity_labels) == 18 + 12 + 12
+    assert summary.sample_labels.tolist() == [0, 0, 1, 1, 1, 1]
+    first, second = (np.asarray(Image.open(unequal / f"train/NORMAL/0{i}.png")) for i in (0, 1))
+    drawn = {image.tobytes() for image in summary.samples[:2]}
+    assert drawn == {first.tobytes(), second.tobytes()}
+
+
+def test_the_training_images_are_described_on_the_device_of_the_network(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = Datasets(None).prepare(_plan(CONFIG, tree, tmp_path), InputSpec(size=32))
+    model, extract, devices = build_network(CONFIG, 2), reference.extract_features, []
+
+    def noted(*arguments: object, device: torch.device, **options: object) -> np.ndarray:
+        devices.append(device)
+        return extract(*arguments, device=device, **options)
+
+    monkeypatch.setattr(reference, "extract_features", noted)
+    reference.fit_reference(model, splits["train"], splits["val"], input_spec(model))
+
+    assert devices == [torch.device("cpu")] * 2
 
 
 def test_only_train_is_balanced_by_acquisition(tree: Path, tmp_path: Path) -> None:

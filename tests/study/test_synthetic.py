@@ -63,3 +63,23 @@ def test_the_first_network_is_trained_with_and_without_transfer() -> None:
     assert first.training == without.training
     assert (first.zero_head, second.zero_head) == (False, True)
     assert np.unique([config.name for config in (first, second, without)]).size == 3
+
+
+def test_images_and_weights_of_a_study_below_the_home_folder_are_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    paths = []
+
+    def note(path: Path, **_: object) -> None:
+        paths.append(path)
+
+    monkeypatch.setattr(synthetic, "draw_radiographs", note)
+    monkeypatch.setattr(synthetic, "_with_boxes", lambda records: records)
+    monkeypatch.setattr(synthetic, "_pretrain", lambda _name, path: paths.append(path))
+    monkeypatch.setattr(synthetic, "run_study", lambda *_, **__: ())
+
+    run_synthetic_study("~/study", ["squeezenet1_1"], progress=False)
+
+    study = tmp_path / "study"
+    assert paths == [study / "drawn", study / "weights" / "squeezenet1_1.safetensors"]

@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,33 @@ def test_loader_processes_start_once_for_all_epochs(network: nn.Module, tmp_path
 
     loaders = {path.name for path in tmp_path.iterdir()} - {str(os.getpid())}
     assert len(loaders) == 2  # one for training, one for validation
+
+
+def test_tensorboard_writes_below_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    TensorBoard("~/logs").on_epoch_end({"epoch": 1, "val_loss": 0.5})
+
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert len(list((tmp_path / "home" / "logs").iterdir())) == 1
+
+
+def test_tensorboard_leaves_no_thread_behind_and_goes_on_with_the_next_training(
+    network: nn.Module, data: TensorDataset, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    before = set(threading.enumerate())
+    trainer = WeightedTrainer(
+        network, epochs=1, device="cpu", progress=False, callbacks=[TensorBoard(tmp_path)]
+    )
+    for _ in range(2):
+        trainer.fit(data, data)
+        assert set(threading.enumerate()) <= before
+
+    assert len(EventAccumulator(str(tmp_path)).Reload().Scalars("val_loss")) == 2

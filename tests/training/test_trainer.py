@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+)
 
 from cxrtransfer.errors import NonFiniteLossError, RunFolderError
 from cxrtransfer.training import WeightedTrainer, weighted_cross_entropy
@@ -68,6 +75,37 @@ def test_stopped_and_resumed_equals_straight_bit_for_bit(
     assert_same_state(state(fresh), state(straight))
     assert _without_seconds(resumed.rows) == _without_seconds(expected.rows)
     assert resumed.best_epoch == expected.best_epoch
+
+
+def test_a_run_below_the_home_folder_is_resumed(
+    network: nn.Module, data: TensorDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    make(network, run_dir="~/run").fit(data, data)
+    trained = state(network)
+
+    make(network, run_dir="~/run").fit(data, data)
+
+    assert_same_state(state(network), trained)  # nothing was left to do
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_run_with_a_stateful_callback_is_not_resumed_without_it(
+    network: nn.Module, data: TensorDataset, tmp_path: Path
+) -> None:
+    class Counter(Interrupt):
+        def state_dict(self) -> dict[str, int]:
+            return {"epoch": self.epoch}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            self.epoch = state["epoch"]
+
+    with pytest.raises(KeyboardInterrupt):
+        make(network, run_dir=tmp_path, callbacks=[Counter(2)]).fit(data, data)
+
+    with pytest.raises(RunFolderError, match=r"started with 1 callbacks .* pass the same"):
+        make(network, run_dir=tmp_path).fit(data, data)
 
 
 def test_a_finished_run_is_not_trained_again(
@@ -212,6 +250,21 @@ def test_global_generators_are_left_as_found(network: nn.Module, data: TensorDat
     make(network, epochs=1).fit(data, data)
 
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_loaders_of_a_dataset_that_returns_batches(
+    network: nn.Module, data: TensorDataset
+) -> None:
+    plain = copy.deepcopy(network)
+    loaders = [
+        DataLoader(data, batch_size=None, sampler=BatchSampler(SequentialSampler(data), 8, False))
+        for _ in range(2)
+    ]
+
+    found = make(network).fit(*loaders)
+
+    expected = make(plain).fit(*(DataLoader(data, batch_size=8) for _ in range(2)))
+    assert _without_seconds(found.rows) == _without_seconds(expected.rows)
 
 
 def test_a_loader_may_be_given_and_resumes_exactly_too(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cxrtransfer.config import RunConfig
 from cxrtransfer.errors import MissingExtraError
+from cxrtransfer.files import expand
 from cxrtransfer.layout import DECISION, MANIFEST
 
 from .source import existing
@@ -158,9 +159,9 @@ def check_export(options: argparse.Namespace) -> None:
     for suffix, path in graphs.items():
         if path is not None and path.suffix != suffix:
             raise ValueError(f"--{suffix[1:]} must name a file that ends in {suffix}, got {path}")
-        if path is not None and path.exists():
+        if path is not None and expand(path).exists():
             raise FileExistsError(f"{path} exists; choose another name")
-    folder = options.out
+    folder = None if options.out is None else expand(options.out)
     if folder is not None and folder.exists() and (folder.is_file() or any(folder.iterdir())):
         raise FileExistsError(f"--out must not exist or must be an empty folder, got {folder}")
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if not find_spec(name)]

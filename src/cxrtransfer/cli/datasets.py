@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from cxrtransfer.files import expand
+
 from .checks import loading
 from .printing import Finding, print_json, print_lines
 from .source import add_columns, existing, read_source
@@ -40,7 +42,7 @@ def add_dataset_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, gi
     split.add_argument("data", type=existing, help="folder of images or table, as for train")
     split.add_argument(
         "--out",
-        type=Path,
+        type=expand,
         default=Path("split.csv"),
         help=f"table to write {_default('split.csv')}",
     )
@@ -80,7 +82,7 @@ def add_dataset_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, gi
         _download,
     )
     download.add_argument("name", choices=_DATA_SETS, help="Kermany (1.2 GB) or PneumoniaMNIST")
-    download.add_argument("--out", type=Path, help="folder to create (default: the name)")
+    download.add_argument("--out", type=expand, help="folder to create (default: the name)")
     download.add_argument(
         "--size",
         type=int,

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cxrtransfer.files import expand
+
 from .checks import loading
 from .outcome import print_outcome
 
@@ -21,7 +23,7 @@ def add_demo_command(add: Any) -> None:  # noqa: ANN401  (adds a command, given 
     )
     demo.add_argument(
         "--out",
-        type=Path,
+        type=expand,
         default=Path("runs/demo"),
         help="folder of the results (default: runs/demo)",
     )

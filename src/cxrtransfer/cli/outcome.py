@@ -1,6 +1,7 @@
 """What ``train`` prints at its end: the results of each run, paths, and the next commands."""
 
 import argparse
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from cxrtransfer.layout import RUN_FILES
 from .printing import print_json, print_lines
 
 if TYPE_CHECKING:
+    from cxrtransfer.evaluation import Estimate
     from cxrtransfer.study import StudyResults
 
 __all__ = ["print_outcome"]
@@ -59,23 +61,31 @@ def _table(study: "StudyResults") -> list[str]:
         rows.append(
             (
                 run.name,
-                *(
-                    f"{item.value:.3f} ({item.low:.3f}\N{EN DASH}{item.high:.3f})"
-                    for item in (evaluation[name] for name in _METRICS)
-                ),
-                f"{run.val_metrics['auroc']:.3f}",
+                *(_cell(evaluation[name]) for name in _METRICS),
+                _number(run.val_metrics["auroc"]),
                 str(run.tested_epoch),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     patients = f" of {test.num_patients:,} patients" if study.patients_known else ""
+    decision = "threshold 0.5" if len(test.class_names) == 2 else "most probable class predicted"
     return [
         f"Test split: {test.num_images:,} images{patients}; positive class {study.positive}, "
-        "threshold 0.5; 95% confidence intervals",
+        f"{decision}; 95% confidence intervals",
         "",
         *lines,
     ]
+
+
+def _number(value: float) -> str:
+    return "\N{EN DASH}" if math.isnan(value) else f"{value:.3f}"
+
+
+def _cell(item: "Estimate") -> str:
+    if math.isnan(item.low):
+        return _number(item.value)
+    return f"{item.value:.3f} ({item.low:.3f}\N{EN DASH}{item.high:.3f})"
 
 
 def _paths(study: "StudyResults", report: Path) -> list[str]:

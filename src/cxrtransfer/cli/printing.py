@@ -23,8 +23,10 @@ class Finding(Exception):  # noqa: N818  (the command succeeded; what it found i
 
 
 def print_lines(*lines: object) -> None:
-    """Print results."""
-    sys.stdout.write("\n".join(map(str, lines)) + "\n")
+    """Print results; letters that the encoding of the output does not have are escaped."""
+    text = "\n".join(map(str, lines)) + "\n"
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def print_json(values: object) -> None:

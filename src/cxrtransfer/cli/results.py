@@ -5,6 +5,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from cxrtransfer.files import expand
+
 from .checks import add_device, add_ensemble, check_run, loading, views_of
 from .printing import print_json, print_lines
 from .source import add_columns, existing, read_source
@@ -42,7 +44,8 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
         "--patients",
         type=existing,
         metavar="TABLE",
-        help="table with columns path and patient_id, for intervals clustered by patient",
+        help="table with columns path and patient_id, for intervals clustered by patient; an "
+        "image with an empty cell is treated as a separate patient",
     )
     evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -55,7 +58,7 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
     explain.add_argument("run_folder", type=existing, metavar="run", help="folder of one run")
     explain.add_argument("images", type=existing, nargs="+", help="one folder, or files")
     explain.add_argument(
-        "--out", type=Path, default=Path("heatmaps"), help="folder to write (default: heatmaps)"
+        "--out", type=expand, default=Path("heatmaps"), help="folder to write (default: heatmaps)"
     )
     add_ensemble(explain)
 
@@ -69,7 +72,7 @@ def add_result_commands(add: Any) -> None:  # noqa: ANN401  (adds a command, giv
     embed.add_argument("data", type=existing, help="folder of images or table, as for train")
     embed.add_argument(
         "--out",
-        type=Path,
+        type=expand,
         default=Path("embedding.csv"),
         help="table of coordinates to write (default: embedding.csv)",
     )
@@ -104,8 +107,8 @@ def _evaluate(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"{options.patients} must have columns path and patient_id, got {list(header)}"
             )
-        columns = header.index("path"), header.index("patient_id")
-        patient_of = {row[columns[0]]: row[columns[1]] for row in rows}
+        path, patient = header.index("path"), header.index("patient_id")
+        patient_of = {row[path]: row[patient].strip() or row[path] for row in rows}
         unknown = [name for name in predictions.ids if name not in patient_of]
         if unknown:
             raise ValueError(

@@ -147,9 +147,8 @@ class Records(Sequence[Record]):
 
         For an image outside ``root``, the whole path.
         """
-        # Text, because Path.relative_to takes a third of the time to read a large table.
-        folder = "" if self.root is None else f"{self.root.as_posix().rstrip('/')}/"
-        return tuple(row.path.as_posix().removeprefix(folder) for row in self.rows)
+        folder = _prefix(self.root)
+        return tuple(_id(row.path, folder) for row in self.rows)
 
     def where(self, split: Split | None) -> "Records":
         """Return the images of one split."""
@@ -317,18 +316,28 @@ class Records(Sequence[Record]):
         return html_table(repr(self), ["split", *self.class_names], rows)
 
 
+def _prefix(root: Path | None) -> str:
+    return "" if root is None else f"{root.as_posix().rstrip('/')}/"
+
+
+def _id(path: Path, prefix: str) -> str:
+    # Text, because Path.relative_to takes a third of the time to read a large table.
+    return path.as_posix().removeprefix(prefix)
+
+
 def _from_rows(rows: Sequence[ImageRow], class_names: tuple[str, ...], folder: Path) -> Records:
-    index = {name: label for label, name in enumerate(class_names)}
+    index, prefix = {name: label for label, name in enumerate(class_names)}, _prefix(folder)
+    paths = [folder / row.path for row in rows]
     records = Records(
         tuple(
             Record(
-                folder / row.path,
+                path,
                 index[row.class_name],
-                row.patient_id or row.path,
+                row.patient_id or _id(path, prefix),
                 row.split,
                 row.boxes,
             )
-            for row in rows
+            for path, row in zip(paths, rows, strict=True)
         ),
         class_names,
         folder,

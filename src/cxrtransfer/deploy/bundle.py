@@ -36,7 +36,14 @@ from .network import (
 )
 from .parts import Parts
 
-__all__ = ["BUNDLE_FILES", "check_free", "is_bundle", "read_bundle", "write_bundle"]
+__all__ = [
+    "BUNDLE_FILES",
+    "check_free",
+    "is_bundle",
+    "read_bundle",
+    "statistics",
+    "write_bundle",
+]
 
 FORMAT = 2
 
@@ -72,7 +79,7 @@ def write_bundle(folder: StrPath, parts: Parts) -> Path:
         save_model(parts["network"], str(path / WEIGHTS))
         write_json(path / _PREPROCESSOR, _preprocessor(parts))
         write_json(path / DECISION, _decision(parts))
-        safetensors.numpy.save_file(_statistics(parts), path / _STATISTICS)
+        safetensors.numpy.save_file(statistics(parts), path / _STATISTICS)
         (path / _CARD).write_text(parts["card"], encoding="utf-8")
         digests = {name: file_digest(path / name) for name in _HASHED}
         write_json(path / CONFIG, _config(parts, blueprint, digests))
@@ -208,7 +215,8 @@ def _decision(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _statistics(parts: Parts) -> dict[str, np.ndarray[Any, Any]]:
+def statistics(parts: Parts) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the arrays of prediction sets and of the description of the training images."""
     arrays = {} if parts["reference"] is None else parts["reference"].to_arrays()
     for index, scores in enumerate(parts["conformal"]):
         arrays |= {f"class{index}.{name}": value for name, value in vars(scores).items()}

@@ -17,6 +17,7 @@ from cxrtransfer.evaluation import (
     Predictions,
     evaluate,
     evaluate_groups,
+    prediction_sets,
 )
 from cxrtransfer.files import expand
 from cxrtransfer.study import ExternalTest, RunResult, StudyResults, load_study
@@ -43,11 +44,16 @@ Research on chest radiographs like those it was trained on: same view, age group
 """
 
 
-def default_card(class_names: Sequence[str], positive: str, threshold: OperatingPoint) -> str:
+def default_card(
+    class_names: Sequence[str],
+    positive: str,
+    threshold: OperatingPoint,
+    calibration: Calibration | None,
+) -> str:
     """Write the card of a classifier of which only the network is known."""
     body = [
         f"Classes: {', '.join(class_names)}; positive class {positive}.",
-        _decision_line(threshold, None),
+        _decision_line(threshold, calibration),
         "No performance is recorded with this classifier.",
     ]
     return _card(class_names, None, body)
@@ -145,8 +151,7 @@ def _data(run: RunResult, study: StudyResults | None) -> Iterator[str]:
         f"SHA-256 of the images: `{manifest.content_digest}`; of their classes, patients and "
         f"splits: `{manifest.data_digest}`."
     )
-    grouped = "by patient" if run.config.group_by else "by image"
-    yield f"Split {grouped}."
+    yield f"Split {run.split_unit}."
     if study is None:
         yield "The run has no audit of leakage between its splits."
         return
@@ -198,14 +203,7 @@ def _sets(
     if not conformal:
         return
     test = recalibrated(run.test, calibration)
-    p_values = np.stack(
-        [
-            part.p_values(1 - column)
-            for part, column in zip(conformal, test.probabilities.T, strict=True)
-        ],
-        axis=1,
-    )
-    sets = p_values > 1 - _COVERAGE
+    sets = prediction_sets(conformal, test.probabilities, _COVERAGE)
     covered = sets[np.arange(len(test)), test.labels].mean()
     single = (sets.sum(axis=1) == 1).mean()
     yield "## Abstention"
@@ -221,12 +219,14 @@ def _sets(
 
 def _external(run: RunResult) -> Iterator[str]:
     tests = [ExternalTest.from_dict(*folder.read()) for folder in run.folder.externals()]
+    tests = [test for test in tests if test.run == run.name]  # others are of ensembles
     yield "## External validation"
     if not tests:
         yield "None: performance at other sites is unknown, and is often much lower."
     for test in tests:
         values = ", ".join(
-            f"{METRICS[name].label} {_value(test.external[name])}" for name in _METRICS[:3]
+            f"{METRICS[name].label} {_value(test.external[name], test.external.confidence)}"
+            for name in _METRICS[:3]
         )
         yield (
             f"{test.site}, {test.external.num_images:,} images, without recalibration at "
@@ -276,9 +276,10 @@ def _results(run: RunResult, test: Evaluation) -> list[Any]:
     ]
 
 
-def _value(estimate: Estimate) -> str:
+def _value(estimate: Estimate, confidence: float = 0.95) -> str:
     if math.isnan(estimate.value):
         return f"undefined ({estimate.reason})"
     if math.isnan(estimate.low):
         return f"{estimate.value:.3f} (no CI: {estimate.reason})"
-    return f"{estimate.value:.3f} (95% CI {estimate.low:.3f}\N{EN DASH}{estimate.high:.3f})"
+    level = f"{100 * confidence:g}% CI"
+    return f"{estimate.value:.3f} ({level} {estimate.low:.3f}\N{EN DASH}{estimate.high:.3f})"

@@ -17,7 +17,14 @@ from cxrtransfer.evaluation import (
     Predictions,
     TrainingReference,
 )
-from cxrtransfer.inference import ImageData, View, extract_features, ids_of, predict_logits
+from cxrtransfer.inference import (
+    Ensemble,
+    ImageData,
+    View,
+    extract_features,
+    ids_of,
+    predict_logits,
+)
 from cxrtransfer.models import Blueprint
 from cxrtransfer.study import RunResult
 from cxrtransfer.tables import shortened
@@ -281,6 +288,8 @@ class Classifier:
     def with_threshold(self, threshold: str | float) -> Self:
         """Return a copy with another threshold on the recalibrated probability, in [0, 1].
 
+        Its card says that the threshold was changed.
+
         Raises:
             ValueError: If it is out of range, or there are more than two classes.
         """
@@ -289,7 +298,13 @@ class Classifier:
             raise ValueError(
                 f"a threshold other than 0.5 needs two classes, got {len(self.class_names)}"
             )
-        return replace(self, threshold=point)
+        card = self.card
+        if card and point != self.threshold:
+            card = (
+                f"{card.rstrip()}\n\nThe threshold was then changed to {point.threshold:.4g} "
+                f"({point.rule}); the card above is for {self.threshold.threshold:.4g}.\n"
+            )
+        return replace(self, threshold=point, card=card)
 
     def predict(
         self,
@@ -382,7 +397,13 @@ class Classifier:
 
         Raises:
             UnreadableImagesError: If images cannot be decoded; lists them all.
+            ValueError: If it is a classifier of several runs or views.
         """
+        if isinstance(self.network, Ensemble):
+            raise ValueError(  # noqa: TRY004 (a classifier too, of other runs)
+                "the features must be those of one network, got an ensemble of networks or views; "
+                "use Classifier.from_run() with one of its runs"
+            )
         return extract_features(
             self.network,
             read_images(self, images),

@@ -127,7 +127,7 @@ def parts_of_model(
         calibration=recalibration,
         conformal=() if val is None else calibrate_classes(val, groups),
         reference=None,
-        card=default_card(names, names[index], point),
+        card=default_card(names, names[index], point, recalibration),
     )
 
 

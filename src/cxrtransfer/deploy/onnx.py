@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from cxrtransfer.data import to_model_input
 from cxrtransfer.evaluation import Platt, Temperature
+from cxrtransfer.evaluation.calibration import MIN_PROBABILITY
 from cxrtransfer.files import atomic_path, expand
 from cxrtransfer.runtime import require
 from cxrtransfer.types import StrPath
@@ -93,6 +95,8 @@ class PixelsToProbabilities(nn.Module):
         logits: Tensor = self.network(self.normalize(image)).float()
         if logits.shape[1] == 1:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        if self.calibration is not None:  # fitted and applied to clipped probabilities
+            logits = logits.log_softmax(dim=1).clamp(min=math.log(MIN_PROBABILITY))
         if isinstance(self.calibration, Temperature):
             logits = logits / self.calibration.value
         elif isinstance(self.calibration, Platt):

@@ -18,8 +18,10 @@ from cxrtransfer.explain import overlay
 from cxrtransfer.files import atomic_path, canonical_json, expand, text_digest
 from cxrtransfer.types import StrPath
 
+from .bundle import statistics
 from .classifier import Classifier
 from .images import GrayImages, Images, ImageSource, list_sources, read_sources
+from .parts import Parts
 from .prediction import (
     CHUNK,
     check_rates,
@@ -100,9 +102,10 @@ def predict_files(
     """
     check_rates(coverage, false_alarm_rate)
     sources = list_sources(images)
-    if heatmaps is not None and isinstance(images, str | os.PathLike) and Path(images).is_dir():
+    if heatmaps is not None and isinstance(images, str | os.PathLike) and expand(images).is_dir():
         _check_outside(expand(heatmaps), expand(images))
     table, others = expand(out), [expand(path) for path in (json_out, html_out) if path]
+    sources = _without(sources, (table, *others))  # of an earlier call, in the same folder
     for path in (table, *others):
         _check_writable(path, overwrite)
     if len({table, *others}) <= len(others):
@@ -159,6 +162,21 @@ def predict_files(
     journal.unlink(missing_ok=True)
     _warn(records)
     return result
+
+
+def _without(sources: Sequence[ImageSource], results: Sequence[Path]) -> list[ImageSource]:
+    """Leave out results; raise FileNotFoundError if there is nothing else."""
+    names, paths = {path.name for path in results}, {path.resolve() for path in results}
+    kept = [
+        source
+        for source in sources
+        if not isinstance(source.content, Path)
+        or source.content.name not in names  # resolving every path would take long
+        or source.content.resolve() not in paths
+    ]
+    if not kept:
+        raise FileNotFoundError("images must be at least one image, got results only")
+    return kept
 
 
 def _check_all_readable(classifier: Classifier, sources: Sequence[ImageSource]) -> None:
@@ -260,6 +278,9 @@ def _key(classifier: Classifier, sources: Sequence[ImageSource], settings: Recor
             name.encode()
             + tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         )
+    parts: Parts = vars(classifier)  # type: ignore[assignment]  # the fields of Parts
+    for name, array in statistics(parts).items():
+        digest.update(name.encode() + array.tobytes())
     others = {name: repr(value) for name, value in vars(classifier).items() if name in _DECIDING}
     files = [
         [ascii(source.name), status.st_size, status.st_mtime_ns]
@@ -286,12 +307,16 @@ def _status(path: Path) -> os.stat_result | None:
 def _read_journal(path: Path, key: str) -> list[Record]:
     """Read the complete lines of an interrupted call; none if it differed in anything."""
     try:
-        lines = path.read_text("utf-8").split("\n")[:-1]  # the last one may be cut off
+        data = path.read_bytes()
+        complete = data[: data.rfind(b"\n") + 1]  # the last line may be cut off
+        lines = complete.decode().splitlines()
         if lines[:1] != [key]:
             return []
-        return [json.loads(line) for line in lines[1:]]
+        records = [json.loads(line) for line in lines[1:]]
+        os.truncate(path, len(complete))  # or the next line would be appended to that one
     except (OSError, ValueError):
         return []
+    return records
 
 
 def _append_journal(path: Path, key: str, record: Record, *, is_first: bool) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from cxrtransfer.errors import UnreadableImagesError
-from cxrtransfer.evaluation import Predictions, thumbnails
+from cxrtransfer.evaluation import Predictions, prediction_sets, thumbnails
 from cxrtransfer.explain import GradCAM
 from cxrtransfer.inference import Ensemble, predict_logits, probabilities_of
 from cxrtransfer.models import capture_features
@@ -142,11 +142,7 @@ def decide(
         probabilities = classifier.calibration.apply(raw).probabilities
     sets = None
     if classifier.conformal:
-        by_class = [
-            part.p_values(1 - column)
-            for part, column in zip(classifier.conformal, probabilities.T, strict=True)
-        ]
-        sets = np.stack(by_class, axis=1) > 1 - coverage
+        sets = prediction_sets(classifier.conformal, probabilities, coverage)
     p_values: npt.NDArray[np.float64] | None = None
     remarks: tuple[str, ...] = ()
     if classifier.reference is not None and not len(names):

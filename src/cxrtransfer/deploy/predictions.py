@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrtransfer.evaluation import OperatingPoint
+from cxrtransfer.evaluation.conformal import ROUNDING_ERROR
 from cxrtransfer.files import atomic_path, write_json
 from cxrtransfer.tables import shortened
 from cxrtransfer.types import StrPath
@@ -20,6 +21,9 @@ from .decision import classes_in
 __all__ = ["ImagePredictions"]
 
 _NO_CODEC_ERRORS = "surrogateescape"  # file names that are not UTF-8
+_COLUMNS = (
+    "id", "predicted", "positive", "prediction_set", "p_value", "warning", "unreadable",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,7 +87,7 @@ class ImagePredictions:
         """Whether each image is unlike the training images, bool ``(N,)``."""
         if self.p_values is None:
             return np.zeros(len(self), dtype=np.bool_)
-        return np.asarray(self.p_values <= self.false_alarm_rate)
+        return np.asarray(self.p_values <= self.false_alarm_rate + ROUNDING_ERROR)
 
     def warnings(self) -> tuple[str, ...]:
         """Return why each flagged image is flagged; empty for the others."""
@@ -98,15 +102,17 @@ class ImagePredictions:
         The columns are ``id``, ``predicted``, ``positive`` (name of the positive class) and the
         names of the classes, as in the table of a run's test predictions; then, where calibrated,
         ``prediction_set``, ``p_value`` and ``warning``; and ``unreadable`` if images were skipped.
+        A class with the name of another column has the column ``p_NAME``.
         """
-        warnings, rows = self.warnings(), []
+        columns_of = _class_columns(self.class_names)
+        warnings, predicted, rows = self.warnings(), self.predicted_list, []
         for index, name in enumerate(self.ids):
             row: dict[str, Any] = {
                 "id": name,
-                "predicted": self.class_names[self.predicted_list[index]],
+                "predicted": self.class_names[predicted[index]],
                 "positive": self.class_names[self.positive_index],
             }
-            row |= dict(zip(self.class_names, self.probabilities[index].tolist(), strict=True))
+            row |= dict(zip(columns_of, self.probabilities[index].tolist(), strict=True))
             if self.sets is not None:
                 row["prediction_set"] = classes_in(self.sets[index].tolist(), self.class_names)
             if self.p_values is not None:
@@ -209,7 +215,7 @@ class ImagePredictions:
         if self.sets is not None:
             single = int((self.sets.sum(axis=1) == 1).sum())
             lines.append(
-                f"prediction sets (coverage {self.coverage:.0%} of patients like those of "
+                f"prediction sets (coverage {100 * self.coverage:g}% of patients like those of "
                 f"validation): {single:,} of {len(self):,} name one class; for the others, the "
                 "classifier abstains"
                 + _too_few(self.num_val_patients_per_class, 1 - self.coverage, " of a class")
@@ -217,10 +223,21 @@ class ImagePredictions:
         if self.p_values is not None:
             lines.append(
                 f"unlike the training images: {self.flagged.sum():,} of {len(self):,} "
-                f"(false-alarm rate {self.false_alarm_rate:.1%} on images like validation)"
+                f"(false-alarm rate {100 * self.false_alarm_rate:g}% on images like validation)"
                 + _too_few(self.num_val_patients, self.false_alarm_rate, "")
             )
         return "\n".join(lines)
+
+
+def _class_columns(class_names: Sequence[str]) -> list[str]:
+    """Return the column of each class, none of which is another column."""
+    columns: list[str] = []
+    for name in class_names:
+        column = name
+        while column in _COLUMNS or (column != name and column in class_names):
+            column = f"p_{column}"
+        columns.append(column)
+    return columns
 
 
 def _too_few(num_patients: int, level: float, kind: str) -> str:

@@ -44,7 +44,7 @@ class PageServer(ThreadingHTTPServer):
         self.classifier = classifier
         self.device = device
         self.nonce = secrets.token_urlsafe(16)
-        self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
+        self.hosts = host_names(self.server_port)
         self.page = _render(classifier, self.nonce)
         self._one_at_a_time = threading.Lock()
 
@@ -76,6 +76,12 @@ class PageServer(ThreadingHTTPServer):
             "overlay": picture_data(Image.fromarray(overlay(pixels, heatmap))),
             "is_empty": not heatmap.any(),
         }
+
+
+def host_names(port: int) -> set[str]:
+    """Return how browsers name this machine; they leave out the default port."""
+    names = {ADDRESS, "localhost"}
+    return {f"{name}:{port}" for name in names} | (names if port == 80 else set())
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cxrtransfer.files import canonical_json, text_digest, write_arrays
+from cxrtransfer.files import canonical_json, expand, text_digest, write_arrays
 from cxrtransfer.inference import ImageData, extract_features, predict_logits
 from cxrtransfer.models import get_head, to_map
+from cxrtransfer.runtime import resolve_device, resolve_precision
 from cxrtransfer.types import Precision, StrPath
 
 __all__ = ["HEAD", "data_digest", "layer_features", "model_digest"]
@@ -71,10 +71,10 @@ def layer_features(
         "model": model_digest(model),
         "data": data_digest(data),
         "layers": list(layers),
-        "precision": precision,
+        "precision": resolve_precision(precision, resolve_device(device)),
         "format": 2,  # 1 included class tokens in the average
     }
-    path = Path(cache) / f"{text_digest(canonical_json(identity))}.npz"
+    path = expand(cache) / f"{text_digest(canonical_json(identity))}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as stored:
             return {layer: stored[f"arr_{index}"] for index, layer in enumerate(layers)}

@@ -22,7 +22,11 @@ from .comparison import (
     compare_all,
     mcnemar,
 )
-from .conformal import ConformalScores as ConformalScores, calibrate_classes as calibrate_classes
+from .conformal import (
+    ConformalScores as ConformalScores,
+    calibrate_classes as calibrate_classes,
+    prediction_sets as prediction_sets,
+)
 from .domain_shift import (
     ImageProfile as ImageProfile,
     Shift as Shift,

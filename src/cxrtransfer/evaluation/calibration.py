@@ -18,6 +18,7 @@ from .predictions import Predictions
 from .samples import confidence_and_outcome
 
 __all__ = [
+    "MIN_PROBABILITY",
     "Platt",
     "Reliability",
     "Temperature",
@@ -29,7 +30,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
-_MIN_PROBABILITY = 1e-12  # a probability of 0 has no logarithm
+MIN_PROBABILITY = 1e-12  # a probability of 0 has no logarithm
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +270,7 @@ def _bin_indices(confidences: Floats, bins: int) -> npt.NDArray[np.int64]:
 
 def _logits(predictions: Predictions) -> Floats:
     """Return logarithms, whose softmax gives the probabilities back, like the true logits."""
-    logits: Floats = np.log(np.maximum(predictions.probabilities, _MIN_PROBABILITY))
+    logits: Floats = np.log(np.maximum(predictions.probabilities, MIN_PROBABILITY))
     return logits
 
 

@@ -10,9 +10,11 @@ import numpy.typing as npt
 from .bootstrap import patient_codes
 from .predictions import Predictions
 
-__all__ = ["ConformalScores", "calibrate_classes"]
+__all__ = ["ROUNDING_ERROR", "ConformalScores", "calibrate_classes", "prediction_sets"]
 
 Floats = npt.NDArray[np.float64]
+
+ROUNDING_ERROR = 1e-9  # of a p-value and of a level, such as 1 - 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +96,20 @@ def calibrate_classes(val: Predictions, patients: Sequence[str]) -> tuple[Confor
         ConformalScores.fit(1 - val.probabilities[group, label], codes[group].tolist())
         for label, group in enumerate(groups)
     )
+
+
+def prediction_sets(
+    conformal: Sequence[ConformalScores], probabilities: Floats, coverage: float
+) -> npt.NDArray[np.bool_]:
+    """Return which classes are in the prediction set of each image, bool ``(N, K)``.
+
+    Args:
+        conformal: The calibration of each class, see :func:`calibrate_classes`.
+        probabilities: ``(N, K)``.
+        coverage: Coverage of the sets, in (0, 1).
+    """
+    p_values = [
+        part.p_values(1 - column) for part, column in zip(conformal, probabilities.T, strict=True)
+    ]
+    sets: npt.NDArray[np.bool_] = np.stack(p_values, axis=1) > 1 - coverage + ROUNDING_ERROR
+    return sets

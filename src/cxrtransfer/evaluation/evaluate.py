@@ -86,15 +86,17 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         rows = [[METRICS[name].label, estimate] for name, estimate in self._estimates.items()]
-        interval = f"estimate ({self.confidence:.0%} CI)"
+        interval = f"estimate ({100 * self.confidence:g}% CI)"
         return html_table(self._head(), ["metric", interval], rows)
 
     def _head(self) -> str:
         patients = "" if self.num_patients is None else f" of {self.num_patients:,} patients"
+        two = len(self.class_names) == 2
+        decision = f"threshold {self.threshold:g}" if two else "most probable class predicted"
         return (
             f"{self.num_images:,} images{patients}; positive class "
-            f"{self.class_names[self.positive_index]}, threshold {self.threshold:g}; "
-            f"{self.confidence:.0%} confidence intervals"
+            f"{self.class_names[self.positive_index]}, {decision}; "
+            f"{100 * self.confidence:g}% confidence intervals"
         )
 
     def __repr__(self) -> str:

@@ -279,14 +279,15 @@ def bootstrap_interval(
     undefined = float(np.isnan(resampled).mean())
     if undefined > _MAX_UNDEFINED_FRACTION:
         return Estimate.missing(f"undefined on {undefined:.0%} of the resamples", value)
+    resampled = resampled[np.isfinite(resampled)]
     if is_degenerate(resampled):
         return Estimate.missing(DEGENERATE, value)
-    below = float(np.nanmean(resampled < value) + np.nanmean(resampled <= value)) / 2
+    below = float((resampled < value).mean() + (resampled <= value).mean()) / 2
     smallest = 1 / (len(resampled) + 1)
     bias = scipy.stats.norm.ppf(np.clip(below, smallest, 1 - smallest))
     skewness = _acceleration(left_out[np.isfinite(left_out)])
     z = bias + scipy.stats.norm.ppf([0.5 - confidence / 2, 0.5 + confidence / 2])
-    low, high = np.nanquantile(
+    low, high = np.quantile(
         resampled, scipy.stats.norm.cdf(bias + z / np.maximum(1 - skewness * z, 0.1))
     )
     return Estimate(value, float(low), float(high), "BCa cluster bootstrap")

@@ -42,7 +42,7 @@ def record_test_opening(
         run: Name of the model that was evaluated.
         purpose: What for.
     """
-    path = Path(ledger)
+    path = expand(ledger)
     path.parent.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with path.open("a", encoding="utf-8", newline="") as file:
@@ -59,7 +59,7 @@ def count_test_openings(ledger: StrPath, ids: Sequence[str]) -> int:
         ledger: The CSV file.
         ids: The ids of the test images.
     """
-    path = Path(ledger)
+    path = expand(ledger)
     if not path.exists():
         return 0
     digest = _digest(ids)

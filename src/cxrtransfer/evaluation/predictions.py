@@ -4,13 +4,12 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrtransfer.files import DELIMITERS, atomic_path, sniff_delimiter
+from cxrtransfer.files import DELIMITERS, atomic_path, expand, sniff_delimiter
 from cxrtransfer.tables import data_frame
 from cxrtransfer.types import StrPath
 
@@ -330,7 +329,7 @@ def _first_repeated(names: Sequence[str]) -> str | None:
 def _read_csv(path: StrPath) -> list[list[str]]:
     """Return the rows that are not blank, all as long as the first."""
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig", errors=_ERRORS) as file:
+        with expand(path).open(newline="", encoding="utf-8-sig", errors=_ERRORS) as file:
             text = file.read()
         reader = csv.reader(
             io.StringIO(text, newline=""), delimiter=sniff_delimiter(text), strict=True

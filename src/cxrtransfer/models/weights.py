@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrtransfer.errors import IncompatibleWeightsError, WeightsNotFoundError
+from cxrtransfer.files import expand
 from cxrtransfer.runtime import non_finite
 from cxrtransfer.types import StrPath
 
@@ -91,7 +92,7 @@ def read_weights(path: StrPath) -> dict[str, Tensor]:
         WeightsNotFoundError: If the file does not exist.
         IncompatibleWeightsError: If it is not a weights file.
     """
-    path = Path(path)
+    path = expand(path)
     if not path.is_file():
         raise WeightsNotFoundError(
             f"no such weights file: {os.fspath(path)!r}; pass pretrained=False for random "

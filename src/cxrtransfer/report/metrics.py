@@ -61,7 +61,8 @@ def _evaluations(study: StudyResults) -> Iterator[tuple[dict[str, Any], Evaluati
     yield {**about, "data": "validation"}, study.chosen_val
     models = {run.name: run.config.model for run in study.runs}
     for test in study.external_tests:
-        about = {"run": test.run, "model": models[test.run]}
+        # An ensemble, or a run with views, is none of the runs.
+        about = {"run": test.run, "model": models.get(test.run, "")}
         yield {**about, "data": f"external: {test.site}"}, test.external
 
 

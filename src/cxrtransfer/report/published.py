@@ -175,12 +175,13 @@ def protocol_of(config: RunConfig) -> str:
         config.group_by,
         training.loss_normalization,
         training.select,
+        training.monitor,
         config.augment,
     )
     last = "best" if training.early_stopping else "last"
     known: tuple[tuple[object, ...], ...] = (
-        (None, "batch", last, "none"),
-        ("patient_id", "split", "best", "none"),
+        (None, "batch", last, "val_loss", "none"),
+        ("patient_id", "split", "best", "val_loss", "none"),
     )
     return dict(zip(known, names, strict=True)).get(choices, "other")
 

@@ -66,17 +66,29 @@ def value_over_interval(estimate: Estimate) -> str:
 
 
 def mean_over_range(values: list[float]) -> str:
-    """Format several values as a table cell: their mean, and their range on the next line."""
+    """Format several values as a table cell: their mean, and their range on the next line.
+
+    An en dash where one is undefined.
+    """
+    if any(map(math.isnan, values)):
+        return UNDEFINED
     mean = number(sum(values) / len(values))
     return f"{mean}\n{interval(min(values), max(values))}"
 
 
-def difference_with_interval(difference: float, low: float, high: float, reason: str = "") -> str:
+def difference_with_interval(
+    difference: float, low: float, high: float, reason: str = "", *, confidence: float = 0.95
+) -> str:
     """Format a difference within a sentence, e.g. ``+0.012, 95% CI -0.010 to +0.034``."""
     if math.isnan(low):
         return f"{number(difference, signed=True)}, no CI{': ' if reason else ''}{reason}"
     ends = f"{number(low, signed=True)} to {number(high, signed=True)}"
-    return f"{number(difference, signed=True)}, 95% CI {ends}"
+    return f"{number(difference, signed=True)}, {level(confidence)} CI {ends}"
+
+
+def level(confidence: float) -> str:
+    """Format the confidence of an interval, e.g. ``95%``."""
+    return f"{100 * confidence:g}%"
 
 
 def difference_cell(difference: float, low: float, high: float) -> str:
@@ -135,7 +147,7 @@ def external_sentences(test: ExternalTest, *, name_drop: bool = True) -> list[st
     largest = largest_drop(test)
     if name_drop and largest is not None:
         sentences.append(f"{_drop_sentence(test, largest)} {_AUROC_IS_RANKING[drop.low > 0]}")
-    difference = f"change {_change(drop)}"
+    difference = f"change {_change(test, drop)}"
     if math.isnan(drop.low):
         reason = drop.reference.reason or drop.other.reason
         sentences.append(
@@ -185,13 +197,15 @@ def _drop_sentence(test: ExternalTest, drop: Drop) -> str:
     return (
         f"The largest significant {change} is that of the {in_sentence(label)}: "
         f"{number(drop.reference.value)} internally, {number(drop.other.value)} externally "
-        f"(change {_change(drop)}{prevalence})."
+        f"(change {_change(test, drop)}{prevalence})."
     )
 
 
-def _change(drop: Drop) -> str:
+def _change(test: ExternalTest, drop: Drop) -> str:
     """Format the change from the internal to the external test set within a sentence."""
-    return difference_with_interval(-drop.drop, -drop.high, -drop.low)
+    return difference_with_interval(
+        -drop.drop, -drop.high, -drop.low, confidence=test.external.confidence
+    )
 
 
 def in_sentence(label: str) -> str:

@@ -47,7 +47,8 @@ def _drawn(indices: npt.NDArray[np.int64]) -> list[int]:
 def _features(
     model: nn.Module, data: StratifiedResplit, indices: list[int], spec: InputSpec
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    features = extract_features(model, Subset(Unaugmented(data, spec), indices))
+    device = next(model.parameters()).device
+    features = extract_features(model, Subset(Unaugmented(data, spec), indices), device=device)
     parts = [
         thumbnails(data.pixels(indices[start : start + 256])[:, 0].numpy())
         for start in range(0, len(indices), 256)

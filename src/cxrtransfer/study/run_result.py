@@ -123,6 +123,14 @@ class RunResult:
         records = self.records()
         return dict(zip(records.ids, records.patient_ids, strict=True))
 
+    @property
+    def split_unit(self) -> str:
+        """Whether the images were split by patient or by image."""
+        if self.config.group_by is None:
+            return "by image"
+        known = any(name != patient for name, patient in self.patients().items())
+        return "by patient" if known else "by image (patients unknown)"
+
     def subgroups(self) -> tuple[str, ...] | None:
         """Return the subgroup of each test image that its file name gives.
 

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from cxrtransfer.config import RunConfig, TrainConfig
-from cxrtransfer.data import Records, fold_records, read_folder
+from cxrtransfer.data import Records, fold_records, read_folder, resplit
 from cxrtransfer.evaluation import METRICS, compute_metrics
 from cxrtransfer.files import write_table
 from cxrtransfer.types import StrPath
@@ -73,7 +74,8 @@ def search_settings(
         config: Configuration to vary.
         space: Values to try by the name of a field of :class:`RunConfig` or
             :class:`cxrtransfer.training.TrainConfig`, e.g. ``{"lr": [1e-5, 1e-4, 1e-3]}``.
-        source: Folder of images, or records.
+        source: Folder of images, or records; the test split is its own, or with
+            ``test_fraction`` in ``config`` the one that is drawn by it.
         out: Folder of the search; gets ``search.csv`` with one row per trial.
         num_folds: Number of folds.
         num_trials: Number of combinations, drawn at random without repetition; None for all.
@@ -99,6 +101,14 @@ def search_settings(
         raise ValueError(f"metric must be one of {list(METRICS)}, got {metric!r}")
     candidates = _draw(config, space, num_trials, seed)
     records = source if isinstance(source, Records) else read_folder(source)
+    if config.test_fraction is not None:  # the test split that the chosen configuration will have
+        records = resplit(
+            records,
+            val_fraction=0.0,
+            test_fraction=config.test_fraction,
+            group_by=config.group_by,
+            seed=config.split_seed,
+        )
     known = records.take([i for i, row in enumerate(records) if row.split != "test"])
     folds = list(
         fold_records(
@@ -129,7 +139,9 @@ def search_settings(
             trials[-1].mean,
         )
         _write_table(Path(out) / _TABLE, trials, metric)
-    return tuple(sorted(trials, key=lambda trial: -trial.mean))
+    sign = -1 if METRICS[metric].higher_is_better else 1
+    # A mean that is undefined comes last.
+    return tuple(sorted(trials, key=lambda trial: (math.isnan(trial.mean), sign * trial.mean)))
 
 
 def _draw(

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from cxrtransfer.evaluation import METRICS, Evaluation, Predictions, evaluate
+from cxrtransfer.evaluation import (
+    METRICS,
+    Estimate,
+    Evaluation,
+    Predictions,
+    evaluate,
+    patient_codes,
+)
+from cxrtransfer.evaluation.intervals import auroc_interval
 from cxrtransfer.types import StrPath
 
 from .crossval import CrossValidation, load_cross_validation
@@ -93,6 +101,17 @@ class StudyResults:
     ) -> Evaluation:
         """Evaluate predictions with intervals clustered by patient."""
         return evaluate(predictions, metrics=metrics, patients=self.patients(predictions))
+
+    def positive_auroc(self, predictions: Predictions) -> Estimate:
+        """Estimate the AUROC of the positive class against all other classes together.
+
+        With two classes it is that of :meth:`evaluate`, with more that is the mean over classes.
+        """
+        positive = predictions.labels == predictions.positive_index
+        if positive.all() or not positive.any():
+            return Estimate.missing(METRICS["auroc"].undefined)
+        codes = patient_codes(self.patients(predictions), len(predictions), min_patients=1)
+        return auroc_interval(positive, predictions.scores, codes)
 
 
 def load_study(folder: StrPath) -> StudyResults:

@@ -55,27 +55,33 @@ class StudySummary:
 def summarize(
     splits: Mapping[Split, StratifiedResplit], acquisition: Acquisition | None = None
 ) -> StudySummary:
-    """Summarize the decoded images of all splits.
+    """Summarize the decoded images of all splits, each image once even if it is repeated.
 
     Args:
         splits: The images.
         acquisition: Their acquisition, from the audit.
     """
     train = splits["train"]
+    # Upsampling repeats images.
+    once = {
+        split: np.sort(np.unique(np.array(data.ids), return_index=True)[1])
+        for split, data in splits.items()
+    }
+    labels = {split: data.labels[once[split]] for split, data in splits.items()}
     rng = np.random.default_rng(0)
     samples = [
         index
         for label in range(len(train.class_names))
-        for index in rng.permutation(np.flatnonzero(train.labels == label))[:_SAMPLES_PER_CLASS]
+        for index in rng.permutation(once["train"][labels["train"] == label])[:_SAMPLES_PER_CLASS]
     ]
     return StudySummary(
         samples=np.stack([train.image(index) for index in samples]),
         sample_labels=train.labels[samples],
         intensity=np.array(
-            [data.image(index).mean() for data in splits.values() for index in range(len(data))]
+            [data.image(index).mean() for split, data in splits.items() for index in once[split]]
         ),
-        intensity_labels=np.concatenate([data.labels for data in splits.values()]),
-        labels={split: data.labels for split, data in splits.items()},
+        intensity_labels=np.concatenate(list(labels.values())),
+        labels=labels,
         extremes=_extremes(splits, acquisition),
     )
 

@@ -25,7 +25,7 @@ from cxrtransfer.data import (
     to_model_input,
 )
 from cxrtransfer.explain import GradCAM, pointing_game
-from cxrtransfer.files import atomic_path
+from cxrtransfer.files import atomic_path, expand
 from cxrtransfer.models import build_finetune_model, input_spec, refine_maps
 from cxrtransfer.runtime import preserve_rng, seed_everything
 from cxrtransfer.training import WeightedTrainer
@@ -94,7 +94,7 @@ def run_synthetic_study(
     Returns:
         The results of the runs of ``synthetic_grid``.
     """
-    out = Path(out)
+    out = expand(out)
     records = _with_boxes(
         draw_radiographs(out / "drawn", num_images=NUM_IMAGES, size=IMAGE_SIZE, opacities="lobar")
     )

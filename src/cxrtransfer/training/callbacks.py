@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from cxrtransfer.files import expand
 from cxrtransfer.runtime import require
 from cxrtransfer.types import StrPath
 
@@ -75,7 +76,7 @@ class TensorBoard:
         require("tensorboard", extra="tensorboard")
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (needs the package)
 
-        self._writer = SummaryWriter(str(log_dir))  # type: ignore[no-untyped-call, unused-ignore]
+        self._writer = SummaryWriter(str(expand(log_dir)))  # type: ignore[no-untyped-call, unused-ignore]
 
     def on_epoch_end(self, row: Mapping[str, float]) -> None:
         """Write one row."""
@@ -83,3 +84,10 @@ class TensorBoard:
             if name != "epoch":
                 self._writer.add_scalar(name, value, int(row["epoch"]))  # type: ignore[no-untyped-call, unused-ignore]
         self._writer.flush()  # type: ignore[no-untyped-call, unused-ignore]
+
+    def on_fit_start(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Prepare nothing: the file is opened, again if need be, with the first row."""
+
+    def on_fit_end(self, history: "History | None") -> None:  # noqa: ARG002
+        """Close the file, and end the thread that writes it."""
+        self._writer.close()  # type: ignore[no-untyped-call, unused-ignore]

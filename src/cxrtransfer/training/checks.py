@@ -116,10 +116,14 @@ def check_outputs(
     """
     loader = val if isinstance(val, DataLoader) else DataLoader(val)
     dataset: Any = loader.dataset
-    subset = Subset(dataset, range(min(len(dataset), _NUM_CHECKED)))
-    batches = DataLoader(subset, batch_size=_NUM_CHECKED, collate_fn=loader.collate_fn)
+    if loader.batch_sampler is None:  # the dataset itself returns batches
+        batches = loader
+    else:
+        subset = Subset(dataset, range(min(len(dataset), _NUM_CHECKED)))
+        batches = DataLoader(subset, batch_size=_NUM_CHECKED, collate_fn=loader.collate_fn)
     parameter = next(model.parameters())
     images, labels = check_batch(next(iter(batches)), parameter.dtype)
+    images, labels = images[:_NUM_CHECKED], labels[:_NUM_CHECKED]
     with (
         eval_mode(model),
         torch.inference_mode(),

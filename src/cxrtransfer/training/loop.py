@@ -335,6 +335,11 @@ class FitLoop:
         if self.run_dir is not None and world.is_main:
             self._write_history(self.run_dir)  # in case it was killed after the checkpoint
         stateful = [c for c in self.callbacks if isinstance(c, StatefulCallback)]
+        if len(stateful) != len(saved["callbacks"]):
+            raise RunFolderError(
+                f"the run in {self.run_dir} was started with {len(saved['callbacks'])} callbacks "
+                f"that keep a state, got {len(stateful)}; pass the same callbacks"
+            )
         for callback, callback_state in zip(stateful, saved["callbacks"], strict=True):
             callback.load_state_dict(callback_state)
         _logger.info("resuming %s after epoch %d", self.run_dir, len(self.state.rows))

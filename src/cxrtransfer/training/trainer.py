@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from cxrtransfer.config import TrainConfig, TrainSettings
 from cxrtransfer.evaluation import Predictions
-from cxrtransfer.files import canonical_json, text_digest
+from cxrtransfer.files import canonical_json, expand, text_digest
 from cxrtransfer.inference import (
     EpochBatches,
     ImageData,
@@ -126,7 +125,7 @@ class WeightedTrainer:
         self.config = TrainConfig(**settings)
         self.device = resolve_device(device)
         self.precision = resolve_precision(self.config.precision, self.device)
-        self.run_dir = Path(run_dir) if run_dir is not None else None
+        self.run_dir = expand(run_dir) if run_dir is not None else None
         self.checkpoint_every_s = checkpoint_every_s
         self.num_workers = num_workers
         self.world = current_world()

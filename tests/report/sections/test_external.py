@@ -1,3 +1,5 @@
+import csv
+import json
 import math
 from dataclasses import replace
 
@@ -6,6 +8,7 @@ import pytest
 
 from cxrtransfer.data import read_folder
 from cxrtransfer.evaluation import METRICS, Estimate
+from cxrtransfer.report.metrics import metrics_csv, metrics_json
 from cxrtransfer.report.sections.external import external_section
 from cxrtransfer.report.sections.summary import summary_section
 from cxrtransfer.study import external_test, load_study
@@ -195,3 +198,43 @@ def test_a_site_without_disease_allows_no_conclusion(kermany_study, draw_chests,
 
     assert any("No conclusion on generalization: " in point for point in section.points)
     assert section.tables[0].rows[0]["External"] == "\N{EN DASH}"
+
+
+def test_a_test_of_an_ensemble_is_in_the_summary_and_in_the_downloads(with_external):
+    changed = _replaced(with_external, run="plain + weighted, 7 views")
+
+    points = summary_section(changed).points
+    rows = list(csv.DictReader(metrics_csv(changed).splitlines()))
+    evaluations = json.loads(metrics_json(changed))["evaluations"]
+    assert any(point.startswith("plain + weighted, 7 views on far: ") for point in points)
+    for last in (rows[-1], evaluations[-1]):
+        assert last["run"] == "plain + weighted, 7 views"
+        assert (last["data"], last["model"]) == ("external: far", "")
+
+
+def test_sites_that_differ_only_in_punctuation_or_case_have_tables_of_their_own(with_external):
+    (test,) = with_external.external_tests
+    tests = tuple(replace(test, site=site) for site in ("St. Ann", "St-Ann", "ST ANN"))
+    section = external_section(replace(with_external, external_tests=tests))
+
+    assert [table.name for table in section.tables] == [
+        "external_plain_St_Ann",
+        "images_plain_St_Ann",
+        "external_plain_St_Ann_2",
+        "images_plain_St_Ann_2",
+        "external_plain_ST_ANN_3",
+        "images_plain_ST_ANN_3",
+    ]
+
+
+def test_intervals_are_called_by_their_confidence(with_external):
+    (test,) = with_external.external_tests
+    lower = replace(test.external, confidence=0.9)
+    drop = replace(test.drop("auroc"), drop=0.5, low=0.4, high=0.6)
+    drops = (drop, *(each for each in test.drops if each.metric != "auroc"))
+    section = external_section(_replaced(with_external, external=lower, drops=drops))
+
+    assert any("change -0.500, 90% CI -0.600 to -0.400" in point for point in section.points)
+    assert not any("95% CI" in text for text in (*section.points, *section.notes))
+    assert "a 90% CI that excludes zero" in section.notes[0]
+    assert "a 95% CI that excludes zero" in external_section(with_external).notes[0]

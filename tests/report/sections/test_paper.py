@@ -174,6 +174,8 @@ def test_the_protocol_of_a_run_is_named():
     config = paper_grid(protocol="paper")[0]
     assert protocol_of(replace(config, augment="light")) == "other"
     assert protocol_of(config.with_training(select="best")) == "other"
+    recommended = paper_grid(protocol="recommended")[0]
+    assert protocol_of(recommended.with_training(monitor="val_auroc")) == "other"
 
 
 def test_the_runs_of_the_paper_need_both_kinds(as_paper):

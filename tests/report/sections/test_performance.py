@@ -1,9 +1,16 @@
 import math
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from cxrtransfer.cli.outcome import print_outcome
 from cxrtransfer.evaluation import METRICS, compute_metrics, evaluate
 from cxrtransfer.report.published import PUBLISHED
 from cxrtransfer.report.sections.performance import curves_section, performance_section
+from cxrtransfer.report.sections.training import training_section
 from cxrtransfer.report.wording import value_over_interval
 
 
@@ -109,3 +116,46 @@ def test_an_undefined_auroc_is_a_dash(study, with_scores):
     section = curves_section(only)
     assert "No ROC curve" in section.text[0]
     assert [figure.name for figure in section.figures] == ["confusion_matrix"]
+
+
+def test_no_threshold_is_named_where_the_most_probable_of_three_classes_is_predicted(
+    study, three_classes, monkeypatch, capsys
+):
+    options = SimpleNamespace(out="", json=False, quiet=False)
+    printed = {}
+    for name, each in (("two", study), ("three", three_classes)):
+        monkeypatch.setattr("cxrtransfer.study.load_study", lambda _, each=each: each)
+        print_outcome(options, Path("report.html"))
+        notes = " ".join(performance_section(each).notes)
+        captions = training_section(each).figures[1].caption
+        printed[name] = [capsys.readouterr().out.splitlines()[0], notes, captions]
+
+    assert all("threshold 0.5" in text for text in printed["two"])
+    assert not any("threshold" in text for text in printed["three"])
+    assert all("most probable class" in text for text in printed["three"])
+
+
+def test_what_is_undefined_is_a_dash_on_the_terminal(study, with_scores, monkeypatch, capsys):
+    labels = np.ones(len(study.chosen.test), np.int64)  # no specificity, no AUROC
+    changed = with_scores(labels, study.chosen.test.probabilities, "NORMAL", "PNEUMONIA")
+    monkeypatch.setattr("cxrtransfer.study.load_study", lambda _: changed)
+
+    print_outcome(SimpleNamespace(out="", json=False, quiet=False), Path("report.html"))
+
+    row = capsys.readouterr().out.splitlines()[3]
+    assert "nan" not in row
+    assert row.split()[:2] == [changed.chosen.name, "\N{EN DASH}"]
+
+
+def test_the_area_beside_a_curve_of_three_classes_is_that_under_the_curve(
+    three_classes, with_config
+):
+    test = three_classes.chosen.test
+    area = roc_auc_score(test.labels == 1, test.probabilities[:, 1])
+    assert abs(area - three_classes.chosen_test["auroc"].value) > 0.001  # the mean over classes
+
+    assert f"AUROC {area:.3f} (95% CI " in curves_section(three_classes).figures[0].alt
+    other = with_config(three_classes.chosen, name="other")
+    twice = replace(three_classes, runs=(*three_classes.runs, other))
+    figures = {figure.name: figure for figure in performance_section(twice).figures}
+    assert f" {area:.3f} (95% CI " in figures["roc_by_run"].alt

@@ -3,12 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from cxrtransfer.data import Acquisition, AurocEstimate
-from cxrtransfer.evaluation import record_test_opening
+from cxrtransfer.evaluation import AdjustedAuroc, Estimate, record_test_opening
 from cxrtransfer.explain import STRESSES
+from cxrtransfer.report.sections import shortcuts
 from cxrtransfer.report.sections.shortcuts import shortcuts_section
-from cxrtransfer.study import StudyResults, adjust_validation
+from cxrtransfer.study import RunResult, StudyResults, adjust_validation
 
 
 def with_acquisition(study: StudyResults, *, border: float, shift: float) -> StudyResults:
@@ -89,3 +91,21 @@ def test_the_images_acquired_like_the_positive_class_are_shown(study: StudyResul
     shown = [int(image.get_array()[0, 0]) for image in figure.axes.images]
     assert shown == [6 * negative + number for number in range(6)]
     assert study.chosen.test.class_names[negative] in figure.title
+
+
+def test_the_test_auroc_beside_that_of_validation_is_of_the_positive_class(
+    three_classes: StudyResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Estimate(0.75, 0.7, 0.8, "DeLong")
+    adjusted = AdjustedAuroc(
+        plain=plain, overlap=plain, strata=plain, effective_positive=30, effective_negative=30
+    )
+    monkeypatch.setattr(shortcuts, "adjust_validation", lambda *_: adjusted)
+    monkeypatch.setattr(RunResult, "stress", lambda _: None)
+
+    (row,) = shortcuts_section(three_classes).tables[0].rows
+
+    test = three_classes.chosen.test
+    area = roc_auc_score(test.labels == 1, test.probabilities[:, 1])
+    assert f"{area:.3f}" != f"{three_classes.chosen_test['auroc'].value:.3f}"
+    assert row["Test AUROC"].startswith(f"{area:.3f}\n")

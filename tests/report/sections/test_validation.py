@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from cxrtransfer.evaluation import metric_drop
+from cxrtransfer.evaluation import anova_over_folds, metric_drop
 from cxrtransfer.report.sections.validation import folds_section, validation_section
+from cxrtransfer.report.wording import p_equals
 from cxrtransfer.study import cross_validate, load_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::cxrtransfer.errors.EmptyHeatmapWarning")
@@ -70,9 +71,28 @@ def test_a_cross_validation_in_the_folder_has_its_section(with_folds):
 
 def test_networks_over_the_same_folds_are_compared(with_folds):
     (result,) = with_folds.cross_validations
-    other = replace(result, name="other", folds=result.folds[::-1])
+    first, second = result.folds
+    turned = replace(first.val, probabilities=first.val.probabilities[:, ::-1])
+    other = replace(result, folds=(second, replace(first, val=turned)))  # of the same name
 
     section = folds_section(replace(with_folds, cross_validations=(result, other)))
 
     assert section is not None
-    assert "Repeated-measures analysis of variance over the folds: p " in section.text[1]
+    auroc = first.val_metrics["auroc"], second.val_metrics["auroc"]
+    scores = {"result": auroc, "other": (1 - auroc[0], auroc[1])}
+    p_value = p_equals(anova_over_folds(scores).p_value)
+    assert f"Repeated-measures analysis of variance over the folds: {p_value} " in section.text[1]
+
+
+def test_networks_over_other_folds_are_not_compared(with_folds):
+    (result,) = with_folds.cross_validations
+    folds = tuple(
+        replace(fold, val=replace(fold.val, ids=tuple(f"other {name}" for name in fold.val.ids)))
+        for fold in result.folds
+    )
+    other = replace(result, name="other", folds=folds)
+
+    section = folds_section(replace(with_folds, cross_validations=(result, other)))
+
+    assert section is not None
+    assert len(section.text) == 1

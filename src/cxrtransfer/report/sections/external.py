@@ -1,6 +1,7 @@
 """External validation: performance and image properties at other sites."""
 
 import re
+from collections.abc import Sequence
 
 from cxrtransfer.evaluation import METRICS
 from cxrtransfer.report.names import run_label
@@ -10,6 +11,7 @@ from cxrtransfer.report.wording import (
     difference_cell,
     external_sentences,
     image_sentences,
+    level,
     percent,
     value_over_interval,
 )
@@ -37,18 +39,23 @@ def external_section(study: StudyResults) -> Section:
             f"{labels.get(test.run, test.run)} on {test.site}: {' '.join(_sentences(test))}"
             for test in tests
         ]
+    levels = " or ".join(dict.fromkeys(level(test.external.confidence) for test in tests))
+    features = "" if levels == "95%" else " (95% for the features)"
     return Section(
         title,
         text=text,
         points=points,
         tables=[
             table
-            for test in tests
-            for table in (_metrics(test, labels.get(test.run, test.run)), _properties(test))
+            for test, name in zip(tests, _file_names(tests), strict=True)
+            for table in (
+                _metrics(test, labels.get(test.run, test.run), f"external_{name}"),
+                _properties(test, f"images_{name}"),
+            )
         ],
         notes=[
-            "Below each value: 95% CI. Change: external minus internal; an asterisk marks a "
-            "95% CI that excludes zero."
+            f"Below each value: {levels} CI{features}. Change: external minus internal; an "
+            f"asterisk marks a {levels} CI that excludes zero."
         ],
     )
 
@@ -65,7 +72,7 @@ def _sentences(test: ExternalTest) -> list[str]:
     ]
 
 
-def _metrics(test: ExternalTest, run: str) -> Table:
+def _metrics(test: ExternalTest, run: str, name: str) -> Table:
     rows = []
     for metric in EXTERNAL_METRICS:
         drop = test.drop(metric)
@@ -78,14 +85,25 @@ def _metrics(test: ExternalTest, run: str) -> Table:
                 "Change": f"{change}*" if drop.excludes_zero else change,
             }
         )
-    return Table(name=_file_name("external", test), rows=rows)
+    return Table(name=name, rows=rows)
 
 
-def _file_name(kind: str, test: ExternalTest) -> str:
-    return re.sub(r"\W+", "_", f"{kind}_{test.run}_{test.site}")
+def _file_names(tests: Sequence[ExternalTest]) -> list[str]:
+    """Return a name for the files of each test; names that would be the same are numbered."""
+    names: list[str] = []
+    used: set[str] = set()
+    for test in tests:
+        name = plain = re.sub(r"\W+", "_", f"{test.run}_{test.site}")
+        number = 1
+        while name.casefold() in used:  # some file systems ignore case
+            number += 1
+            name = f"{plain}_{number}"
+        used.add(name.casefold())
+        names.append(name)
+    return names
 
 
-def _properties(test: ExternalTest) -> Table:
+def _properties(test: ExternalTest, name: str) -> Table:
     properties = {
         shift.quantity: (
             f"{shift.reference:.4g}",
@@ -95,14 +113,15 @@ def _properties(test: ExternalTest) -> Table:
         for shift in test.shifts
     }
     properties |= {
-        f"features of {name} images (AUROC of the site)": ("", "", value_over_interval(estimate))
-        for name, estimate in test.separability.items()
+        f"features of {kind} images (AUROC of the site)": ("", "", value_over_interval(estimate))
+        for kind, estimate in test.separability.items()
     }
     columns = ("Property", "Internal", "External", "Distance\nKolmogorov-Smirnov")
     return Table(
-        name=_file_name("images", test),
+        name=name,
         rows=[
-            dict(zip(columns, (name, *values), strict=True)) for name, values in properties.items()
+            dict(zip(columns, (quantity, *values), strict=True))
+            for quantity, values in properties.items()
         ],
         summary=f"Image properties: internal test set and {test.site}",
     )

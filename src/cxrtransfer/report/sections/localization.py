@@ -54,7 +54,11 @@ def _mean(values: npt.NDArray[np.float64], patients: list[str]) -> str:
     known = np.isfinite(values)
     if not known.any():
         return UNDEFINED
-    codes = patient_codes(np.array(patients)[known].tolist(), int(known.sum()))
+    mean = percent(float(values[known].mean()))
+    named = np.array(patients)[known].tolist()
+    codes = patient_codes(named, len(named), min_patients=1)
+    if codes.max() == 0:  # one patient tells nothing of others
+        return mean
     means = np.concatenate(
         [
             (weights @ values[known]) / weights.sum(axis=1)
@@ -63,4 +67,4 @@ def _mean(values: npt.NDArray[np.float64], patients: list[str]) -> str:
     )
     low, high = np.quantile(means, [0.025, 0.975]).tolist()
     ends = f"{percent(low)}\N{EN DASH}{percent(high)}"
-    return f"{percent(float(values[known].mean()))}\n{ends}"
+    return f"{mean}\n{ends}"

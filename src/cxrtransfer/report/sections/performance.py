@@ -64,7 +64,7 @@ def _roc_figure(study: StudyResults) -> Figure:
         "pointwise 95% confidence band; markers show thresholds, none of which was chosen on the "
         "test set.",
         alt=f"Receiver operating characteristic curve of {label}: AUROC "
-        f"{with_interval(evaluation['auroc'])}; sensitivity "
+        f"{with_interval(study.positive_auroc(test))}; sensitivity "
         f"{number(evaluation['recall'].value)} and specificity "
         f"{number(evaluation['specificity'].value)} at {_decision(study)}.",
         axes=plot_roc_curves(
@@ -130,12 +130,16 @@ def _figures(
             )
         )
         if all(auroc.value == auroc.value for auroc in aurocs.values()):
+            areas = "; ".join(
+                f"{runs[run.name]} {with_interval(study.positive_auroc(run.test))}"
+                for run in study.runs
+            )
             figures.append(
                 Figure(
                     name="roc_by_run",
                     title="ROC curves of all runs",
                     caption="Sensitivity against the false-positive rate on the test set.",
-                    alt=f"Receiver operating characteristic curves; AUROC: {values}.",
+                    alt=f"Receiver operating characteristic curves; AUROC: {areas}.",
                     axes=plot_roc_curves({runs[run.name]: run.test for run in study.runs}),
                 )
             )
@@ -185,10 +189,13 @@ def _notes(study: StudyResults, *, with_published: bool) -> list[str]:
         )
     positive = study.chosen.positive_class
     default = "" if positive.chosen else " (by default, the second class in alphabetical order)"
+    decision, rule = "Decision threshold 0.5", "threshold"
+    if study.chosen.test.num_classes > 2:
+        decision, rule = "The most probable class is predicted", "rule"
     notes = [
         f"Below each value: 95% CI for new images from the same source{clusters}.",
-        f"Positive class: {positive.name}{default}. Decision threshold 0.5. "
-        "Accuracy depends on the threshold and on the prevalence; AUROC on neither, so it is the "
+        f"Positive class: {positive.name}{default}. {decision}. "
+        f"Accuracy depends on the {rule} and on the prevalence; AUROC on neither, so it is the "
         "primary metric.",
     ]
     if len(study.runs) > 1:

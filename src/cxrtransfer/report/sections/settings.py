@@ -1,14 +1,27 @@
 """Settings of the runs, software versions and the digest of the data."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from cxrtransfer.config import RunConfig
 from cxrtransfer.report.names import network_label, run_label
 from cxrtransfer.report.page import Section, Table
 from cxrtransfer.report.published import protocol_of
 from cxrtransfer.study import RunResult, StudyResults
 
+_SHOWN = {
+    "name", "model", "pretrained", "image_size", "group_by", "augment", "class_weights", "lr",
+    "weight_decay", "batch_size", "epochs", "early_stopping", "select", "loss_normalization",
+    "seed",
+}  # fmt: skip
+
 
 def settings_section(study: StudyResults) -> Section:
     """Tabulate the settings that differ between the runs, and those that all runs share."""
-    rows = [_settings(run) for run in study.runs]
+    rows = [
+        _settings(run) | others
+        for run, others in zip(study.runs, _other_settings(study.runs), strict=True)
+    ]
     shared = {
         name: text for name, text in rows[0].items() if all(row[name] == text for row in rows)
     }
@@ -42,13 +55,34 @@ def _settings(run: RunResult) -> dict[str, str]:
         "Batch size": str(training.batch_size),
         "Epochs": f"{len(run.rows)} of {training.epochs}{patience}",
         "Tested epoch": f"{run.tested_epoch} ({training.select})",
-        "Split": f"by {'patient' if config.group_by else 'image'}",
+        "Split": run.split_unit,
         "Loss normalization": f"by {training.loss_normalization}",
         "Augmentation": config.augment,
         "Protocol": protocol_of(config),
         "Seed": str(training.seed),
         "Minutes": f"{run.seconds / 60:.1f}",
     }
+
+
+def _other_settings(runs: Sequence[RunResult]) -> list[dict[str, str]]:
+    """Return those of the remaining settings that are not the default of every run."""
+    flat = [_flat(run.config) for run in runs]
+    default = _flat(RunConfig(name="default", model="default"))
+    names = [
+        name
+        for name, value in default.items()
+        if name not in _SHOWN and any(settings[name] != value for settings in flat)
+    ]
+    return [
+        {name.replace("_", " ").capitalize(): str(settings[name]) for name in names}
+        for settings in flat
+    ]
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    settings = config.to_dict()
+    training: dict[str, Any] = settings.pop("training")
+    return settings | training
 
 
 def versions_section(study: StudyResults) -> Section:

@@ -77,19 +77,19 @@ def _adjusted_sentence(name: str, adjusted: AdjustedAuroc | None) -> str:
 
 
 def _validation_table(study: StudyResults, adjusted: dict[str, AdjustedAuroc | None]) -> Table:
-    labels = {run.name: run_label(run) for run in study.runs}
+    runs = {run.name: run for run in study.runs}
     return Table(
         name="adjusted_validation",
         rows=[
             {
-                "Run": labels[name],
+                "Run": run_label(runs[name]),
                 "Validation AUROC": value_over_interval(result.plain),
                 "Overlap-weighted": value_over_interval(result.overlap),
                 "Within strata": value_over_interval(result.strata),
                 "Effective patients\npositive, other": (
                     f"{result.effective_positive:.0f}, {result.effective_negative:.0f}"
                 ),
-                "Test AUROC": value_over_interval(study.tests[name]["auroc"]),
+                "Test AUROC": value_over_interval(study.positive_auroc(runs[name].test)),
             }
             for name, result in adjusted.items()
             if result is not None

@@ -220,7 +220,7 @@ def _limits(study: StudyResults) -> Iterator[str]:
     for test in study.external_tests:
         is_named = worst is not None and test is worst[0]  # in the verdict
         if sentences := external_sentences(test, name_drop=not is_named):
-            yield f"{labels[test.run]} on {test.site}: {' '.join(sentences)}"
+            yield f"{labels.get(test.run, test.run)} on {test.site}: {' '.join(sentences)}"
     if not study.external_tests:
         yield "Internal test set only: performance at other sites is unknown."
 

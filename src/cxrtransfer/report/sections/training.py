@@ -11,6 +11,8 @@ def training_section(study: StudyResults) -> Section:
     """Draw the learning curves of every run."""
     histories = {run_label(run): run.rows for run in study.runs}
     runs = counted(len(histories), "run")
+    two = study.chosen.test.num_classes == 2
+    decision = "threshold 0.5" if two else "most probable class"
     return Section(
         "Learning curves",
         figures=[
@@ -26,7 +28,7 @@ def training_section(study: StudyResults) -> Section:
             Figure(
                 name="validation_accuracy",
                 title="Validation accuracy by epoch",
-                caption="Accuracy on the validation set at threshold 0.5.",
+                caption=f"Accuracy on the validation set, {decision}.",
                 alt=f"Line plot of the validation accuracy of {runs} by epoch. In the last epoch: "
                 f"{_last(study, 'val_accuracy')}.",
                 axes=plot_metric_curves(histories, "val_accuracy"),

@@ -111,11 +111,19 @@ def folds_section(study: StudyResults) -> Section | None:
 
 
 def _anova(study: StudyResults) -> list[str]:
-    """Compare the networks over the same folds, where several have the same number of folds."""
-    scores = {result.name: result.scores().tolist() for result in study.cross_validations}
-    if len(scores) < 2 or len({len(values) for values in scores.values()}) > 1:
+    """Compare the networks over the same folds, where all have folds of the same images."""
+    scores = [
+        dict(zip((frozenset(fold.val.ids) for fold in result.folds), result.scores(), strict=True))
+        for result in study.cross_validations
+    ]
+    if len(scores) < 2 or any(set(by_fold) != set(scores[0]) for by_fold in scores):
         return []
-    p_value = anova_over_folds(scores).p_value
+    p_value = anova_over_folds(
+        {
+            str(number): [float(by_fold[fold]) for fold in scores[0]]
+            for number, by_fold in enumerate(scores)
+        }
+    ).p_value
     return [
         f"Repeated-measures analysis of variance over the folds: {p_equals(p_value)} for a "
         "difference between the networks. The training sets of the folds overlap, so this "
