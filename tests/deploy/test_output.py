@@ -141,27 +141,6 @@ def test_classes_that_are_called_like_a_column_have_columns_of_their_own(tmp_pat
     ]
 
 
-def test_the_time_of_a_table_is_linear_in_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    def predicted(_: ImagePredictions) -> np.ndarray:
-        calls.append(1)
-        return np.zeros(100, np.int64)
-
-    monkeypatch.setattr(ImagePredictions, "predicted", property(predicted))
-    predictions = ImagePredictions(
-        ids=tuple(map(str, range(100))),
-        probabilities=np.full((100, 2), 0.5),
-        class_names=("a", "b"),
-        positive_index=1,
-        threshold=OperatingPoint(0.5, "default"),
-        skipped={},
-    )
-
-    assert len(predictions.to_rows()) == 100
-    assert len(calls) == 1
-
-
 def test_an_existing_file_is_kept_unless_it_is_to_be_replaced(
     classifier: Classifier, images: Path, tmp_path: Path
 ) -> None:

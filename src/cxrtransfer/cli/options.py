@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cxrtransfer.files import expand
+
 from . import commands, demo
 from .checks import add_device, add_ensemble
 from .datasets import add_dataset_commands
@@ -92,15 +94,15 @@ def build_parser(train_defaults: Mapping[str, Any] | None = None) -> argparse.Ar
     predict.add_argument("images", type=existing, nargs="+", help="one folder, or files")
     predict.add_argument(
         "--out",
-        type=Path,
+        type=expand,
         default=Path("predictions.csv"),
         help="table to write (default: predictions.csv)",
     )
-    predict.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    predict.add_argument("--json", type=expand, metavar="FILE", help="write the results as JSON")
     predict.add_argument(
-        "--html", type=Path, metavar="FILE", help="write a contact sheet with Grad-CAM overlays"
+        "--html", type=expand, metavar="FILE", help="write a contact sheet with Grad-CAM overlays"
     )
-    predict.add_argument("--heatmaps", type=Path, help="folder for Grad-CAM overlays")
+    predict.add_argument("--heatmaps", type=expand, help="folder for Grad-CAM overlays")
     predict.add_argument("--overwrite", action="store_true", help="replace files that exist")
     _add_decision(predict)
     predict.add_argument(
@@ -128,10 +130,10 @@ def build_parser(train_defaults: Mapping[str, Any] | None = None) -> argparse.Ar
         commands.export,
     )
     _add_model(export)
-    export.add_argument("--out", type=Path, metavar="FOLDER", help="folder to write")
-    export.add_argument("--onnx", type=Path, metavar="FILE", help="ONNX file to write (.onnx)")
+    export.add_argument("--out", type=expand, metavar="FOLDER", help="folder to write")
+    export.add_argument("--onnx", type=expand, metavar="FILE", help="ONNX file to write (.onnx)")
     export.add_argument(
-        "--pt2", type=Path, metavar="FILE", help="file for torch.export.load to write (.pt2)"
+        "--pt2", type=expand, metavar="FILE", help="file for torch.export.load to write (.pt2)"
     )
     _add_decision(export)
 

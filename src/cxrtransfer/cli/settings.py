@@ -10,6 +10,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from cxrtransfer.config import RunConfig, TrainConfig, run_name
+from cxrtransfer.files import expand
 
 from .source import add_columns, existing
 
@@ -91,7 +92,7 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
         f"of {fast.training.lr:g}; other options take precedence",
     )
     train.add_argument(
-        "--out", type=Path, default=Path("runs"), help="folder of the results (default: runs)"
+        "--out", type=expand, default=Path("runs"), help="folder of the results (default: runs)"
     )
     train.add_argument(
         "--folds", type=_count, metavar="N", help="number of folds to cross-validate the first run"
@@ -109,7 +110,7 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--tensorboard", action="store_true", help="write the history of each run for TensorBoard"
     )
-    train.add_argument("--cache", type=Path, help="folder for decoded images, to save memory")
+    train.add_argument("--cache", type=expand, help="folder for decoded images, to save memory")
     train.add_argument("--json", action="store_true", help="print the results as JSON")
     add_columns(train)
 
