@@ -67,5 +67,7 @@ def test_what_cannot_be_joined_is_refused():
     with pytest.raises(ValueError, match="at least one network"):
         Ensemble([])
     larger = build_finetune_model("squeezenet1_1", 2, pretrained=False, image_size=64)
-    with pytest.raises(ValueError, match=r"one size .*--image-size"):
+    with pytest.raises(ValueError, match=r"one size, .*--image-size"):
         Ensemble([network(0), larger])
+    with pytest.raises(ValueError, match=r"and interpolation.*'bicubic'"):
+        Ensemble([network(0), network(1, interpolation="bicubic")])

@@ -170,7 +170,7 @@ class Classifier:
 
         Raises:
             RunFolderError: If a folder has no complete run.
-            ValueError: If the runs differ in their classes, images, or size of input, or views
+            ValueError: If the runs differ in their classes, images or input, or views
                 have no source.
             UnreadableImagesError: If validation images are needed and cannot be read.
         """

@@ -19,8 +19,8 @@ class Ensemble(nn.Module):
 
     Args:
         networks: Networks with logits ``(N, K)``, built by
-            :func:`cxrtransfer.models.build_finetune_model`, of one size and number of channels.
-            Their normalization may differ; images are normalized for the first.
+            :func:`cxrtransfer.models.build_finetune_model`, of one size, number of channels and
+            interpolation. Their normalization may differ; images are normalized for the first.
         views: Views of each image, over which every network is averaged as well (test-time
             augmentation), such as :func:`cxrtransfer.inference.small_views`; none for the image
             itself.
@@ -31,7 +31,7 @@ class Ensemble(nn.Module):
         views: The views.
 
     Raises:
-        ValueError: If there is no network, or their inputs differ in size or channels.
+        ValueError: If there is no network, or their inputs differ in more than the normalization.
     """
 
     def __init__(self, networks: Sequence[nn.Module], views: Sequence[View] = ()) -> None:
@@ -39,11 +39,12 @@ class Ensemble(nn.Module):
         if not networks:
             raise ValueError("an ensemble needs at least one network, got none")
         specs = [input_spec(network) for network in networks]
-        inputs = [(spec.size, spec.channels) for spec in specs]
+        inputs = [(spec.size, spec.channels, spec.interpolation) for spec in specs]
         if len(set(inputs)) > 1:
             raise ValueError(
-                f"the networks must have inputs of one size and number of channels, got {inputs}; "
-                "train them with the same image_size (--image-size)"
+                "the networks must have inputs of one size, number of channels and interpolation, "
+                f"because images are resized once for all, got {inputs}; train them with the same "
+                "image_size (--image-size), and predict by each where the interpolation differs"
             )
         self.cxr_input_spec = specs[0]
         self.members = nn.ModuleList(networks)

@@ -98,7 +98,7 @@ def load_ensemble(
 
     Raises:
         RunFolderError: If a folder has no complete run.
-        ValueError: If the runs differ in their classes, images, or size of input, or views have no
+        ValueError: If the runs differ in their classes, images or input, or views have no
             source.
     """
     if views and source is None:
