@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from cxrtransfer.config import RunConfig, TrainConfig
-from cxrtransfer.data import Records, fold_records, read_folder, resplit
+from cxrtransfer.data import Records, fold_records, read_folder
 from cxrtransfer.evaluation import METRICS, compute_metrics
 from cxrtransfer.files import write_table
 from cxrtransfer.types import StrPath
 
+from .plan import split_records
 from .run import run_experiment
 
 __all__ = ["Trial", "search_settings"]
@@ -102,13 +103,7 @@ def search_settings(
     candidates = _draw(config, space, num_trials, seed)
     records = source if isinstance(source, Records) else read_folder(source)
     if config.test_fraction is not None:  # the test split that the chosen configuration will have
-        records = resplit(
-            records,
-            val_fraction=0.0,
-            test_fraction=config.test_fraction,
-            group_by=config.group_by,
-            seed=config.split_seed,
-        )
+        records = split_records(records, replace(config, val_fraction=0.0))
     known = records.take([i for i, row in enumerate(records) if row.split != "test"])
     folds = list(
         fold_records(
