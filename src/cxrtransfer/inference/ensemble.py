@@ -43,8 +43,8 @@ class Ensemble(nn.Module):
         if len(set(inputs)) > 1:
             raise ValueError(
                 "the networks must have inputs of one size, number of channels and interpolation, "
-                f"because images are resized once for all, got {inputs}; train them with the same "
-                "image_size (--image-size), and predict by each where the interpolation differs"
+                f"because each image is resized once, got {inputs}; choose networks of the same "
+                "interpolation, trained with the same image_size (--image-size)"
             )
         self.cxr_input_spec = specs[0]
         self.members = nn.ModuleList(networks)
